@@ -1,0 +1,46 @@
+"""What runs beside a block's convolutions: the shortcuts of He et al. 2015, section 3.3.
+
+Each takes the block's input [B,H,W,C] and what the block makes of its shape, and returns [B,H/strides,W/strides,filters]
+to be added, or None when nothing is added. Convolutions made here belong to the calling block, under the names
+`conv_proj` and `norm_proj`.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+
+def none(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> None:
+    """No shortcut: a plain network."""
+    return None
+
+
+def zero_pad(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
+    """Option A: identity; where the shape changes, every `strides`-th pixel and zeros for the new channels.
+
+    Half of the zeros stand before the old channels and half behind, as in the CIFAR weights that are in circulation.
+    """
+    x = x[:, ::strides, ::strides]
+    extra = filters - x.shape[-1]
+    return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (extra // 2, extra - extra // 2)))
+
+
+def project_on_change(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
+    """Option B: identity; a normalised 1x1 convolution where the shape changes."""
+    if strides == 1 and x.shape[-1] == filters:
+        return x
+    return project(x, filters, strides, conv, norm)
+
+
+def project(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
+    """Option C: a normalised 1x1 convolution in every block."""
+    return norm(name="norm_proj")(conv(filters, 1, strides, name="conv_proj")(x))
+
+
+SHORTCUTS: dict[str, Callable[..., jax.Array | None]] = {
+    "none": none,
+    "A": zero_pad,
+    "B": project_on_change,
+    "C": project,
+}
