@@ -34,15 +34,19 @@ def multiply_adds(model: nn.Module, image_size: int) -> int:
 
 def _count(jaxpr: Jaxpr) -> int:
     total = 0
+
+    def shape(variable: Any) -> tuple[int, ...]:
+        return variable.aval.shape
+
     for equation in jaxpr.eqns:
         if equation.primitive.name == "conv_general_dilated":
-            kernel = equation.invars[1].aval.shape
+            kernel = shape(equation.invars[1])
             out_channels = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
-            total += math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) // out_channels
+            total += math.prod(shape(equation.outvars[0])) * math.prod(kernel) // out_channels
         elif equation.primitive.name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
-            left = equation.invars[0].aval.shape
-            total += math.prod(equation.outvars[0].aval.shape) * math.prod(left[i] for i in contracted)
+            left = shape(equation.invars[0])
+            total += math.prod(shape(equation.outvars[0])) * math.prod(left[i] for i in contracted)
         repeats = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
         for inner in jax.tree.leaves(
             list(equation.params.values()), is_leaf=lambda p: isinstance(p, Jaxpr | ClosedJaxpr)

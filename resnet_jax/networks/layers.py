@@ -89,7 +89,7 @@ class BatchNorm(nn.Module):
 
 def group_statistics(x: jax.Array, group_size: int) -> tuple[jax.Array, jax.Array]:
     """Mean and biased variance [B / group_size, C], in float32, of each group of consecutive examples of x [B,…,C]."""
-    batch, *space, channels = x.shape
+    batch, channels = x.shape[0], x.shape[-1]
     if batch % group_size:
         raise ValueError(f"a batch of {batch} examples cannot be normalised in groups of {group_size}")
     grouped = x.reshape(batch // group_size, -1, channels).astype(jnp.float32)

@@ -112,16 +112,13 @@ def cifar_resnet(depth: int, **options: Any) -> ResNet:
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:
         raise ValueError(f"a CIFAR network has 6n + 2 layers (8, 14, 20, 32, 44, 56, 110, …), not {depth}")
-    defaults = {"num_classes": 10, "width": 16, "stem": "cifar", "shortcut": "A"}
+    defaults: dict[str, Any] = {"num_classes": 10, "width": 16, "stem": "cifar", "shortcut": "A"}
     return ResNet(stage_sizes=(blocks,) * 3, block=BasicBlock, **(defaults | options))
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     **{f"resnet{d}": partial(ResNet, sizes, imagenet_block(d)) for d, sizes in SIZES.items()},
-    **{
-        f"resnet{d}_v1": partial(ResNet, SIZES[d], partial(Bottleneck, stride_on_1x1=True))
-        for d in (50, 101, 152)
-    },
+    **{f"resnet{d}_v1": partial(ResNet, SIZES[d], partial(Bottleneck, stride_on_1x1=True)) for d in (50, 101, 152)},
     **{f"plain{d}": partial(ResNet, SIZES[d], BasicBlock, shortcut="none") for d in (18, 34)},
     **{f"resnet{d}_cifar": partial(cifar_resnet, d) for d in (8, 20, 32, 44, 56, 110, 1202)},
     **{f"plain{d}_cifar": partial(cifar_resnet, d, shortcut="none") for d in (8, 20, 32, 44, 56, 110)},

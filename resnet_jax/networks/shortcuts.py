@@ -1,6 +1,6 @@
 """What runs beside a block's convolutions: the shortcuts of He et al. 2015, section 3.3.
 
-Each takes the block's input [B,H,W,C] and what the block makes of its shape, and returns [B,H/strides,W/strides,filters]
+Each takes the block's input [B,H,W,C] and what the block makes of its shape, and gives [B,H/strides,W/strides,filters]
 to be added, or None when nothing is added. Convolutions made here belong to the calling block, under the names
 `conv_proj` and `norm_proj`.
 """

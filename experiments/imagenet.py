@@ -1,0 +1,25 @@
+"""Train a ResNet on ImageNet, or on any folder of photographs.
+
+    python -m experiments.imagenet --depth=50
+    python -m experiments.imagenet --depth=18 --dataset=folder --data_dir=ROOT --image_size=96 --epochs=6
+
+ROOT holds train/CLASS/*.jpg and val/CLASS/*.jpg. The same command again continues the run.
+"""
+
+from collections.abc import Sequence
+
+from resnet_jax.cli import parse_config, run_command
+from resnet_jax.config import Config
+from resnet_jax.recipes import IMAGENET
+from resnet_jax.run import train
+
+DEFAULTS = Config(model="resnet50", recipe="goyal2017", dataset="imagenet2012", image_size=224)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Train as the command line says."""
+    train(parse_config(argv, "imagenet", __doc__, DEFAULTS, recipes=IMAGENET, family="resnet{depth}"))
+
+
+if __name__ == "__main__":
+    run_command(main)

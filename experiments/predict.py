@@ -1,0 +1,49 @@
+"""Say what a trained network sees in image files.
+
+python -m experiments.predict --workdir=RUN photo.jpg other.png
+python -m experiments.predict --workdir=RUN --json *.jpg
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tyro
+
+from resnet_jax.cli import parse_options, run_command
+from resnet_jax.predict import predict_files
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of predict."""
+
+    images: tyro.conf.Positional[tuple[str, ...]]
+    """Image files of any format and size."""
+    workdir: str
+    """Folder of a training run."""
+    top: int = 5
+    """How many classes to name."""
+    checkpoint: str = "newest"
+    """newest, best, or a step."""
+    json: bool = False
+    """Print one JSON list instead of text."""
+    debug: bool = False
+    """Print the traceback of an error."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Predict as the command line says."""
+    options = parse_options(Options, argv, "predict", __doc__)
+    answers = predict_files(options.workdir, options.images, options.top, options.checkpoint)
+    if options.json:
+        print(json.dumps(answers, indent=2))
+        return
+    for answer in answers:
+        print(answer["image"])
+        for entry in answer["classes"]:
+            print(f"  {entry['probability']:7.2%}  {entry['class']}")
+
+
+if __name__ == "__main__":
+    run_command(main)

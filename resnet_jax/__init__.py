@@ -1,0 +1,6 @@
+"""Residual networks in JAX: train, trust, understand and use them."""
+
+from resnet_jax.networks.registry import create_model, list_models
+from resnet_jax.restore import restore_run
+
+__all__ = ["create_model", "list_models", "restore_run"]

@@ -1,0 +1,110 @@
+"""From a command line to a `Config`, and from an exception to an exit status."""
+
+import dataclasses
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+import tyro
+
+from resnet_jax.config import Config
+from resnet_jax.errors import InputError, InterruptedRunError, NonFiniteError
+from resnet_jax.recipes import Recipe
+
+# Exit statuses of every command. A scheduler may start an INTERRUPTED run again as it is.
+DONE, BAD_INPUT, NON_FINITE, INTERRUPTED = 0, 2, 3, 75
+
+
+Options = TypeVar("Options")
+
+
+def parse_options(kind: type[Options], argv: Sequence[str], name: str, description: str | None, **more: Any) -> Options:
+    """A dataclass from the command line of `python -m experiments.NAME`.
+
+    Raises:
+        SystemExit: an unknown or ill-typed option (status 2, with a suggestion), or --help (status 0).
+    """
+    switches = {f"--{f.name}" for f in dataclasses.fields(cast(Any, kind)) if f.type is bool}
+    return tyro.cli(
+        kind,
+        # `--debug` alone means `--debug=True`, which tyro's own switches would refuse.
+        args=[f"{a}=True" if a in switches else a for a in argv],
+        prog=f"python -m experiments.{name}",
+        description=description,
+        use_underscores=True,
+        config=(tyro.conf.FlagConversionOff,),
+        **more,
+    )
+
+
+def parse_config(
+    argv: Sequence[str],
+    name: str,
+    description: str | None,
+    defaults: Config,
+    *,
+    recipes: Mapping[str, Recipe],
+    family: str,
+) -> Config:
+    """The config of a training command.
+
+    Args:
+        argv: the command line behind the command's name.
+        name: the experiment's.
+        description: the head of its help; the recipes are added.
+        defaults: the experiment's own settings; its `recipe` is the one that holds when none is named.
+        recipes: what `--recipe` may name.
+        family: name of the network at a depth, such as "resnet{depth}_cifar".
+
+    Raises:
+        InputError: an unknown recipe, or --model and --depth name two networks.
+        SystemExit: as `parse_options`.
+    """
+    recipe = _value_of(argv, "recipe", defaults.recipe)
+    if recipe and recipe not in recipes:
+        known = ", ".join(recipes) or "none"
+        raise InputError(f"--recipe={recipe}: there is no such recipe here; known are: {known}")
+    settings = recipes[recipe].settings if recipe else {}
+    listing = "\n\n".join(f"--recipe={n}: {r.source}. {r.result}." for n, r in recipes.items())
+    base = dataclasses.replace(defaults, **settings, recipe=recipe)
+    config = parse_options(Config, argv, name, f"{description}\n{listing}", default=base)
+    model = config.model
+    if config.depth:
+        model = family.format(depth=config.depth)
+        if config.model not in (defaults.model, model):
+            raise InputError(f"--model={config.model} and --depth={config.depth} name two networks; give one of them")
+    workdir = config.workdir or "-".join([f"runs/{config.dataset}", model, *filter(None, [recipe])])
+    return dataclasses.replace(config, model=model, workdir=workdir)
+
+
+def _value_of(argv: Sequence[str], name: str, default: str) -> str:
+    """The value that an option has on a command line; the last one counts."""
+    for i, argument in reversed(list(enumerate(argv))):
+        if argument == f"--{name}" and i + 1 < len(argv):
+            return argv[i + 1]
+        if argument.startswith(f"--{name}="):
+            return argument.partition("=")[2]
+    return default
+
+
+def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:
+    """Run a command and leave the process with its exit status: 0 done, 2 bad input, 3 not finite, 75 interrupted.
+
+    An error that the user can mend is one line on standard error; `--debug` shows the traceback besides.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        command(argv)
+        status, line = DONE, ""
+    except InputError as error:
+        status, line = BAD_INPUT, f"error: {error}"
+    except NonFiniteError as error:
+        status, line = NON_FINITE, f"error: {error}"
+    except InterruptedRunError as error:
+        status, line = INTERRUPTED, str(error)
+    if line:
+        if status != INTERRUPTED and any(a in ("--debug", "--debug=True") for a in argv):
+            traceback.print_exc()
+        print(line, file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,87 @@
+"""Several processes as one run: joining them, and stopping them together."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import jax
+from jax.experimental import multihost_utils
+
+from resnet_jax.config import Config
+from resnet_jax.errors import InputError
+
+
+def connect(config: Config) -> None:
+    """Join the processes of the run, from the options or from what a TPU pod or a Slurm job announces.
+
+    Must come before anything asks for JAX's devices. A run of one process needs nothing.
+
+    Raises:
+        InputError: some but not all of the three options, or the processes do not find each other.
+    """
+    options = (config.coordinator_address, config.num_processes, config.process_id)
+    given = (bool(options[0]), options[1] > 0, options[2] >= 0)
+    if any(given) and not all(given):
+        raise InputError("--coordinator_address, --num_processes and --process_id go together; give all three")
+    if config.process_id >= max(config.num_processes, 1):
+        raise InputError(
+            f"--process_id={config.process_id} of --num_processes={config.num_processes}: they count from 0"
+        )
+    if all(given):
+        try:
+            # A dead process is noticed after this long (JAX's default of 100 s leaves the others hanging).
+            jax.distributed.initialize(*options, heartbeat_timeout_seconds=30)
+        except RuntimeError as error:
+            raise InputError(
+                f"--coordinator_address={options[0]}: the processes did not find each other "
+                f"({str(error).splitlines()[0]}); process 0 must run on that host with the port free"
+            ) from error
+    elif _cluster_is_announced():
+        jax.distributed.initialize(heartbeat_timeout_seconds=30)
+
+
+def _cluster_is_announced() -> bool:
+    slurm = int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ
+    tpu_pod = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+    return slurm or tpu_pod
+
+
+def barrier(name: str) -> None:
+    """Wait until every process of the run has come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+@contextmanager
+def stop_signal() -> Iterator[Callable[[int], bool]]:
+    """A function of the step that tells whether the run has been asked to stop.
+
+    One process listens to SIGTERM and SIGINT itself; a second signal ends it at once. Of several processes, JAX's
+    preemption service hears the SIGTERM of any and lets all stop after the same step; a handler of our own would
+    switch it off. Outside the main thread (a notebook's worker) nothing can be heard.
+    """
+    if jax.process_count() > 1:
+        yield multihost_utils.reached_preemption_sync_point
+        return
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda step: False
+        return
+    received: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def restore_handlers() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def hear(number: int, frame: object) -> None:
+        received.append(number)
+        restore_handlers()
+
+    for number in before:
+        signal.signal(number, hear)
+    try:
+        yield lambda step: bool(received)
+    finally:
+        restore_handlers()

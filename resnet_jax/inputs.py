@@ -1,0 +1,140 @@
+"""From a data source to batches on the devices: which way a set is fed, and what happens to its images on it.
+
+Small sets that are arrays live whole on the device, and a batch is only a list of indices; photographs are decoded and
+cropped by worker processes. Both ways follow the same order of examples.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from resnet_jax.config import Config
+from resnet_jax.data import device_augment, host_augment, pipeline, resident
+from resnet_jax.data.sources import ArraySource, Source
+from resnet_jax.errors import InputError
+from resnet_jax.training.state import replicated, sharded
+
+Batch = dict[str, Any]
+
+IMAGENET_MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+MEAN_STD = {
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+    "digits": ((0.3053,) * 3, (0.3760,) * 3),
+}
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Batches and what the device does to each inside the step.
+
+    Attributes:
+        batches: from `(start, stop)`, in steps, to the batches of training; from `()` to one pass of evaluation.
+        prepare: pure; the fed batch -> {"image" float32 [B,H,W,3] normalised, "label", "mask", …}.
+    """
+
+    batches: Callable[..., Iterator[Batch]]
+    prepare: Callable[[Batch], Batch]
+
+
+def train_feed(source: Source, config: Config, image_size: int, mesh: Mesh) -> Feed:
+    """The feed of a training run.
+
+    Raises:
+        InputError: the devices cannot share the batch, or the set is smaller than one.
+    """
+    devices = mesh.devices.size
+    if config.batch_size % devices:
+        nearest = max(devices, config.batch_size // devices * devices)
+        raise InputError(f"--batch_size={config.batch_size} cannot be shared by {devices} devices; take {nearest}")
+    order = {"batch_size": config.batch_size, "seed": config.seed, **processes()}
+    normalize = normalizer(config)
+    if isinstance(source, ArraySource):
+        pool = resident.put(source, replicated(mesh))
+
+        def prepare(batch: Batch) -> Batch:
+            batch = resident.gather(batch["pool"], batch["request"])
+            keys = device_augment.example_keys(config.seed, batch["epoch"], batch["index"])
+            if config.crop_padding:
+                batch = device_augment.pad_and_crop(batch, keys, config.crop_padding)
+            if config.flip:
+                batch = device_augment.random_flip(batch, keys)
+            return normalize(batch)
+
+        def requests(start: int, stop: int) -> Iterator[Batch]:
+            rows = resident.train_requests(len(source), **order, start=start, stop=stop)
+            for request in pipeline.to_device(rows, sharded(mesh)):
+                yield {"pool": pool, "request": request}
+
+        return Feed(requests, prepare)
+
+    crop = {
+        "random_resized": partial(host_augment.random_resized_crop, size=image_size),
+        "scale_jitter": partial(host_augment.scale_jitter_crop, size=image_size),
+    }[config.crop]
+    transform = partial(crop_and_flip, crop=crop, flip=config.flip)
+    workers = worker_count(config.num_workers)
+
+    def streamed(start: int, stop: int) -> Iterator[Batch]:
+        host = pipeline.train_batches(source, transform, **order, start=start, stop=stop, num_workers=workers)
+        return pipeline.to_device(host, sharded(mesh))
+
+    return Feed(streamed, normalize)
+
+
+def eval_feed(source: Source, config: Config, image_size: int, mesh: Mesh) -> Feed:
+    """The feed of an evaluation: every example once, the last batch padded; any eval_batch_size on any devices."""
+    devices = mesh.devices.size
+    batch_size = -(-(config.eval_batch_size or config.batch_size) // devices) * devices
+    normalize = normalizer(config)
+    if isinstance(source, ArraySource):
+        pool = resident.put(source, replicated(mesh))
+
+        def requests() -> Iterator[Batch]:
+            rows = resident.eval_requests(len(source), batch_size=batch_size, **processes())
+            for request in pipeline.to_device(rows, sharded(mesh)):
+                yield {"pool": pool, "request": request}
+
+        return Feed(requests, lambda batch: normalize(resident.gather(batch["pool"], batch["request"])))
+
+    transform = eval_transform(config, image_size)
+    workers = worker_count(config.num_workers)
+
+    def streamed() -> Iterator[Batch]:
+        host = pipeline.eval_batches(source, transform, batch_size=batch_size, num_workers=workers, **processes())
+        return pipeline.to_device(host, sharded(mesh))
+
+    return Feed(streamed, normalize)
+
+
+def crop_and_flip(image: Any, rng: Any, *, crop: Callable, flip: bool) -> Any:
+    """A training photograph, uint8 [H,W,3] -> [size,size,3]."""
+    image = crop(image, rng=rng)
+    return host_augment.random_flip(image, rng) if flip else image
+
+
+def eval_transform(config: Config, image_size: int) -> Callable:
+    """The centre crop that evaluation and prediction see: uint8 [H,W,3] -> [image_size,image_size,3]."""
+    resize = config.eval_resize or round(image_size / 0.875)
+    return partial(host_augment.resize_and_center_crop, size=image_size, resize=resize)
+
+
+def normalizer(config: Config) -> Callable[[Batch], Batch]:
+    """uint8 images -> float32 with the mean and deviation of the set that the run was trained on."""
+    mean, std = MEAN_STD.get(config.dataset, IMAGENET_MEAN_STD)
+    return partial(device_augment.normalize, mean=mean, std=std)
+
+
+def processes() -> dict[str, int]:
+    """Which share of every batch this process loads."""
+    return {"process_index": jax.process_index(), "process_count": jax.process_count()}
+
+
+def worker_count(num_workers: int) -> int:
+    """Decoding processes: as asked for, or one for every core but one, at most 16."""
+    return num_workers if num_workers >= 0 else max(1, min(16, (os.cpu_count() or 1) - 1))

@@ -1,0 +1,94 @@
+"""What a trained network says of images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resnet_jax.analysis.plots import draw_predictions
+from resnet_jax.config import Config
+from resnet_jax.data.decode import decode_image
+from resnet_jax.data.sources import load_source
+from resnet_jax.errors import InputError
+from resnet_jax.inputs import eval_transform, normalizer
+from resnet_jax.restore import restore_run
+from resnet_jax.workdir import read_run_config
+
+
+def read_images(paths: Sequence[str | Path], config: Config, image_size: int) -> np.ndarray:
+    """Image files as the network's evaluation sees them: uint8 [N,image_size,image_size,3].
+
+    Raises:
+        InputError: a file is missing or cannot be read; it is named.
+    """
+    transform = eval_transform(config, image_size)
+    images = []
+    for path in map(Path, paths):
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}") from error
+        images.append(transform(decode_image(data, str(path))))
+    return np.stack(images)
+
+
+def probabilities(model: Any, variables: Any, images: np.ndarray, config: Config, batch_size: int = 64) -> np.ndarray:
+    """Class probabilities [N,K] of images uint8 [N,H,W,3]."""
+    prepare = normalizer(config)
+
+    @jax.jit
+    def apply(batch: jax.Array) -> jax.Array:
+        return jax.nn.softmax(model.apply(variables, prepare({"image": batch})["image"], train=False))
+
+    # The last batch is filled up, so that the network is compiled once.
+    size = min(batch_size, len(images))
+    fill = np.zeros((-len(images) % size, *images.shape[1:]), images.dtype)
+    filled = np.concatenate([images, fill])
+    parts = [apply(jnp.asarray(filled[i : i + size])) for i in range(0, len(filled), size)]
+    return np.concatenate(jax.device_get(parts))[: len(images)]
+
+
+def predict_files(
+    workdir: str | Path, paths: Sequence[str | Path], top: int = 5, which: str | int = "newest"
+) -> list[dict[str, Any]]:
+    """For each image file {"image", "classes": [{"class", "probability"}, …]}, the likeliest first.
+
+    Args:
+        workdir: a run's folder.
+        paths: image files of any size and format.
+        top: how many classes; fewer where the network has fewer.
+        which: the checkpoint, as in `restore_run`.
+
+    Raises:
+        InputError: the run or an image cannot be read.
+    """
+    _, facts = read_run_config(Path(workdir).absolute())
+    config, model, variables = restore_run(workdir, which)
+    images = read_images(paths, config, facts["image_size"])
+    names = facts["class_names"]
+    answers = []
+    for path, p in zip(paths, probabilities(model, variables, images, config), strict=True):
+        best = np.argsort(-p, kind="stable")[:top]
+        classes = [{"class": names[k], "probability": round(float(p[k]), 6)} for k in best]
+        answers.append({"image": str(path), "classes": classes})
+    return answers
+
+
+def draw_test_predictions(workdir: str | Path, path: Path, count: int = 32) -> None:
+    """A grid of the first test images of a run on a set of small images, with what the network takes them for."""
+    config, model, variables = restore_run(workdir)
+    source = load_source(config.dataset, "val", config.data_dir or None, config.image_size)
+    examples = [source[i] for i in range(min(count, len(source)))]
+    images = np.stack([example.image for example in examples])
+    p = probabilities(model, variables, images, config)
+    names = source.class_names
+    draw_predictions(
+        images,
+        [names[example.label] for example in examples],
+        [names[k] for k in p.argmax(axis=1)],
+        [float(row.max()) for row in p],
+        path,
+    )

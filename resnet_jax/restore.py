@@ -1,0 +1,53 @@
+"""A trained network from a run's folder."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+from flax import linen as nn
+
+from resnet_jax.build import build_model, build_optimizer
+from resnet_jax.config import Config
+from resnet_jax.errors import InputError
+from resnet_jax.training import checkpoint, log
+from resnet_jax.training.state import data_mesh, init_state, replicated
+from resnet_jax.training.step import zero_sums
+from resnet_jax.workdir import read_run_config
+
+
+def restore_run(workdir: str | Path, which: str | int = "newest") -> tuple[Config, nn.Module, dict[str, Any]]:
+    """The config, the network and the trained variables of a run, finished or not.
+
+    Nothing in the folder is changed, so that a run that is still training may be looked at.
+
+    Args:
+        workdir: the run's folder.
+        which: "newest", "best" (the highest evaluated top-1 among the checkpoints that are kept), or a step.
+
+    Returns:
+        (config, model, variables): `model.apply(variables, images)` takes normalised float32 images.
+
+    Raises:
+        InputError: there is no run, no such checkpoint, or it is damaged.
+    """
+    workdir = Path(workdir).absolute()
+    config, facts = read_run_config(workdir)
+    model = build_model(config, len(facts["class_names"]))
+    # The optimizer's state has the same shape under every schedule.
+    tx = build_optimizer(config, optax.constant_schedule(0.0))
+    mesh = data_mesh()
+    shapes = jax.eval_shape(lambda: {"state": init_state(model, tx, facts["image_size"], 0, mesh), "sums": zero_sums()})
+    target = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=replicated(mesh)), shapes)
+    with checkpoint.open_reader(workdir / "checkpoints") as manager:
+        steps = sorted(manager.all_steps())
+        named = {
+            "newest": steps[-1] if steps else None,
+            "best": log.best_step(workdir / "metrics.jsonl", steps),
+        }
+        step = named[which] if which in named else int(which)
+        if step is None or step not in steps:
+            there = f"there are {', '.join(map(str, steps))}" if steps else "there is none"
+            raise InputError(f"--workdir={workdir}: no checkpoint {which!r}; {there}")
+        state = checkpoint.restore_step(manager, step, target)["state"]
+    return config, model, {"params": state.params, "batch_stats": state.batch_stats}

@@ -1,0 +1,206 @@
+"""A training run from its config: the one module that knows every other."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
+from dataclasses import asdict
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from resnet_jax import workdir as folder
+from resnet_jax.analysis.counts import abstract_variables, multiply_adds, parameter_count
+from resnet_jax.analysis.plots import draw_curves
+from resnet_jax.build import Run, build_run
+from resnet_jax.config import Config, check_config
+from resnet_jax.distributed import barrier, connect, stop_signal
+from resnet_jax.errors import InterruptedRunError
+from resnet_jax.training import checkpoint, log, loop, step
+from resnet_jax.training.progress import Progress
+from resnet_jax.training.state import TrainState, init_state, replicated
+
+
+def train(config: Config) -> log.Row:
+    """Train, or continue, the run of this config in its workdir; returns what its result.json says.
+
+    Raises:
+        InputError: something the user gave cannot be used.
+        NonFiniteError: the training diverged.
+        InterruptedRunError: a signal asked it to stop; it saved and left.
+    """
+    check_config(config)
+    connect(config)
+    workdir = Path(config.workdir).absolute()
+    with folder.locked(workdir) if _first_process() else nullcontext():
+        folder.check_config_matches(workdir, config)
+        if (result := folder.read_result(workdir)) is not None:
+            _say(f"{workdir} is finished, nothing to do: {_outcome(result)}")
+            return result
+        run = build_run(config)
+        if _first_process():
+            facts = {"image_size": run.image_size, "class_names": run.class_names}
+            folder.write_config(workdir, config, facts)
+        barrier("config.json is written")
+        _say(_headline(run))
+        result = _fit(run, workdir)
+        if _first_process():
+            folder.write_result(workdir, result)
+    _say(f"finished: {_outcome(result)}; {result['images_per_second'] or 0:,.0f} training images a second")
+    _say(f"everything is in {workdir}; use it: python -m experiments.predict --workdir={config.workdir} IMAGE …")
+    return result
+
+
+def _fit(run: Run, workdir: Path) -> log.Row:
+    metrics = workdir / "metrics.jsonl"
+    options = asdict(run.config)
+    wanted = {name: options[name] and _first_process() for name in ("tensorboard", "wandb")}
+    trackers = log.open_trackers(workdir, options, **wanted)
+    manager = checkpoint.open_manager(
+        workdir / "checkpoints", keep=run.config.keep, best_step=partial(log.best_step, metrics)
+    )
+    with closing(manager), stop_signal() as stop_requested:
+        start, carry = _restore_or_begin(run, manager)
+        if _first_process():
+            log.truncate_rows(metrics, start)
+        barrier("metrics.jsonl ends where the run continues")
+        evaluations = {row["step"]: row for row in log.read_rows(metrics) if row["split"] == "eval"}
+        skipped: set[str] = set()
+        progress = Progress(start, run.total_steps)
+        eval_step = _jit_eval_step(run)
+
+        def record(row: log.Row) -> None:
+            if _first_process():
+                log.append_row(metrics, row)
+                for track in trackers:
+                    track(row)
+
+        def log_train(at: int, sums: step.Sums) -> None:
+            row = _place(run, at, "train") | step.averages(sums)
+            row["learning_rate"] = float(jax.device_get(run.schedule(at - 1)))
+            record(row)
+            progress.show(row, run.config.batch_size)
+
+        def evaluate(at: int, state: TrainState) -> None:
+            with progress.paused():
+                variables = {"params": state.params, "batch_stats": state.batch_stats}
+                # Several processes can only stop together, after a step; one may leave an evaluation.
+                alone = jax.process_count() == 1
+                batches = takewhile(lambda _: not (alone and stop_requested(at)), run.testing.batches())
+                sums = loop.evaluate(batches, partial(eval_step, variables))
+                if alone and stop_requested(at):
+                    return  # cut short: a run that continues from this step begins with it
+                row = evaluations[at] = _place(run, at, "eval") | step.averages(sums)
+                record(row)
+                if _first_process():
+                    title = f"{run.config.model} on {run.config.dataset}"
+                    draw_curves(log.read_rows(metrics), workdir / "curves.png", title)
+                _say(f"step {at:,}, epoch {row['epoch']:.2f}: test {_outcome(row)}")
+
+        if start and loop.due(start, run.eval_every, run.total_steps) and start not in evaluations:
+            evaluate(start, carry["state"])
+        reached, _ = loop.fit(
+            **carry,
+            batches=_report_skipped(run.training.batches(start, run.total_steps), skipped),
+            start=start,
+            total_steps=run.total_steps,
+            train_step=_jit_train_step(run),
+            log_every=run.config.log_every,
+            checkpoint_every=run.checkpoint_every,
+            eval_every=run.eval_every,
+            log=log_train,
+            save=lambda at, state, sums: checkpoint.save(manager, at, {"state": state, "sums": sums}),
+            evaluate=evaluate,
+            stop_requested=stop_requested,
+            progress=progress.tick,
+        )
+        progress.close()
+        manager.wait_until_finished()
+        if reached < run.total_steps or reached not in evaluations:
+            raise InterruptedRunError(
+                f"stopped by a signal after step {reached:,}, which is saved; the same command continues the run"
+            )
+        return evaluations[reached] | {
+            "images_per_second": progress.average_images_per_second(run.config.batch_size),
+            "skipped_images": len(skipped),
+            "fingerprint": checkpoint.stored_digest(manager, reached),
+        }
+
+
+def _restore_or_begin(run: Run, manager: Any) -> tuple[int, dict[str, Any]]:
+    carry = {
+        "state": init_state(run.model, run.tx, run.image_size, run.config.seed, run.mesh),
+        "sums": jax.jit(step.zero_sums, out_shardings=replicated(run.mesh))(),
+    }
+    restored = checkpoint.restore_newest(manager, carry, _say)
+    if restored is None:
+        return 0, carry
+    _say(f"continuing after step {restored[0]:,}")
+    return restored
+
+
+def _jit_train_step(run: Run) -> Callable:
+    key = jax.random.key(run.config.seed)
+
+    def train_step(state: TrainState, sums: step.Sums, batch: loop.Batch) -> tuple[TrainState, step.Sums]:
+        state, new = step.train_step(
+            state,
+            run.training.prepare(batch),
+            model=run.model,
+            tx=run.tx,
+            key=key,
+            label_smoothing=run.config.label_smoothing,
+        )
+        return state, step.add_sums(sums, new)
+
+    whole = replicated(run.mesh)
+    return jax.jit(train_step, donate_argnums=0, out_shardings=(whole, whole))
+
+
+def _jit_eval_step(run: Run) -> Callable:
+    def eval_step(variables: Any, batch: loop.Batch) -> step.Sums:
+        return step.eval_step(variables, run.testing.prepare(batch), model=run.model)
+
+    return jax.jit(eval_step, out_shardings=replicated(run.mesh))
+
+
+def _report_skipped(batches: Iterator[loop.Batch], skipped: set[str]) -> Iterator[loop.Batch]:
+    for batch in batches:
+        for name in batch.pop("skipped", ()):
+            if name not in skipped:
+                skipped.add(name)
+                log.say(f"skipped {name}: it cannot be read ({len(skipped)} so far)")
+        yield batch
+
+
+def _place(run: Run, at: int, split: str) -> log.Row:
+    return {"step": at, "epoch": round(run.epoch(at), 6), "split": split}
+
+
+def _headline(run: Run) -> str:
+    config = run.config
+    devices = f"{run.mesh.devices.size} {run.mesh.devices.flat[0].device_kind}"
+    processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    return (
+        f"{config.model}: {parameter_count(abstract_variables(run.model, run.image_size)['params']):,} parameters, "
+        f"{multiply_adds(run.model, run.image_size) / 1e9:.3f} G multiply-adds at {run.image_size} px | "
+        f"{config.dataset}: {run.num_train:,} training and {run.num_test:,} test images, "
+        f"{len(run.class_names)} classes | {devices}{processes} | "
+        f"{run.total_steps:,} steps of {config.batch_size} ({run.epoch(run.total_steps):.3g} epochs)"
+    )
+
+
+def _outcome(row: log.Row) -> str:
+    return (
+        f"top-1 {row['top1']:.4f}, top-5 {row['top5']:.4f}, loss {row['loss']:.4f} over {row['num_examples']:,} images"
+    )
+
+
+def _first_process() -> bool:
+    return jax.process_index() == 0
+
+
+def _say(line: str) -> None:
+    if _first_process():
+        log.say(line)

@@ -1,0 +1,97 @@
+"""Where a run's numbers go: `metrics.jsonl`, the console, and TensorBoard or Weights & Biases when asked for."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from resnet_jax.errors import InputError
+
+Row = dict[str, Any]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a metrics file; a last line that was cut off by a crash is left out, as is a missing file."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def truncate_rows(path: Path, step: int) -> list[Row]:
+    """Drop the rows behind `step`, which a run that continues from there will write again; returns what stays."""
+    rows = [row for row in read_rows(path) if row["step"] <= step]
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+    return rows
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Add one line, in one write, so that a crash cuts off at most this line."""
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file's text in one step: a reader, or a crash, sees the old text or the new one."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text)
+    os.replace(draft, path)
+
+
+def say(line: str) -> None:
+    """Print a line for the person who watches, above the progress bar if there is one."""
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
+
+
+def best_step(path: Path, steps: Sequence[int]) -> int | None:
+    """Of the given steps, the first one with the highest evaluated top-1; None where none was evaluated."""
+    scores = {row["step"]: row["top1"] for row in read_rows(path) if row["split"] == "eval"}
+    return max((s for s in sorted(steps) if s in scores), key=lambda s: scores[s], default=None)
+
+
+def open_trackers(workdir: Path, options: Row, *, tensorboard: bool, wandb: bool) -> list[Callable[[Row], None]]:
+    """The asked-for trackers, each a function that takes a row; `options` are the run's, for Weights & Biases.
+
+    Raises:
+        InputError: the package of an asked-for tracker is not installed.
+    """
+    trackers: list[Callable[[Row], None]] = []
+    if tensorboard:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as error:
+            raise InputError("--tensorboard needs tensorboardX: pip install -e '.[tensorboard]'") from error
+        writer = SummaryWriter(str(workdir / "tensorboard"))
+
+        def to_tensorboard(row: Row) -> None:
+            for name, value in scalars(row):
+                writer.add_scalar(f"{row['split']}/{name}", value, row["step"])
+            writer.flush()
+
+        trackers.append(to_tensorboard)
+    if wandb:
+        try:
+            import wandb as weights_and_biases
+        except ImportError as error:
+            raise InputError("--wandb needs wandb: pip install -e '.[wandb]'") from error
+        # One id a folder: a run that continues is the same run there.
+        run = weights_and_biases.init(
+            project="resnet_jax", name=workdir.name, id=workdir.name, config=options, resume="allow"
+        )
+        trackers.append(lambda row: run.log({f"{row['split']}/{k}": v for k, v in scalars(row)}, step=row["step"]))
+    return trackers
+
+
+def scalars(row: Row) -> Iterable[tuple[str, float]]:
+    """The measured values of a row: all but where it stands."""
+    return ((name, value) for name, value in row.items() if name not in ("step", "split"))

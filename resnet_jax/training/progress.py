@@ -1,0 +1,67 @@
+"""The progress bar of a run, its lines in a log file, and its speed."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+
+from resnet_jax.training.log import say
+
+
+class Progress:
+    """Shows where a run is: a bar on a terminal, plain lines elsewhere; and times its steps.
+
+    The clock starts when the first step has been compiled and given to the device, and rests while `paused`.
+    """
+
+    def __init__(self, start: int, total_steps: int):
+        self.bar = tqdm(initial=start, total=total_steps, unit="step", disable=None, dynamic_ncols=True)
+        self.total_steps = total_steps
+        self.resting = 0.0  # seconds
+        self.step: int | None = None
+        self.first = self.last_shown = (start, 0.0)  # step, seconds
+
+    def tick(self, step: int) -> None:
+        """`step` has been given to the device."""
+        self.bar.update()
+        if self.step is None:
+            self.first = self.last_shown = (step, self._now())
+        self.step = step
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time that is not training's, such as an evaluation's."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.resting += time.perf_counter() - began
+
+    def show(self, row: dict[str, Any], batch_size: int) -> None:
+        """Show a logged row, with the speed since the last one."""
+        speed = self._images_per_second(self.last_shown, batch_size)
+        self.last_shown = (row["step"], self._now())
+        numbers = {"loss": f"{row['loss']:.4f}", "rate": f"{row['learning_rate']:.4g}"}
+        if speed:
+            numbers["images/s"] = f"{speed:,.1f}"
+        self.bar.set_postfix(numbers)
+        if self.bar.disable:
+            text = ", ".join(f"{name} {value}" for name, value in numbers.items())
+            say(f"step {row['step']:,} of {self.total_steps:,}: top-1 {row['top1']:.4f}, {text}")
+
+    def average_images_per_second(self, batch_size: int) -> float | None:
+        """Over all timed steps; None where there were none."""
+        return self._images_per_second(self.first, batch_size)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self.bar.close()
+
+    def _images_per_second(self, since: tuple[int, float], batch_size: int) -> float | None:
+        steps = (self.step or since[0]) - since[0]
+        return steps * batch_size / (self._now() - since[1]) if steps else None
+
+    def _now(self) -> float:
+        return time.perf_counter() - self.resting

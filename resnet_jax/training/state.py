@@ -1,0 +1,62 @@
+"""What training carries from step to step, and where its arrays lie."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from flax import struct
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+
+@struct.dataclass
+class TrainState:
+    """Everything a step reads and writes.
+
+    Attributes:
+        step: int32 scalar, steps done.
+        params: trained parameters, float32.
+        batch_stats: running statistics of the normalisation layers, float32.
+        opt_state: the optimizer's.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+
+
+def data_mesh() -> Mesh:
+    """All devices of all processes in one axis, "data", over which a batch is divided."""
+    return Mesh(np.array(jax.devices()), ("data",))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Every device holds the whole array: the state."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def sharded(mesh: Mesh) -> NamedSharding:
+    """Every device holds its share of the first axis: a batch."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def init_state(
+    model: nn.Module, tx: optax.GradientTransformation, image_size: int, seed: int, mesh: Mesh
+) -> TrainState:
+    """The state before the first step; parameters depend on `seed` alone, not on the devices."""
+
+    def init() -> TrainState:
+        # Shapes of parameters do not depend on the batch, so one image will do.
+        variables = model.init(jax.random.key(seed), jnp.zeros((1, image_size, image_size, 3)), train=False)
+        params = variables["params"]
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            batch_stats=variables.get("batch_stats", {}),
+            opt_state=tx.init(params),
+        )
+
+    return jax.jit(init, out_shardings=replicated(mesh))()

@@ -1,0 +1,131 @@
+"""A run's folder: who may write in it, what it was started with, and what it reached."""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from resnet_jax.config import Config, differences, read_config
+from resnet_jax.errors import InputError
+from resnet_jax.training.log import write_atomically
+
+PACKAGES = (
+    "resnet_jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "numpy",
+    "pillow",
+    "simplejpeg",
+)
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Hold the folder for this process; it is made where it does not exist.
+
+    The lock dies with the process, kill -9 included, so a stale one cannot be left behind.
+
+    Raises:
+        InputError: another process holds it, or it cannot be written.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = (workdir / ".lock").open("a+")
+    except OSError as error:
+        raise InputError(f"--workdir={workdir}: cannot be written ({error.strerror}); name another folder") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise InputError(
+                f"--workdir={workdir}: {holder} is training in it; wait for it, stop it, or name another folder"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+def check_config_matches(workdir: Path, config: Config) -> None:
+    """Compare with the run that is in the folder, if there is one.
+
+    Raises:
+        InputError: it was started with other options; they are named.
+    """
+    if not (workdir / "config.json").exists():
+        return
+    old, _ = read_run_config(workdir)
+    if differs := differences(old, config):
+        raise InputError(
+            f"--workdir={workdir} holds a run with other options ({', '.join(differs)}); "
+            "name another folder for this one"
+        )
+
+
+def write_config(workdir: Path, config: Config, facts: dict[str, Any]) -> None:
+    """Write config.json: every option, what was found out besides (`facts`), the code's commit, the versions.
+
+    The one that is there stays: it says what the run was started with.
+    """
+    path = workdir / "config.json"
+    if path.exists():
+        return
+    record = {
+        "config": asdict(config),
+        **facts,
+        "git_commit": git_commit(),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+    write_atomically(path, json.dumps(record, indent=2) + "\n")
+
+
+def read_run_config(workdir: Path) -> tuple[Config, dict[str, Any]]:
+    """The config of the run in a folder, and the other facts of its config.json.
+
+    Raises:
+        InputError: there is no run there, or its config cannot be read.
+    """
+    path = workdir / "config.json"
+    try:
+        return read_config(path)
+    except FileNotFoundError:
+        raise InputError(f"--workdir={workdir}: there is no run in it (no config.json)") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def read_result(workdir: Path) -> dict[str, Any] | None:
+    """What a finished run reached, or None while it is not finished."""
+    path = workdir / "result.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def write_result(workdir: Path, result: dict[str, Any]) -> None:
+    """Mark the run as finished."""
+    write_atomically(workdir / "result.json", json.dumps(result, indent=2) + "\n")
+
+
+def git_commit() -> str | None:
+    """The commit of the code that runs, with a + when files differ from it; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=here, capture_output=True).returncode
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed else "")

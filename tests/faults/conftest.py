@@ -1,0 +1,60 @@
+"""Commands as a user runs them, each in a process of its own on one CPU device."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# A run of 45 steps in seconds: an eighth of the quickstart's width on images of 8 pixels.
+TOY = "--width=2 --image_size=8 --epochs=2 --log_every=5 --eval_every=20 --checkpoint_every=7".split()
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    """One device, and a compilation cache, so that only the first of many processes compiles."""
+    cache = tmp_path_factory.mktemp("compilation_cache")
+    return os.environ | {
+        "XLA_FLAGS": "",
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+
+@pytest.fixture
+def start(environment):
+    """Start `python -m experiments.NAME ARGUMENTS…`; whatever still runs at the test's end is killed."""
+    processes = []
+
+    def start_command(name, *arguments, **variables):
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"experiments.{name}", *map(str, arguments)],
+            cwd=ROOT,
+            env=environment | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start_command
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def command(start):
+    """Run a command to its end: (exit status, what it printed)."""
+
+    def run_command(name, *arguments, **variables):
+        process = start(name, *arguments, **variables)
+        output, _ = process.communicate(timeout=300)
+        return process.returncode, output
+
+    return run_command

@@ -1,0 +1,43 @@
+"""Two processes on loopback are one run."""
+
+import json
+import signal
+import socket
+
+from .conftest import TOY
+from .test_kill import metrics, result, wait_for_line
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def pair(start, name, *arguments):
+    address = f"--coordinator_address=127.0.0.1:{free_port()}"
+    return [start(name, *arguments, address, "--num_processes=2", f"--process_id={i}") for i in range(2)]
+
+
+def test_two_processes_train_three_steps_as_one_does(start, command, tmp_path):
+    arguments = [*TOY, "--steps=3", "--log_every=1"]
+    two = pair(start, "quickstart", f"--workdir={tmp_path}/two", *arguments)
+    outputs = [process.communicate(timeout=240)[0] for process in two]
+    assert [process.returncode for process in two] == [0, 0], "\n".join(outputs)
+    command("quickstart", f"--workdir={tmp_path}/one", *arguments)
+    ours, one = ([json.loads(line) for line in metrics(tmp_path / n).splitlines()] for n in ("two", "one"))
+    assert [row["step"] for row in ours] == [row["step"] for row in one]
+    assert result(tmp_path / "two")["num_examples"] == 360
+    for a, b in zip(ours, one, strict=True):
+        assert abs(a["loss"] - b["loss"]) < 1e-4 * abs(b["loss"])
+
+
+def test_a_sigterm_to_one_process_stops_both_and_they_continue(start, tmp_path):
+    arguments = [f"--workdir={tmp_path}", *TOY, "--epochs=100"]
+    two = pair(start, "quickstart", *arguments)
+    wait_for_line(two[0], "step 5 of")
+    two[1].send_signal(signal.SIGTERM)
+    outputs = [process.communicate(timeout=120)[0] for process in two]
+    assert [process.returncode for process in two] == [75, 75], "\n".join(outputs)
+    two = pair(start, "quickstart", *arguments)
+    wait_for_line(two[0], "continuing after step")

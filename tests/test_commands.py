@@ -1,0 +1,112 @@
+"""The command lines: every option is explained, mistakes are met with a suggestion, the README's commands parse."""
+
+import dataclasses
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from experiments import cifar, evaluate, imagenet, predict, quickstart
+from resnet_jax import cli
+from resnet_jax.config import Config
+from resnet_jax.errors import InputError
+from resnet_jax.recipes import CIFAR, IMAGENET
+
+ROOT = Path(__file__).parents[1]
+TRAINING = {
+    "imagenet": (imagenet, IMAGENET, "resnet{depth}"),
+    "cifar": (cifar, CIFAR, "resnet{depth}_cifar"),
+    "quickstart": (quickstart, {}, "resnet{depth}_cifar"),
+}
+OPTIONS = {"evaluate": evaluate.Options, "predict": predict.Options}
+
+
+def parse(name, *argv):
+    module, recipes, family = TRAINING[name]
+    return cli.parse_config(argv, name, module.__doc__, module.DEFAULTS, recipes=recipes, family=family)
+
+
+def status_of(main, *argv):
+    with pytest.raises(SystemExit) as left:
+        cli.run_command(main, argv)
+    return left.value.code
+
+
+@pytest.mark.parametrize("name", [*TRAINING, *OPTIONS])
+def test_help_explains_every_option(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    module = importlib.import_module(f"experiments.{name}")
+    assert status_of(module.main, "--help") == 0
+    printed = capsys.readouterr().out
+    for field in dataclasses.fields(OPTIONS.get(name, Config)):
+        if field.name != "images":
+            assert re.search(rf"--{field.name}\b", printed), field.name
+    for recipe in TRAINING.get(name, (None, {}))[1]:
+        assert f"--recipe={recipe}" in printed
+
+
+def test_a_mistyped_option_is_refused_with_a_suggestion(capsys):
+    assert status_of(imagenet.main, "--wrkdir=x") == 2
+    printed = capsys.readouterr()
+    assert "--workdir" in printed.out + printed.err
+
+
+def test_a_stray_argument_is_refused():
+    assert status_of(cifar.main, "resnet20") == 2
+
+
+def test_depth_names_the_network_of_the_family():
+    assert parse("imagenet", "--depth=50").model == "resnet50"
+    assert parse("imagenet", "--depth", "152").model == "resnet152"
+    assert parse("cifar", "--depth=8").model == "resnet8_cifar"
+    assert parse("cifar").model == "resnet20_cifar"
+    assert parse("cifar", "--model=plain20_cifar").model == "plain20_cifar"
+    with pytest.raises(InputError, match="name two networks"):
+        parse("cifar", "--model=plain20_cifar", "--depth=20")
+
+
+def test_an_option_wins_over_the_recipe_and_the_recipe_over_the_experiment():
+    assert parse("cifar").epochs == pytest.approx(64_000 * 128 / 50_000)
+    assert parse("cifar", "--recipe=fast").schedule == "linear"
+    assert parse("cifar", "--recipe", "fast", "--schedule=cosine").schedule == "cosine"
+    assert parse("imagenet", "--recipe=he2015", "--batch_size=64").batch_size == 64
+    with pytest.raises(InputError, match="known are: goyal2017, he2015"):
+        parse("imagenet", "--recipe=goyal")
+
+
+def test_a_switch_needs_no_value():
+    assert parse("cifar", "--nesterov").nesterov
+    assert not parse("cifar", "--recipe=fast", "--nesterov=False").nesterov
+
+
+def test_a_config_survives_its_json():
+    import json
+
+    from resnet_jax.config import differences, from_json
+
+    config = parse("imagenet", "--depth=18")
+    assert from_json(json.loads(json.dumps(dataclasses.asdict(config)))) == config
+    moved = dataclasses.replace(config, workdir="elsewhere", num_workers=3)
+    assert differences(config, moved) == []
+    assert differences(config, dataclasses.replace(config, seed=1)) == ["--seed=1 where the run has 0"]
+
+
+def readme_commands():
+    text = (ROOT / "README.md").read_text()
+    lines = re.findall(r"python -m experiments\.\S+[^\n`]*", text.replace("\\\n", " "))
+    return [shlex.split(line.partition("#")[0])[2:] for line in lines]
+
+
+def test_the_readme_has_commands():
+    assert len(readme_commands()) >= 5
+
+
+@pytest.mark.parametrize("words", readme_commands(), ids=" ".join)
+def test_every_command_in_the_readme_parses(words):
+    name = words[0].removeprefix("experiments.")
+    if name in TRAINING:
+        parse(name, *words[1:])
+    else:
+        cli.parse_options(OPTIONS[name], words[1:], name, "")
