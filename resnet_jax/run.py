@@ -167,10 +167,10 @@ def _jit_eval_step(run: Run) -> Callable:
 
 def _report_skipped(batches: Iterator[loop.Batch], skipped: set[str]) -> Iterator[loop.Batch]:
     for batch in batches:
-        for name in batch.pop("skipped", ()):
-            if name not in skipped:
-                skipped.add(name)
-                log.say(f"skipped {name}: it cannot be read ({len(skipped)} so far)")
+        for problem in batch.pop("skipped", ()):
+            if problem not in skipped:
+                skipped.add(problem)
+                log.say(f"skipped an image that cannot be read, {len(skipped)} so far: {problem}")
         yield batch
 
 

@@ -1,0 +1,122 @@
+"""Crops and flips of one image on the host, in numpy and Pillow: uint8 [H,W,3] in and out."""
+
+import math
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+
+def random_resized_crop(
+    image: np.ndarray,
+    size: int,
+    rng: np.random.Generator,
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    interpolation: Interpolation = "bilinear",
+) -> np.ndarray:
+    """A random part of the image, resized to a square (Szegedy et al. 2015), as torchvision does it.
+
+    Args:
+        image: uint8 [H,W,3].
+        size: of the result, pixels.
+        rng: source of randomness.
+        scale: smallest and largest part of the area.
+        ratio: narrowest and widest width / height of the part.
+        interpolation: Pillow's filter, antialiased.
+
+    Returns:
+        uint8 [size,size,3].
+    """
+    top, left, height, width = crop_box(image.shape[0], image.shape[1], rng, scale, ratio)
+    # First the crop, then the resize: with Pillow's own box= the filter would see pixels beyond the crop.
+    return _resize(image[top : top + height, left : left + width], size, size, interpolation)
+
+
+def crop_box(
+    height: int, width: int, rng: np.random.Generator, scale: tuple[float, float], ratio: tuple[float, float]
+) -> tuple[int, int, int, int]:
+    """Draws (top, left, height, width) of a part: ten tries, then the largest central one of an allowed ratio."""
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    for _ in range(10):
+        area = height * width * rng.uniform(*scale)
+        aspect = math.exp(rng.uniform(low, high))
+        crop_width, crop_height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < crop_width <= width and 0 < crop_height <= height:
+            top = int(rng.integers(height - crop_height + 1))
+            left = int(rng.integers(width - crop_width + 1))
+            return top, left, crop_height, crop_width
+    crop_height, crop_width = height, width
+    if width / height < ratio[0]:
+        crop_height = round(width / ratio[0])
+    elif width / height > ratio[1]:
+        crop_width = round(height * ratio[1])
+    return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
+
+
+def scale_jitter_crop(
+    image: np.ndarray,
+    size: int,
+    rng: np.random.Generator,
+    short_side: tuple[float, float] = (256 / 224, 480 / 224),
+    interpolation: Interpolation = "bilinear",
+) -> np.ndarray:
+    """A random square of the image after resizing it to a random shorter side (He et al. 2015).
+
+    Args:
+        image: uint8 [H,W,3].
+        size: of the result, pixels.
+        rng: source of randomness.
+        short_side: smallest and largest shorter side, as multiples of `size`; at least 1.
+        interpolation: Pillow's filter, antialiased.
+
+    Returns:
+        uint8 [size,size,3].
+    """
+    low, high = (round(size * factor) for factor in short_side)
+    image = resize_short_side(image, int(rng.integers(low, high + 1)), interpolation)
+    top = int(rng.integers(image.shape[0] - size + 1))
+    left = int(rng.integers(image.shape[1] - size + 1))
+    return image[top : top + size, left : left + size]
+
+
+def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The image [H,W,C], mirrored left to right with probability one half."""
+    return image[:, ::-1] if rng.random() < 0.5 else image
+
+
+def resize_and_center_crop(
+    image: np.ndarray, size: int, resize: int, interpolation: Interpolation = "bilinear"
+) -> np.ndarray:
+    """The central square after resizing the shorter side, as torchvision's Resize and CenterCrop do it.
+
+    Args:
+        image: uint8 [H,W,3].
+        size: of the result, pixels; where the resized image is smaller, black is added around it.
+        resize: shorter side before the crop, pixels.
+        interpolation: Pillow's filter, antialiased.
+
+    Returns:
+        uint8 [size,size,3].
+    """
+    image = resize_short_side(image, resize, interpolation)
+    missing = [max(0, size - side) for side in image.shape[:2]]
+    if any(missing):
+        image = np.pad(image, [(lack // 2, (lack + 1) // 2) for lack in missing] + [(0, 0)])
+    top, left = (round((side - size) / 2) for side in image.shape[:2])
+    return image[top : top + size, left : left + size]
+
+
+def resize_short_side(image: np.ndarray, short: int, interpolation: Interpolation = "bilinear") -> np.ndarray:
+    """The image [H,W,3] with a shorter side of `short` pixels; the longer one is truncated, as torchvision does."""
+    height, width = image.shape[:2]
+    if height <= width:
+        return _resize(image, short, int(short * width / height), interpolation)
+    return _resize(image, int(short * height / width), short, interpolation)
+
+
+def _resize(image: np.ndarray, height: int, width: int, interpolation: Interpolation) -> np.ndarray:
+    resample = Image.Resampling[interpolation.upper()]
+    return np.asarray(Image.fromarray(image).resize((width, height), resample))

@@ -1,0 +1,207 @@
+"""A source -> this process's share of every batch, read and decoded ahead of the step.
+
+The unit of work is a whole batch, a function of (seed, step). Which worker makes it does not matter, so the stream is
+the same for any number of them.
+"""
+
+import collections
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Sharding
+
+from resnet_jax.data.decode import UnreadableImage, decode_image
+from resnet_jax.data.examples import Source
+from resnet_jax.data.order import check_train, epoch_order, eval_rows, example_rng, local_slice, rows
+from resnet_jax.data.read_ahead import read_ahead
+from resnet_jax.errors import InputError
+
+__all__ = ["epoch_order", "eval_batches", "rows", "to_device", "train_batches"]
+
+Batch = dict[str, Any]
+
+# Unreadable images that one batch may meet: 20, or a quarter of a large batch. More is no accident of a few files.
+MAX_UNREADABLE = 20
+
+
+def train_batches(
+    source: Source,
+    transform: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+    *,
+    batch_size: int,
+    seed: int,
+    start: int,
+    stop: int,
+    num_workers: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """This process's rows of the batches of steps start to stop - 1.
+
+    An unreadable image is replaced by the next readable one in the epoch's order.
+
+    Args:
+        source: the examples.
+        transform: (image uint8 [H,W,3], rng) -> uint8 [size,size,3]; must pickle.
+        batch_size: global, over all processes.
+        seed: of the order and of the augmentation.
+        start: first step.
+        stop: the step after the last.
+        num_workers: processes that decode; 0 for threads of this one.
+        process_index: which share of every batch is this process's.
+        process_count: how many processes share it.
+
+    Returns:
+        dicts of {"image" uint8 [b,size,size,3], "label" int32 [b], "mask" float32 [b] of ones, "epoch" int32 [b],
+        "index" int32 [b], "skipped": the messages of the unreadable images}.
+
+    Raises:
+        InputError: the set is smaller than a batch, the processes cannot share the batch, too many images are
+            unreadable, or a worker process died.
+    """
+    check_train(len(source), batch_size, seed)
+    local = local_slice(batch_size, process_index, process_count)
+    steps = _TrainSteps(source, transform, batch_size, seed, start, stop, local)
+    return read_ahead(steps, num_workers)
+
+
+def eval_batches(
+    source: Source,
+    transform: Callable[[np.ndarray], np.ndarray],
+    *,
+    batch_size: int,
+    num_workers: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """This process's rows of one pass over the source in its own order, every example exactly once.
+
+    The last batch is padded with zeros and masked, so that shapes never change.
+
+    Args:
+        source: the examples.
+        transform: image uint8 [H,W,3] -> uint8 [size,size,3]; must pickle.
+        batch_size: global, over all processes.
+        num_workers: processes that decode; 0 for threads of this one.
+        process_index: which share of every batch is this process's.
+        process_count: how many processes share it.
+
+    Returns:
+        dicts of {"image" uint8 [b,size,size,3], "label" int32 [b], "mask" float32 [b], "epoch" int32 [b] of zeros,
+        "index" int32 [b]}.
+
+    Raises:
+        InputError: the processes cannot share the batch, an image is unreadable (leaving it out would change the
+            score), or a worker process died.
+    """
+    local = local_slice(batch_size, process_index, process_count)
+    return read_ahead(_EvalSteps(source, transform, batch_size, local), num_workers)
+
+
+def to_device(batches: Iterator[Batch], sharding: Sharding, ahead: int = 2) -> Iterator[Batch]:
+    """Keeps `ahead` batches on their way to the devices, beside the one in use.
+
+    Args:
+        batches: this process's rows; entries that are no arrays pass untouched.
+        sharding: of the global arrays, over their first axis.
+        ahead: how many batches to hold on the device before they are asked for.
+
+    Yields:
+        The same dicts with global jax.Arrays.
+    """
+    waiting = collections.deque()
+    for batch in batches:
+        waiting.append(
+            {
+                name: jax.make_array_from_process_local_data(sharding, value)
+                if isinstance(value, np.ndarray)
+                else value
+                for name, value in batch.items()
+            }
+        )
+        if len(waiting) > ahead:
+            yield waiting.popleft()
+    yield from waiting
+
+
+@dataclass(frozen=True)
+class _TrainSteps:
+    """The training batches of one process, by step - start."""
+
+    source: Source
+    transform: Callable[[np.ndarray, np.random.Generator], np.ndarray]
+    batch_size: int
+    seed: int
+    start: int
+    stop: int
+    local: slice
+
+    def __len__(self) -> int:
+        return max(0, self.stop - self.start)
+
+    def __getitem__(self, index: int) -> Batch:
+        step, n = self.start + index, len(self.source)
+        epochs, _ = rows(self.seed, step, self.batch_size, n)
+        first = step * self.batch_size + self.local.start
+        skipped: list[str] = []
+        images, labels, chosen = [], [], []
+        for position, epoch in enumerate(epochs[self.local], start=first):
+            image, label, example = self._readable(int(epoch), position % n, skipped)
+            images.append(image)
+            labels.append(label)
+            chosen.append(example)
+        return {
+            "image": np.stack(images),
+            "label": np.array(labels, np.int32),
+            "mask": np.ones(len(images), np.float32),
+            "epoch": epochs[self.local],
+            "index": np.array(chosen, np.int32),
+            "skipped": list(dict.fromkeys(skipped)),
+        }
+
+    def _readable(self, epoch: int, place: int, skipped: list[str]) -> tuple[np.ndarray, int, int]:
+        """The first readable example from a place of the epoch on; adds to `skipped` those before it."""
+        order = epoch_order(self.seed, epoch, len(self.source))
+        while True:
+            index = int(order[place % len(order)])
+            try:
+                image, label = _decoded(self.source, index)
+                return self.transform(image, example_rng(self.seed, epoch, index)), label, index
+            except UnreadableImage as error:
+                skipped.append(str(error))
+            if len(skipped) > max(MAX_UNREADABLE, self.batch_size // 4):
+                raise InputError(f"{len(skipped)} unreadable images in one batch, the last: {skipped[-1]}")
+            place += 1
+
+
+@dataclass(frozen=True)
+class _EvalSteps:
+    """The evaluation batches of one process, by step."""
+
+    source: Source
+    transform: Callable[[np.ndarray], np.ndarray]
+    batch_size: int
+    local: slice
+
+    def __len__(self) -> int:
+        return -(-len(self.source) // self.batch_size)
+
+    def __getitem__(self, index: int) -> Batch:
+        chosen, mask = (row[self.local] for row in eval_rows(index, self.batch_size, len(self.source)))
+        real = int(mask.sum())
+        # Where all rows are padding, the first example still says what shape the zeros have.
+        examples = [_decoded(self.source, int(i)) for i in chosen[: max(1, real)]]
+        images = [self.transform(image) for image, _ in examples]
+        image = np.zeros((len(chosen), *images[0].shape), np.uint8)
+        label = np.zeros(len(chosen), np.int32)
+        for row in range(real):
+            image[row], label[row] = images[row], examples[row][1]
+        return {"image": image, "label": label, "mask": mask, "epoch": np.zeros_like(chosen), "index": chosen}
+
+
+def _decoded(source: Source, index: int) -> tuple[np.ndarray, int]:
+    image, label, name = source[index]
+    return (image if isinstance(image, np.ndarray) else decode_image(image, name)), label

@@ -1,0 +1,75 @@
+"""Grain: the elements of a sequence, made ahead of time by threads or by worker processes."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import grain
+import numpy as np
+from absl import flags
+
+from resnet_jax.errors import InputError
+
+# Without worker processes. Decoding and resizing release the GIL; each thread holds one batch in memory.
+THREADS = min(8, os.cpu_count() or 1)
+
+
+class Elements(Protocol):
+    """A sequence whose elements can be made in any order, by any thread; pickles, for worker processes."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+
+def read_ahead(elements: Elements, num_workers: int) -> Iterator[dict[str, Any]]:
+    """Yields the elements in order, the same ones for any number of workers.
+
+    Closing the generator, or leaving it by an exception, ends the workers and frees their shared memory.
+
+    Args:
+        elements: what to make; each element is a dict of arrays, large enough to be worth sending.
+        num_workers: processes; 0 for threads of this one.
+
+    Raises:
+        InputError: a worker process died. What an element raises is raised here.
+    """
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()  # Grain asks for its flags, and outside absl.app nobody has parsed any
+    # Grain's own default would hold 500 batches.
+    ahead = 0 if num_workers else THREADS
+    data = grain.MapDataset.source(elements).to_iter_dataset(grain.ReadOptions(ahead, ahead))
+    options = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=1)
+    iterator = iter(data.mp_prefetch(options, worker_init_fn=_settle_worker))
+    try:
+        for element in iterator:
+            # Out of the shared memory: arrays that live there and are still referred to when the interpreter ends (by
+            # a traceback, or by JAX, which does not copy on CPU) are leaked with a warning each.
+            yield {name: np.array(x) if isinstance(x, np.ndarray) else x for name, x in element.items()}
+    except RuntimeError as error:
+        if "terminated unexpectedly" not in str(error):
+            raise
+        raise InputError(
+            "a data worker process died, most often for want of memory or of /dev/shm (docker run --shm-size=8g); "
+            f"take fewer --num_workers, or 0 for threads ({error})"
+        ) from error
+    finally:
+        iterator.close()
+
+
+def _settle_worker(worker_index: int, worker_count: int) -> None:
+    """Makes a worker outlive a signal to the whole process group, and never its parent."""
+    # The parent finishes its step and saves on SIGTERM; it needs the workers until it closes them.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    # After SIGKILL the parent cannot stop its workers, and they would wait for ever.
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)

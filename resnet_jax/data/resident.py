@@ -1,0 +1,85 @@
+"""A small data set held whole on the device: the host sends indices, the step gathers the images."""
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from jax.sharding import Sharding
+
+from resnet_jax.data.examples import ArraySource
+from resnet_jax.data.order import check_train, eval_rows, local_slice, rows
+
+
+def put(source: ArraySource, replicated_sharding: Sharding) -> dict[str, jax.Array]:
+    """Copies the set to every device.
+
+    Returns:
+        {"images" uint8 [N,H,W,3], "labels" int32 [N]}.
+    """
+    arrays = {"images": source.images, "labels": source.labels}
+    return {
+        name: jax.make_array_from_process_local_data(replicated_sharding, array, array.shape)
+        for name, array in arrays.items()
+    }
+
+
+def train_requests(
+    data_len: int,
+    *,
+    batch_size: int,
+    seed: int,
+    start: int,
+    stop: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[dict[str, np.ndarray]]:
+    """This process's rows of the batches of steps start to stop - 1, the same ones as `pipeline.train_batches`.
+
+    Returns:
+        dicts of {"epoch" int32 [b], "index" int32 [b], "mask" float32 [b]}.
+
+    Raises:
+        InputError: the set is smaller than a batch, or the processes cannot share the batch.
+    """
+    check_train(data_len, batch_size, seed)
+    local = local_slice(batch_size, process_index, process_count)
+
+    def request(step: int) -> dict[str, np.ndarray]:
+        epoch, index = (row[local] for row in rows(seed, step, batch_size, data_len))
+        return {"epoch": epoch, "index": index, "mask": np.ones(len(index), np.float32)}
+
+    return map(request, range(start, stop))
+
+
+def eval_requests(
+    data_len: int, *, batch_size: int, process_index: int = 0, process_count: int = 1
+) -> Iterator[dict[str, np.ndarray]]:
+    """Every example once, in order; the last batch is padded and masked with 0.
+
+    Returns:
+        dicts of {"epoch" int32 [b], "index" int32 [b], "mask" float32 [b]}; the epoch is 0.
+
+    Raises:
+        InputError: the processes cannot share the batch.
+    """
+    local = local_slice(batch_size, process_index, process_count)
+
+    def request(step: int) -> dict[str, np.ndarray]:
+        index, mask = (row[local] for row in eval_rows(step, batch_size, data_len))
+        return {"epoch": np.zeros_like(index), "index": index, "mask": mask}
+
+    return map(request, range(-(-data_len // batch_size)))
+
+
+def gather(pool: dict[str, jax.Array], request: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """The batch of one request; pure, to be called inside jit.
+
+    Returns:
+        {"image" uint8 [B,H,W,3], "label" int32 [B], "mask", "epoch", "index"}.
+    """
+    stored = request["index"] % len(pool["labels"])  # a set may be longer than what it stores, and repeat
+    return {
+        "image": pool["images"].at[stored].get(mode="promise_in_bounds"),
+        "label": pool["labels"].at[stored].get(mode="promise_in_bounds"),
+        **{name: request[name] for name in ("mask", "epoch", "index")},
+    }
