@@ -1,6 +1,9 @@
 """Residual blocks. A block receives `conv`, `norm` and `shortcut` already settled and only arranges them.
 
-Each maps [B,H,W,C] to [B,H/strides,W/strides,filters * expansion].
+Each maps [B,H,W,C] to [B,H/strides,W/strides,filters * expansion]. Where a stage trades its stride for dilation, the
+convolution that would have carried the stride still sees its input at the old spacing, `dilation_before`, and those
+behind it see theirs at the new one, `dilation`: the values that the strided block computes are then computed too,
+with others between them.
 """
 
 from collections.abc import Callable
@@ -18,15 +21,17 @@ class BasicBlock(nn.Module):
     conv: Callable
     norm: Callable
     shortcut: Callable
+    dilation_before: int = 1
+    dilation: int = 1
     last_scale_init: Callable = nn.initializers.ones
     expansion: ClassVar[int] = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         residual = self.shortcut(x, self.filters, self.strides, self.conv, self.norm)
-        y = self.conv(self.filters, 3, self.strides, name="conv1")(x)
+        y = self.conv(self.filters, 3, self.strides, dilation=self.dilation_before, name="conv1")(x)
         y = nn.relu(self.norm(name="norm1")(y))
-        y = self.conv(self.filters, 3, name="conv2")(y)
+        y = self.conv(self.filters, 3, dilation=self.dilation, name="conv2")(y)
         y = self.norm(name="norm2", scale_init=self.last_scale_init)(y)
         return nn.relu(y if residual is None else y + residual)
 
@@ -43,6 +48,8 @@ class Bottleneck(nn.Module):
     conv: Callable
     norm: Callable
     shortcut: Callable
+    dilation_before: int = 1
+    dilation: int = 1
     last_scale_init: Callable = nn.initializers.ones
     stride_on_1x1: bool = False
     expansion: ClassVar[int] = 4
@@ -50,10 +57,11 @@ class Bottleneck(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         first, second = (self.strides, 1) if self.stride_on_1x1 else (1, self.strides)
+        dilation = self.dilation if self.stride_on_1x1 else self.dilation_before
         residual = self.shortcut(x, self.filters * self.expansion, self.strides, self.conv, self.norm)
         y = self.conv(self.filters, 1, first, name="conv1")(x)
         y = nn.relu(self.norm(name="norm1")(y))
-        y = self.conv(self.filters, 3, second, name="conv2")(y)
+        y = self.conv(self.filters, 3, second, dilation=dilation, name="conv2")(y)
         y = nn.relu(self.norm(name="norm2")(y))
         y = self.conv(self.filters * self.expansion, 1, name="conv3")(y)
         y = self.norm(name="norm3", scale_init=self.last_scale_init)(y)

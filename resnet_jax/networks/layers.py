@@ -12,30 +12,41 @@ he_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 class Conv(nn.Module):
-    """A square convolution without bias: [B,H,W,C] -> [B,H/strides,W/strides,features].
+    """A square convolution: [B,H,W,C] -> [B,H/strides,W/strides,features].
 
-    The padding is explicit, `(kernel_size - 1) // 2` on every side, as in torch: `SAME` would pad only the far side
-    at stride 2, and converted weights would give other numbers.
+    The padding is explicit and the same on every side, as in torch: `SAME` would pad only the far side at stride 2,
+    and converted weights would give other numbers. `padding=None` is what keeps the size at stride 1,
+    `dilation * (kernel_size - 1) // 2`.
     """
 
     features: int
     kernel_size: int
     strides: int = 1
+    padding: int | None = None
+    dilation: int = 1
+    use_bias: bool = False
+    kernel_init: Callable = he_normal_fan_out
+    bias_init: Callable = nn.initializers.zeros
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         k = self.kernel_size
-        pad = (k - 1) // 2
-        kernel = self.param("kernel", he_normal_fan_out, (k, k, x.shape[-1], self.features), self.param_dtype)
-        return jax.lax.conv_general_dilated(
+        pad = self.dilation * (k - 1) // 2 if self.padding is None else self.padding
+        kernel = self.param("kernel", self.kernel_init, (k, k, x.shape[-1], self.features), self.param_dtype)
+        y = jax.lax.conv_general_dilated(
             x.astype(self.dtype),
             kernel.astype(self.dtype),
             window_strides=(self.strides, self.strides),
             padding=((pad, pad), (pad, pad)),
+            rhs_dilation=(self.dilation, self.dilation),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
+            y = y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+        return y
 
 
 class BatchNorm(nn.Module):
@@ -98,6 +109,42 @@ def group_statistics(x: jax.Array, group_size: int) -> tuple[jax.Array, jax.Arra
     return mean, var
 
 
-def max_pool(x: jax.Array) -> jax.Array:
-    """3x3 maximum at stride 2, padded by one on every side as in torch: [B,H,W,C] -> [B,H/2,W/2,C]."""
-    return nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+def max_pool(x: jax.Array, size: int = 3, strides: int = 2, padding: int = 1, ceil: bool = False) -> jax.Array:
+    """Maximum over windows, padded with -inf on every side as in torch: [B,H,W,C] -> [B,H/strides,W/strides,C].
+
+    With `ceil` a last window that starts inside the image and overhangs it counts as well (torch's `ceil_mode`).
+    """
+
+    def pads(length: int) -> tuple[int, int]:
+        rest = (length + 2 * padding - size) % strides
+        overhang = strides - rest if ceil and rest else 0
+        starts_inside = length + padding + overhang - size < length
+        return padding, padding + (overhang if starts_inside else 0)
+
+    return nn.max_pool(x, (size, size), (strides, strides), padding=(pads(x.shape[1]), pads(x.shape[2])))
+
+
+def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
+    """Averages over a grid of size x size windows, torch's way: [B,H,W,C] -> [B,size,size,C].
+
+    Window i covers floor(i H / size) up to ceil((i + 1) H / size), so that neighbours overlap where `size` does not
+    divide H, and repeat where H is the smaller.
+    """
+    for axis in (1, 2):
+        length = x.shape[axis]
+        windows = [(i * length // size, -(-(i + 1) * length // size)) for i in range(size)]
+        means = [jax.lax.slice_in_dim(x, start, stop, axis=axis).mean(axis) for start, stop in windows]
+        x = jnp.stack(means, axis)
+    return x
+
+
+def flatten_channels_first(x: jax.Array) -> jax.Array:
+    """[B,H,W,C] -> [B,C*H*W], channels outermost: the order in which torch's dense layers after convolutions count."""
+    return x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
+
+
+def resize_bilinear(x: jax.Array, height: int, width: int) -> jax.Array:
+    """[B,H,W,C] -> [B,height,width,C] between pixel centres, without antialiasing (torch's `align_corners=False`)."""
+    if x.shape[1:3] == (height, width):
+        return x
+    return jax.image.resize(x, (x.shape[0], height, width, x.shape[-1]), "bilinear", antialias=False)

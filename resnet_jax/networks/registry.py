@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from resnet_jax.errors import InputError
-from resnet_jax.networks import resnet
+from resnet_jax.networks import densenet, resnet
 
-MODELS = {**resnet.MODELS}
+MODELS = {**resnet.MODELS, **densenet.MODELS}
 ANY_DEPTH = {**resnet.ANY_DEPTH}
 
 

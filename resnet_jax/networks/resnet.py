@@ -23,10 +23,13 @@ class ResNet(nn.Module):
     Attributes:
         stage_sizes: blocks in each stage; every stage but the first halves the resolution.
         block: the block class, a partial of it included.
-        num_classes: K.
+        num_classes: K; 0 leaves the head out, and the pooled values [B,C] stand for the logits (a backbone).
         width: filters of the first stage; each further stage doubles them.
         stem: "imagenet" (7x7 at stride 2, then 3x3 maximum pooling at stride 2) or "cifar" (3x3).
         shortcut: "A", "B", "C" of the paper, or "none" (plain network).
+        output_stride: pixels of the image per pixel of the last stage, at most. A stage that would go beyond keeps
+            its resolution, and its convolutions are dilated instead, so that each still sees what it saw
+            (8 or 16, for dense prediction).
         bn_group_size: examples normalised together; 0 is the whole global batch.
         zero_init: start the last normalisation scale of every block at zero (Goyal et al. 2017), so that each
             block starts as its shortcut.
@@ -34,7 +37,8 @@ class ResNet(nn.Module):
         param_dtype: type in which parameters are stored.
 
     Raises:
-        ValueError: `zero_init` without shortcuts, where the network would be zero for ever.
+        ValueError: `zero_init` without shortcuts, where the network would be zero for ever; an `output_stride` that
+            the stem alone exceeds.
     """
 
     stage_sizes: Sequence[int]
@@ -43,6 +47,7 @@ class ResNet(nn.Module):
     width: int = 64
     stem: str = "imagenet"
     shortcut: str = "B"
+    output_stride: int = 32
     bn_group_size: int = 0
     zero_init: bool = False
     dtype: Any = jnp.float32
@@ -69,21 +74,34 @@ class ResNet(nn.Module):
             last_scale_init=nn.initializers.zeros if self.zero_init else nn.initializers.ones,
         )
         kernel_size, strides = STEMS[self.stem]
+        stride_so_far = 2 * strides if self.stem == "imagenet" else strides
+        if self.output_stride < stride_so_far:
+            raise ValueError(f"output_stride={self.output_stride}: the stem alone has {stride_so_far}")
         x = conv(self.width, kernel_size, strides, name="stem_conv")(images)
         x = nn.relu(norm(name="stem_norm")(x))
         outputs = {"stem": x}
         if self.stem == "imagenet":
             x = max_pool(x)
+        dilation = 1
         for stage, size in enumerate(self.stage_sizes, start=1):
+            strides = 1 if stage == 1 else 2
+            dilation_before = dilation
+            if stride_so_far * strides > self.output_stride:
+                dilation, strides = dilation * strides, 1
+            stride_so_far *= strides
             digits = max(2, len(str(size)))  # so that names sort as the blocks run, also with 200 a stage
             for index in range(size):
                 x = block(
                     filters=self.width * 2 ** (stage - 1),
-                    strides=2 if stage > 1 and index == 0 else 1,
+                    strides=strides if index == 0 else 1,
+                    dilation_before=dilation_before if index == 0 else dilation,
+                    dilation=dilation,
                     name=f"stage{stage}_block{index + 1:0{digits}d}",
                 )(x)
             outputs[f"stage{stage}"] = x
         pooled = outputs["pooled"] = x.astype(jnp.float32).mean(axis=(1, 2))
+        if not self.num_classes:
+            return outputs if features else pooled
         logits = outputs["logits"] = nn.Dense(
             self.num_classes,
             kernel_init=nn.initializers.normal(0.01),
