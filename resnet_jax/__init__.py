@@ -2,5 +2,6 @@
 
 from resnet_jax.networks.registry import create_model, list_models
 from resnet_jax.restore import restore_run
+from resnet_jax.weights.pretrained import load_pretrained
 
-__all__ = ["create_model", "list_models", "restore_run"]
+__all__ = ["create_model", "list_models", "load_pretrained", "restore_run"]

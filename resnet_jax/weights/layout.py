@@ -1,0 +1,104 @@
+"""How the tensors of a file are named and laid out, and the way from them to variables and back.
+
+Both ways, and the list of what does not fit, go through one table: for every leaf of the network's variables, the name
+and the shape that it has in the file.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from resnet_jax.errors import InputError
+
+Path = tuple[str, ...]  # of a leaf: ("params", "stage1_block01", "conv1", "kernel")
+Tensors = dict[str, np.ndarray]
+
+LISTED = 5  # names that an error spells out before it only counts
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The form that variables have in a file.
+
+    Attributes:
+        name: a leaf's path -> the tensor's name.
+        to_file: (path, our array) -> the file's array.
+        to_ours: the inverse.
+        passed_over: whether a tensor of that name holds nothing that a network needs.
+    """
+
+    name: Callable[[Path], str]
+    to_file: Callable[[Path, np.ndarray], np.ndarray]
+    to_ours: Callable[[Path, np.ndarray], np.ndarray]
+    passed_over: Callable[[str], bool] = lambda name: False
+
+
+def _unchanged(path: Path, array: np.ndarray) -> np.ndarray:
+    return array
+
+
+# Our own files: "params/stage1_block01/conv1/kernel", arrays as they are.
+OURS = Layout(name="/".join, to_file=_unchanged, to_ours=_unchanged)
+
+
+def to_tensors(variables: Any, layout: Layout) -> Tensors:
+    """The tensors of a file in that layout, from variables."""
+    leaves = flatten_dict(variables)
+    return {
+        layout.name(path): np.ascontiguousarray(layout.to_file(path, np.asarray(leaf))) for path, leaf in leaves.items()
+    }
+
+
+def to_variables(tensors: Mapping[str, np.ndarray], shapes: Any, layout: Layout, without: Collection[Path] = ()) -> Any:
+    """Variables, float32, from the tensors of a file in that layout.
+
+    Args:
+        tensors: by name.
+        shapes: of the network's variables, as `jax.eval_shape` gives them.
+        layout: of the tensors.
+        without: leaves to leave out, whatever the file holds under their names.
+
+    Raises:
+        InputError: tensors are missing, unknown or of another shape; they are listed.
+    """
+    table = names_and_shapes(shapes, layout)
+    left_out = {table.pop(path)[0] for path in without}
+    found = {name: t for name, t in tensors.items() if name not in left_out and not layout.passed_over(name)}
+    check(found, dict(table.values()))
+    return unflatten_dict(
+        {path: np.ascontiguousarray(layout.to_ours(path, found[name]), np.float32) for path, (name, _) in table.items()}
+    )
+
+
+def names_and_shapes(shapes: Any, layout: Layout) -> dict[Path, tuple[str, tuple[int, ...]]]:
+    """For every leaf, the name and the shape that it has in a file of that layout."""
+    leaves = flatten_dict(shapes)
+    # An array of that shape without memory of its own: only what the layout makes of the shape is asked for.
+    empty = {path: np.broadcast_to(np.float32(0), leaf.shape) for path, leaf in leaves.items()}
+    return {path: (layout.name(path), layout.to_file(path, array).shape) for path, array in empty.items()}
+
+
+def check(tensors: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare the tensors of a file with what the network needs.
+
+    Raises:
+        InputError: some are missing, unknown or of another shape.
+    """
+    missing = [name for name in wanted if name not in tensors]
+    unknown = [name for name in tensors if name not in wanted]
+    shaped = [
+        f"{name} {list(tensors[name].shape)} where the network has {list(shape)}"
+        for name, shape in wanted.items()
+        if name in tensors and tensors[name].shape != shape
+    ]
+    kinds = (("missing", missing), ("unknown", unknown), ("of another shape", shaped))
+    if any(names for _, names in kinds):
+        raise InputError("; ".join(_listing(kind, names) for kind, names in kinds if names))
+
+
+def _listing(kind: str, names: list[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{len(names)} {kind}: {', '.join(names[:LISTED])}{more}"

@@ -1,0 +1,72 @@
+"""The layout of PyTorch's state dicts, as torchvision and timm write them.
+
+A family of networks is a list of rules: (pattern, replacement) pairs for `re.sub`, applied in order to the path of one
+of our modules ("stage1_block01/conv1"), which give torch's ("layer1.0.conv1"); a slash that is left becomes a dot. The
+rest is the same for every family: what a leaf is called, and how a kernel's axes are ordered.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from resnet_jax.weights import layout
+from resnet_jax.weights.layout import Layout, Path, Tensors
+
+Rules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
+
+LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+
+# Torch counts the batches that a normalisation has seen; only its average without a momentum would need the number.
+COUNTER = "num_batches_tracked"
+
+
+def torch_layout(rules: Rules) -> Layout:
+    """The layout of a family's state dicts."""
+    return Layout(
+        name=partial(torch_name, rules=rules),
+        to_file=_kernel_to_torch,
+        to_ours=_kernel_to_ours,
+        passed_over=lambda name: name.endswith(COUNTER),
+    )
+
+
+def torch_name(path: Path, rules: Rules) -> str:
+    """Torch's name of a leaf of our variables."""
+    _, *modules, leaf = path
+    name = "/".join(modules)
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return f"{name.replace('/', '.')}.{LEAVES.get(leaf, leaf)}"
+
+
+def from_torch(tensors: Tensors, shapes: Any, rules: Rules) -> Any:
+    """Variables from a state dict of numpy arrays.
+
+    Args:
+        tensors: by torch's names.
+        shapes: of the network's variables, as `jax.eval_shape` gives them.
+        rules: of the network's family.
+
+    Raises:
+        InputError: tensors are missing, unknown or of another shape; they are listed.
+    """
+    return layout.to_variables(tensors, shapes, torch_layout(rules))
+
+
+def to_torch(variables: Any, rules: Rules) -> Tensors:
+    """A state dict of numpy arrays that torch loads with `strict=True`; the counters of batches are zero."""
+    tensors = layout.to_tensors(variables, torch_layout(rules))
+    norms = [name.removesuffix("running_mean") for name in tensors if name.endswith(".running_mean")]
+    return tensors | {name + COUNTER: np.zeros((), np.int64) for name in norms}
+
+
+# Ours [*window, in, out], torch's [out, in, *window]: one formula for dense (no window), 1-d and 2-d convolutions.
+def _kernel_to_torch(path: Path, array: np.ndarray) -> np.ndarray:
+    return np.moveaxis(array, (-1, -2), (0, 1)) if path[-1] == "kernel" else array
+
+
+def _kernel_to_ours(path: Path, array: np.ndarray) -> np.ndarray:
+    return np.moveaxis(array, (0, 1), (-1, -2)) if path[-1] == "kernel" else array
