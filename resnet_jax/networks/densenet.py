@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from resnet_jax.networks.layers import BatchNorm, Conv, max_pool
-from resnet_jax.networks.resnet import STEMS
+from resnet_jax.networks.stems import STEMS
 
 
 class DenseBlock(nn.Module):
@@ -81,8 +81,8 @@ class DenseNet(nn.Module):
         )
         dropout = partial(nn.Dropout, self.dropout, deterministic=not train)
         block = partial(DenseBlock, self.growth_rate, self.bottleneck, conv=conv, norm=norm, dropout=dropout)
-        kernel_size, strides = STEMS[self.stem]
-        x = conv(self.width, kernel_size, strides, name="stem_conv")(images)
+        stem = STEMS[self.stem]
+        x = conv(self.width, stem.kernel_size, stem.strides, name="stem_conv")(images)
         if self.stem == "imagenet":
             x = nn.relu(norm(name="stem_norm")(x))
         outputs = {"stem": x}

@@ -17,6 +17,11 @@ class Conv(nn.Module):
     The padding is explicit and the same on every side, as in torch: `SAME` would pad only the far side at stride 2,
     and converted weights would give other numbers. `padding=None` is what keeps the size at stride 1,
     `dilation * (kernel_size - 1) // 2`.
+
+    Attributes:
+        groups: each group of output channels reads its own group of input channels (ResNeXt).
+        standardise: the kernel of every output channel is brought to mean 0 and variance 1 before it is applied
+            (weight standardisation, Qiao et al. 2019), for normalisations that do not see the batch.
     """
 
     features: int
@@ -24,6 +29,8 @@ class Conv(nn.Module):
     strides: int = 1
     padding: int | None = None
     dilation: int = 1
+    groups: int = 1
+    standardise: bool = False
     use_bias: bool = False
     kernel_init: Callable = he_normal_fan_out
     bias_init: Callable = nn.initializers.zeros
@@ -34,13 +41,18 @@ class Conv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         k = self.kernel_size
         pad = self.dilation * (k - 1) // 2 if self.padding is None else self.padding
-        kernel = self.param("kernel", self.kernel_init, (k, k, x.shape[-1], self.features), self.param_dtype)
+        inputs = x.shape[-1] // self.groups
+        kernel = self.param("kernel", self.kernel_init, (k, k, inputs, self.features), self.param_dtype)
+        if self.standardise:
+            mean, var = (f(kernel, axis=(0, 1, 2), keepdims=True) for f in (jnp.mean, jnp.var))
+            kernel = (kernel - mean) * jax.lax.rsqrt(var + 1e-8)
         y = jax.lax.conv_general_dilated(
             x.astype(self.dtype),
             kernel.astype(self.dtype),
             window_strides=(self.strides, self.strides),
             padding=((pad, pad), (pad, pad)),
             rhs_dilation=(self.dilation, self.dilation),
+            feature_group_count=self.groups,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
         if self.use_bias:
@@ -60,12 +72,15 @@ class BatchNorm(nn.Module):
     biased one (flax's convention; torch keeps the unbiased one, larger by n / (n - 1)), and `momentum` is the share
     that is kept (flax's 0.9 is torch's 0.1).
 
+    With `frozen`, neither the statistics nor scale and bias ever change (fine-tuning, small batches).
+
     Raises:
         ValueError: the batch is not a multiple of `group_size`.
     """
 
     use_running_average: bool
     group_size: int = 0
+    frozen: bool = False
     momentum: float = 0.9
     epsilon: float = 1e-5
     dtype: Any = jnp.float32
@@ -80,7 +95,9 @@ class BatchNorm(nn.Module):
         scale = self.param("scale", self.scale_init, (channels,), self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, (channels,), self.param_dtype)
 
-        if self.use_running_average:
+        if self.frozen:
+            scale, bias = jax.lax.stop_gradient((scale, bias))
+        if self.use_running_average or self.frozen:
             mean, var = running_mean.value[None], running_var.value[None]
         else:
             mean, var = group_statistics(x, self.group_size or x.shape[0])
@@ -148,3 +165,40 @@ def resize_bilinear(x: jax.Array, height: int, width: int) -> jax.Array:
     if x.shape[1:3] == (height, width):
         return x
     return jax.image.resize(x, (x.shape[0], height, width, x.shape[-1]), "bilinear", antialias=False)
+
+
+def blur_pool(x: jax.Array) -> jax.Array:
+    """[B,H,W,C] -> [B,H/2,W/2,C], each channel through the binomial filter 1 2 1, reflected at the edges.
+
+    Zhang 2019 (arXiv:1904.11486): to subsample without aliasing, so that a shifted image gives shifted features.
+    """
+    channels = x.shape[-1]
+    line = jnp.array([1, 2, 1], x.dtype) / 4
+    kernel = jnp.broadcast_to(jnp.outer(line, line)[:, :, None, None], (3, 3, 1, channels))
+    return jax.lax.conv_general_dilated(
+        jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect"),
+        kernel,
+        window_strides=(2, 2),
+        padding="VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=channels,
+    )
+
+
+class StochasticDepth(nn.Module):
+    """In training, zeroes whole examples of x [B,…] with probability `rate`, and scales up the others.
+
+       Huang et al. 2016, arXiv:1603.09382.
+    At the end of a residual branch this leaves out the block. Draws from the "dropout" key.
+    """
+
+    rate: float
+    deterministic: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if self.deterministic or not self.rate:
+            return x
+        keep = 1.0 - self.rate
+        kept = jax.random.bernoulli(self.make_rng("dropout"), keep, (x.shape[0],) + (1,) * (x.ndim - 1))
+        return jnp.where(kept, x / keep, jnp.zeros_like(x))

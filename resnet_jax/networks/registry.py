@@ -35,7 +35,7 @@ def create_model(name: str, *, num_classes: int | None = None, dtype: Any = jnp.
     build = MODELS.get(name)
     if build is None:
         matches = [(re.fullmatch(pattern, name), family) for pattern, family in ANY_DEPTH.items()]
-        build = next((partial(family, int(m[1])) for m, family in matches if m), None)
+        build = next((partial(family, *map(int, m.groups())) for m, family in matches if m), None)
     if build is None:
         close = difflib.get_close_matches(name, MODELS, n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(list_models())}"

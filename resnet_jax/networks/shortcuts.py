@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 
 def none(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> None:
@@ -38,9 +39,29 @@ def project(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Call
     return norm(name="norm_proj")(conv(filters, 1, strides, name="conv_proj")(x))
 
 
+def average_and_project(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
+    """Option D (He et al. 2018, "Bag of tricks"): as B, but the mean of 2x2 pixels takes the place of the stride.
+
+    A stride in the 1x1 convolution would throw three quarters of the pixels away.
+    """
+    if strides == 2:
+        odd = ((0, x.shape[1] % 2), (0, x.shape[2] % 2))
+        x = nn.avg_pool(x, (2, 2), strides=(2, 2), padding=odd, count_include_pad=False)
+    return project_on_change(x, filters, 1, conv, norm)
+
+
+def bare_project_on_change(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
+    """Identity; where the shape changes a 1x1 convolution without normalisation (pre-activation blocks)."""
+    if strides == 1 and x.shape[-1] == filters:
+        return x
+    return conv(filters, 1, strides, name="conv_proj")(x)
+
+
 SHORTCUTS: dict[str, Callable[..., jax.Array | None]] = {
     "none": none,
     "A": zero_pad,
     "B": project_on_change,
     "C": project,
+    "D": average_and_project,
+    "bare": bare_project_on_change,
 }

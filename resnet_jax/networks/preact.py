@@ -1,0 +1,64 @@
+"""Pre-activation blocks (He et al. 2016, arXiv:1603.05027): normalise and rectify before each convolution.
+
+What is added is never rectified, so that an identity shortcut carries the signal unchanged through the whole network.
+Where the shape changes, shortcut and branch read the same activated input. The interface is that of `blocks.py`.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import jax
+from flax import linen as nn
+
+
+class PreActBasicBlock(nn.Module):
+    """Two 3x3 convolutions; `dropout` between them is Wide ResNet's (Zagoruyko and Komodakis 2016)."""
+
+    filters: int
+    strides: int
+    conv: Callable
+    norm: Callable
+    shortcut: Callable
+    branch_end: Callable = lambda y: y
+    dilation_before: int = 1
+    dilation: int = 1
+    last_scale_init: Callable = nn.initializers.ones
+    expansion: ClassVar[int] = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        active = nn.relu(self.norm(name="norm1")(x))
+        changes = self.strides > 1 or x.shape[-1] != self.filters
+        residual = self.shortcut(active if changes else x, self.filters, self.strides, self.conv, self.norm)
+        y = self.conv(self.filters, 3, self.strides, dilation=self.dilation_before, name="conv1")(active)
+        y = nn.relu(self.norm(name="norm2", scale_init=self.last_scale_init)(y))
+        y = self.branch_end(self.conv(self.filters, 3, dilation=self.dilation, name="conv2")(y))
+        return y if residual is None else y + residual
+
+
+class PreActBottleneck(nn.Module):
+    """1x1, 3x3, 1x1 convolutions."""
+
+    filters: int
+    strides: int
+    conv: Callable
+    norm: Callable
+    shortcut: Callable
+    branch_end: Callable = lambda y: y
+    dilation_before: int = 1
+    dilation: int = 1
+    last_scale_init: Callable = nn.initializers.ones
+    expansion: ClassVar[int] = 4
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        outputs = self.filters * self.expansion
+        active = nn.relu(self.norm(name="norm1")(x))
+        changes = self.strides > 1 or x.shape[-1] != outputs
+        residual = self.shortcut(active if changes else x, outputs, self.strides, self.conv, self.norm)
+        y = self.conv(self.filters, 1, name="conv1")(active)
+        y = nn.relu(self.norm(name="norm2")(y))
+        y = self.conv(self.filters, 3, self.strides, dilation=self.dilation_before, name="conv2")(y)
+        y = nn.relu(self.norm(name="norm3", scale_init=self.last_scale_init)(y))
+        y = self.branch_end(self.conv(outputs, 1, name="conv3")(y))
+        return y if residual is None else y + residual
