@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from resnet_jax.errors import InputError
-from resnet_jax.networks import densenet, resnet
+from resnet_jax.networks import alexnet, densenet, googlenet, resnet, vgg
 
-MODELS = {**resnet.MODELS, **densenet.MODELS}
+MODELS = {**resnet.MODELS, **densenet.MODELS, **alexnet.MODELS, **vgg.MODELS, **googlenet.MODELS}
 ANY_DEPTH = {**resnet.ANY_DEPTH}
 
 
