@@ -24,7 +24,7 @@ class AlexNet(nn.Module):
     """Images [B,H,W,3] of at least 63 pixels a side -> float32 logits [B,K].
 
     Attributes:
-        num_classes: K.
+        num_classes: K; 0 leaves the dense layers out, and the pooled values [B,N] stand for the logits (a backbone).
         dropout: probability with which a value is zeroed before the dense layers in training. Draws from the
             "dropout" key.
         dtype: type of the computation; parameters and logits are float32 under every choice.
@@ -53,6 +53,8 @@ class AlexNet(nn.Module):
         outputs["stage2"] = x
         x = adaptive_average_pool(max_pool(x, padding=0), 6)
         outputs["pooled"] = flatten_channels_first(x)
+        if not self.num_classes:
+            return outputs if features else outputs["pooled"]
         head = DenseHead(self.num_classes, self.dropout, train, self.dtype, self.param_dtype, name="head")
         outputs["hidden"], outputs["logits"] = head(outputs["pooled"])
         return outputs if features else outputs["logits"]

@@ -86,7 +86,7 @@ class GoogLeNet(nn.Module):
     they do not run.
 
     Attributes:
-        num_classes: K.
+        num_classes: K; 0 leaves the heads out, and the pooled values [B,C] stand for the logits (a backbone).
         aux_heads: build the two auxiliary heads; they hold 6.4M of 13.0M parameters and no network needs them once
             it is trained.
         dropout: probability with which a pooled value is zeroed in training. Draws from the "dropout" key.
@@ -131,7 +131,7 @@ class GoogLeNet(nn.Module):
                 name = f"{stage}_block{index:02d}"
                 x = Inception(filters, unit, name=name)(x)
                 # Initialisation builds the heads in evaluation too: their parameters do not depend on `train`.
-                if self.aux_heads and name in AUXILIARY and (train or self.is_initializing()):
+                if self.aux_heads and self.num_classes and name in AUXILIARY and (train or self.is_initializing()):
                     aux_dropout = partial(dropout, self.aux_dropout)
                     head = AuxiliaryHead(
                         self.num_classes, unit, aux_dropout, self.dtype, self.param_dtype, name=AUXILIARY[name]
@@ -139,6 +139,8 @@ class GoogLeNet(nn.Module):
                     outputs[AUXILIARY[name]] = head(x)
             outputs[stage] = x
         pooled = outputs["pooled"] = x.astype(jnp.float32).mean(axis=(1, 2))
+        if not self.num_classes:
+            return outputs if features else pooled
         logits = outputs["logits"] = nn.Dense(
             self.num_classes,
             kernel_init=nn.initializers.normal(0.01),

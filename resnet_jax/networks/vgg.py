@@ -17,7 +17,7 @@ class VGG(nn.Module):
 
     Attributes:
         stage_sizes: convolutions at each of the five resolutions, the image's own first.
-        num_classes: K.
+        num_classes: K; 0 leaves the dense layers out, and the pooled values [B,N] stand for the logits (a backbone).
         batch_norm: normalise behind every convolution (torchvision's `_bn`; the paper has none).
         dropout: probability with which a value is zeroed behind the hidden dense layers in training. Draws from the
             "dropout" key.
@@ -59,6 +59,8 @@ class VGG(nn.Module):
             outputs[group] = x
             x = max_pool(x, size=2, padding=0)
         outputs["pooled"] = flatten_channels_first(adaptive_average_pool(x, 7))
+        if not self.num_classes:
+            return outputs if features else outputs["pooled"]
         head = DenseHead(
             self.num_classes, self.dropout, train, self.dtype, self.param_dtype, dropout_first=False, name="head"
         )

@@ -7,6 +7,7 @@ add, where n is the number of values that a channel's statistics are taken over.
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,11 +20,17 @@ from flax import traverse_util
 from resnet_jax.networks.registry import create_model
 from resnet_jax.weights.rules import rules_for
 from resnet_jax.weights.torch_layout import from_torch, torch_name
+from tests.parity import torchvision_cpu
 
-torch = pytest.importorskip("torch", reason="the originals are torch's: pip install torch torchvision")
+REASON = "the originals are torchvision's: pip install torch torchvision"
+torch = pytest.importorskip("torch", reason=REASON)
+if torch.version.cuda is None:
+    operators = torchvision_cpu.declare(torch)
+torchvision = pytest.importorskip("torchvision", reason=REASON, exc_type=ImportError)
 torch.set_num_threads(1)
 
-MOMENTUM, LEARNING_RATE = 0.9, 1e-3
+MOMENTUM = 0.9
+QUICK_COMPILATION = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 @dataclass
@@ -38,6 +45,7 @@ class Pair:
         toy: ours, where it is not the network of that name.
         image_size: pixels a side.
         batch: images.
+        learning_rate: of the three steps; as large as rounding allows.
         logits_of: all logits that a loss reads, from what the original returns: {name of our feature: tensor}.
     """
 
@@ -48,6 +56,7 @@ class Pair:
     toy: Any = None
     image_size: int = 64
     batch: int = 4
+    learning_rate: float = 1e-3
     logits_of: Callable[[Any], dict[str, Any]] = lambda output: {"logits": output}
 
     def __post_init__(self) -> None:
@@ -56,9 +65,7 @@ class Pair:
         self.ours: Any = self.toy or create_model(self.name, **self.options)
         rng = np.random.default_rng(0)
         self.images = rng.normal(size=(self.batch, self.image_size, self.image_size, 3)).astype(np.float32)
-        self.shapes = jax.eval_shape(
-            lambda: self.ours.init(jax.random.key(0), jnp.asarray(self.images), train=False)
-        )
+        self.shapes = jax.eval_shape(lambda: self.ours.init(jax.random.key(0), jnp.asarray(self.images), train=False))
 
     def torch_images(self) -> Any:
         return torch.from_numpy(self.images.transpose(0, 3, 1, 2).copy())
@@ -118,7 +125,7 @@ def evaluation_errors(pair: Pair) -> dict[str, float]:
         seen["logits"] = pair.logits_of(original(pair.torch_images()))["logits"]
     for hook in hooks:
         hook.remove()
-    apply = jax.jit(lambda v, x: pair.ours.apply(v, x, train=False, features=True))
+    apply = jax.jit(lambda v, x: pair.ours.apply(v, x, train=False, features=True), compiler_options=QUICK_COMPILATION)
     outputs = apply(pair.variables(), pair.images)
     return {stage: relative_error(outputs[stage], channels_last(seen[stage])) for stage in seen}
 
@@ -154,7 +161,7 @@ def train_original(pair: Pair, labels: list[np.ndarray], dtype: Any) -> Training
             module.register_forward_hook(
                 lambda _, inputs, __, name=name: counts.update({name: inputs[0][:, 0].numel()})
             )
-    optimizer = torch.optim.SGD(original.parameters(), LEARNING_RATE, momentum=MOMENTUM)
+    optimizer = torch.optim.SGD(original.parameters(), pair.learning_rate, momentum=MOMENTUM)
     before = pair.variables()
     first: dict[str, Any] = {}
     for label in labels:
@@ -173,8 +180,8 @@ def train_original(pair: Pair, labels: list[np.ndarray], dtype: Any) -> Training
 
 def biased(pair: Pair, before: Any, after: Any, counts: dict[str, int]) -> Any:
     """Torch's running statistics after a step with the batch's biased variance in place of the unbiased one."""
-    old = traverse_util.flatten_dict(before.get("batch_stats", {}))
-    new = traverse_util.flatten_dict(after.get("batch_stats", {}))
+    old: dict[tuple, Any] = traverse_util.flatten_dict(before.get("batch_stats", {}))
+    new: dict[tuple, Any] = traverse_util.flatten_dict(after.get("batch_stats", {}))
     for path in [path for path in new if path[-1] == "var"]:
         n = counts[torch_name(("batch_stats", *path), pair.rules).removesuffix(".running_var")]
         kept = MOMENTUM * old[path]
@@ -184,9 +191,9 @@ def biased(pair: Pair, before: Any, after: Any, counts: dict[str, int]) -> Any:
 
 def train_ours(pair: Pair, labels: list[np.ndarray]) -> Training:
     """Our steps."""
-    tx = optax.sgd(LEARNING_RATE, momentum=MOMENTUM)
+    tx = optax.sgd(pair.learning_rate, momentum=MOMENTUM)
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=QUICK_COMPILATION)
     def step(variables: Any, opt_state: Any, images: Any, label: Any) -> Any:
         def loss(params: Any) -> Any:
             outputs, updates = pair.ours.apply(

@@ -2,10 +2,7 @@
 
 import pytest
 
-pytest.importorskip("torch", reason="the originals are torch's: pip install torch torchvision")
-torchvision = pytest.importorskip("torchvision", reason="the originals are torchvision's", exc_type=ImportError)
-
-from tests.parity.reference import Pair, as_close_as_torch, evaluation_errors, training_errors
+from tests.parity.reference import Pair, as_close_as_torch, evaluation_errors, torchvision, training_errors
 
 STAGES = {"stem": "features.1", "stage1": "features.4", "stage2": "features.11", "hidden": "classifier.5"}
 

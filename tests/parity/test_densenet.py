@@ -2,11 +2,8 @@
 
 import pytest
 
-pytest.importorskip("torch", reason="the originals are torch's: pip install torch torchvision")
-torchvision = pytest.importorskip("torchvision", reason="the originals are torchvision's", exc_type=ImportError)
-
 from resnet_jax.networks.densenet import DenseNet
-from tests.parity.reference import Pair, as_close_as_torch, evaluation_errors, training_errors
+from tests.parity.reference import Pair, as_close_as_torch, evaluation_errors, torchvision, training_errors
 
 NAMES = ["densenet121", "densenet161", "densenet169", "densenet201"]
 STAGES = {"stem": "features.relu0", **{f"stage{i}": f"features.denseblock{i}" for i in range(1, 5)}}
@@ -17,7 +14,7 @@ def pair(name: str) -> Pair:
         original = torchvision.models.DenseNet(8, (2, 2, 2, 2), 16, num_classes=10)
         return Pair("densenet121", original, STAGES, toy=DenseNet((2, 2, 2, 2), 8, 10, width=16), batch=8)
     original = torchvision.models.get_model(name, num_classes=10)
-    return Pair(name, original, STAGES, {"num_classes": 10})
+    return Pair(name, original, STAGES, {"num_classes": 10}, learning_rate=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,10 +4,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch", reason="the originals are torch's: pip install torch torchvision")
-torchvision = pytest.importorskip("torchvision", reason="the originals are torchvision's", exc_type=ImportError)
-
-from tests.parity.reference import Pair, as_close_as_torch, evaluation_errors, training_errors
+from tests.parity.reference import Pair, as_close_as_torch, evaluation_errors, torchvision, training_errors
 
 STAGES = {
     "stem": "conv1",
@@ -23,11 +20,11 @@ def pair(name: str, image_size: int = 96, aux_heads: bool = True) -> Pair:
         num_classes=10, aux_logits=aux_heads, init_weights=False, dropout=0.0, dropout_aux=0.0
     )
     options = {"num_classes": 10, "aux_heads": aux_heads, "dropout": 0.0, "aux_dropout": 0.0}
-    return Pair(name, original, STAGES, options, image_size=image_size, logits_of=logits_of)
+    return Pair(name, original, STAGES, options, image_size=image_size, learning_rate=1e-4, logits_of=logits_of)
 
 
 def logits_of(output: Any) -> dict[str, Any]:
-    if isinstance(output, tuple):  # in training
+    if hasattr(output, "aux_logits1"):  # in training
         return {"logits": output.logits, "aux1": output.aux_logits1, "aux2": output.aux_logits2}
     return {"logits": output}
 

@@ -2,11 +2,8 @@
 
 import pytest
 
-pytest.importorskip("torch", reason="the originals are torch's: pip install torch torchvision")
-torchvision = pytest.importorskip("torchvision", reason="the originals are torchvision's", exc_type=ImportError)
-
 from resnet_jax.networks.vgg import GROUPS
-from tests.parity.reference import Pair, as_close_as_torch, evaluation_errors, training_errors, torch
+from tests.parity.reference import Pair, as_close_as_torch, evaluation_errors, torch, torchvision, training_errors
 
 NAMES = [f"vgg{depth}{suffix}" for depth in (11, 13, 16, 19) for suffix in ("", "_bn")]
 
