@@ -44,7 +44,7 @@ class DenseNet(nn.Module):
     Attributes:
         stage_sizes: blocks in each stage; every stage but the first halves the resolution.
         growth_rate: channels that a block adds (k in the paper).
-        num_classes: K.
+        num_classes: K; 0 leaves the head out, and the pooled values [B,C] stand for the logits (a backbone).
         width: channels of the stem.
         stem: "imagenet" (7x7 at stride 2, then 3x3 maximum pooling at stride 2) or "cifar" (3x3, nothing behind it).
         bottleneck: width of the 1x1 convolution in every block as a multiple of `growth_rate`; 0 is without.
@@ -98,6 +98,8 @@ class DenseNet(nn.Module):
                 x = nn.avg_pool(dropout()(x), (2, 2), strides=(2, 2))
         x = nn.relu(norm(name="head_norm")(x))
         pooled = outputs["pooled"] = x.astype(jnp.float32).mean(axis=(1, 2))
+        if not self.num_classes:
+            return outputs if features else pooled
         logits = outputs["logits"] = nn.Dense(
             self.num_classes,
             kernel_init=nn.initializers.normal(0.01),

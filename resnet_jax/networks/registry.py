@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from resnet_jax.errors import InputError
-from resnet_jax.networks import densenet, resnet
+from resnet_jax.networks import alexnet, densenet, fcn, googlenet, highway, resnet, unet, vgg
 
-MODELS = {**resnet.MODELS, **densenet.MODELS}
+FAMILIES = (resnet, densenet, highway, alexnet, vgg, googlenet, fcn, unet)
+MODELS = {name: build for family in FAMILIES for name, build in family.MODELS.items()}
 ANY_DEPTH = {**resnet.ANY_DEPTH}
 
 

@@ -36,10 +36,19 @@ def torch_layout(rules: Rules) -> Layout:
 def torch_name(path: Path, rules: Rules) -> str:
     """Torch's name of a leaf of our variables."""
     _, *modules, leaf = path
-    name = "/".join(modules)
+    return f"{torch_module('/'.join(modules), rules)}.{LEAVES.get(leaf, leaf)}"
+
+
+def torch_module(module: str, rules: Rules) -> str:
+    """Torch's path of one of our modules."""
     for pattern, replacement in rules:
-        name = re.sub(pattern, replacement, name)
-    return f"{name.replace('/', '.')}.{LEAVES.get(leaf, leaf)}"
+        module = re.sub(pattern, replacement, module)
+    return module.replace("/", ".")
+
+
+def within(ours: str, torchs: str, rules: Rules) -> tuple[str, Callable[[re.Match[str]], str]]:
+    """One rule for a network inside another: by `rules` below our module `ours`, which is torch's `torchs`."""
+    return rf"^{ours}/(.+)$", lambda match: f"{torchs}.{torch_module(match[1], rules)}"
 
 
 def from_torch(tensors: Tensors, shapes: Any, rules: Rules) -> Any:

@@ -6,11 +6,17 @@ A new family is a file beside this one with its RULES, and a line in FAMILIES.
 import re
 
 from resnet_jax.errors import InputError
-from resnet_jax.weights.rules import cifar_resnet, resnet
+from resnet_jax.weights.rules import alexnet, cifar_resnet, densenet, fcn, googlenet, resnet, unet, vgg
 from resnet_jax.weights.torch_layout import Rules
 
 # Pattern of the whole name -> rules; the first that matches holds.
 FAMILIES: dict[str, Rules] = {
+    r"alexnet": alexnet.RULES,
+    **vgg.RULES,
+    r"googlenet": googlenet.RULES,
+    r"densenet\d+": densenet.RULES,
+    r"fcn_resnet\d+": fcn.RULES,
+    r"unet_resnet\d+": unet.RULES,
     r"(resnet|plain)\d+_cifar": cifar_resnet.RULES,
     r"(resnet|plain)\d+(_v1)?": resnet.RULES,
 }
