@@ -27,7 +27,7 @@ DEFAULTS = Config(
     nesterov=True,
     weight_decay=5e-4,
     schedule="linear",
-    warmup_epochs=3.0,
+    warmup_fraction=0.2,
     log_every=20,
 )
 

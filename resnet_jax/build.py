@@ -33,15 +33,16 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
     return create_model(config.model, num_classes=num_classes, dtype=jnp.dtype(config.dtype).type, **options)
 
 
-def build_schedule(config: Config, total_steps: int, steps_per_epoch: float) -> optax.Schedule:
+def build_schedule(config: Config, total_steps: int) -> optax.Schedule:
     """The learning rate of every step; the peak is scaled with the batch."""
     scale = config.batch_size / config.reference_batch_size if config.reference_batch_size else 1.0
+    peak = config.learning_rate * scale
     return make_schedule(
         config.schedule,
-        peak=config.learning_rate * scale,
+        peak=peak,
         total_steps=total_steps,
-        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
-        warmup_start=config.warmup_learning_rate,
+        warmup_steps=round(config.warmup_fraction * total_steps),
+        warmup_start=min(config.warmup_learning_rate, peak),
         warmup=config.warmup,
         milestones=config.milestones,
     )
@@ -114,7 +115,7 @@ def build_run(config: Config) -> Run:
     steps_per_epoch = len(train_set) / config.batch_size
     total_steps = config.steps or max(1, round(config.epochs * steps_per_epoch))
     eval_every = config.eval_every or Fraction(len(train_set), config.batch_size)
-    schedule = build_schedule(config, total_steps, steps_per_epoch)
+    schedule = build_schedule(config, total_steps)
     return Run(
         config=config,
         mesh=mesh,

@@ -67,12 +67,12 @@ class Config:
     """How the rate falls after the warm-up; linear with a warm-up is the one-cycle schedule."""
     milestones: tuple[float, ...] = ()
     """For the step schedule: where the rate is divided by ten, as fractions of the training."""
+    warmup_fraction: float = 0.0
+    """Length of the warm-up, as a fraction of the training."""
     warmup: Literal["linear", "constant"] = "linear"
     """Climb to the peak rate, or stay at warmup_learning_rate until the warm-up ends."""
-    warmup_epochs: float = 0.0
-    """Length of the warm-up."""
     warmup_learning_rate: float = 0.0
-    """The rate of the first step when there is a warm-up; it is not scaled with the batch."""
+    """The rate of the first step when there is a warm-up; not scaled with the batch, but never above the peak."""
     label_smoothing: float = 0.0
     """Share of the target spread over all classes."""
 

@@ -1,7 +1,7 @@
 """Training recipes by name: sets of defaults for `Config`, each with its source and its published result.
 
-`--recipe=NAME` starts from one, and any option on the command line overrides it. Lengths are relative (milestones are
-fractions of the training), so that `--epochs` scales the whole.
+`--recipe=NAME` starts from one, and any option on the command line overrides it. Warm-ups and
+milestones are fractions of the training, so that `--epochs` scales the whole.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ GOYAL2017 = Recipe(
         "schedule": "step",
         "milestones": (30 / 90, 60 / 90, 80 / 90),
         "warmup": "linear",
-        "warmup_epochs": 5.0,
+        "warmup_fraction": 5 / 90,
         "warmup_learning_rate": 0.1,
         "zero_init": True,
         "crop": "random_resized",
@@ -77,7 +77,7 @@ HE2015_CIFAR = Recipe(
 HE2015_CIFAR_DEEP = Recipe(
     source=f"{HE2015_CIFAR.source}, for 110 layers and more",
     result="test error of ResNet-110 6.43 % (6.61 +- 0.16 over five runs), 1202 7.93 % (published)",
-    settings=HE2015_CIFAR.settings | {"warmup": "constant", "warmup_epochs": 1.024, "warmup_learning_rate": 0.01},
+    settings=HE2015_CIFAR.settings | {"warmup": "constant", "warmup_fraction": 400 / 64_000, "warmup_learning_rate": 0.01},
 )
 
 FAST_CIFAR = Recipe(
@@ -93,7 +93,7 @@ FAST_CIFAR = Recipe(
         "weight_decay": 5e-4,
         "decay_norm_and_bias": False,
         "schedule": "linear",
-        "warmup_epochs": 1.0,
+        "warmup_fraction": 0.2,
         "crop_padding": 4,
     },
 )

@@ -13,7 +13,7 @@ from resnet_jax.errors import InputError
 MAX_PIXELS = 2**28 // 3
 
 # The raster formats in use. Not EPS: Pillow hands it to Ghostscript, an interpreter that an image must not reach.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "MPO", "JPEG2000", "AVIF", "ICO", "TGA")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA")
 
 _ORIENTATION = 0x0112
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 Batch = dict[str, jax.Array]
 
@@ -15,7 +16,7 @@ Batch = dict[str, jax.Array]
 _FLIP, _CROP = range(2)
 
 
-def example_keys(seed: int | jax.Array, epoch: jax.Array, index: jax.Array) -> jax.Array:
+def example_keys(seed: int | jax.Array, epoch: ArrayLike, index: ArrayLike) -> jax.Array:
     """One key for each example.
 
     Args:

@@ -1,10 +1,12 @@
 """Grain: the elements of a sequence, made ahead of time by threads or by worker processes."""
 
+import atexit
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
 import grain
@@ -28,7 +30,8 @@ class Elements(Protocol):
 def read_ahead(elements: Elements, num_workers: int) -> Iterator[dict[str, Any]]:
     """Yields the elements in order, the same ones for any number of workers.
 
-    Closing the generator, or leaving it by an exception, ends the workers and frees their shared memory.
+    Closing the generator, leaving it by an exception, or the end of the program ends the workers and frees their
+    shared memory, which holds about five elements for each worker.
 
     Args:
         elements: what to make; each element is a dict of arrays, large enough to be worth sending.
@@ -37,18 +40,31 @@ def read_ahead(elements: Elements, num_workers: int) -> Iterator[dict[str, Any]]
     Raises:
         InputError: a worker process died. What an element raises is raised here.
     """
+    stream = _stream(elements, num_workers)
+    _open_streams.add(stream)
+    return stream
+
+
+# One that is still referred to when the interpreter ends would be closed too late to free anything.
+_open_streams: weakref.WeakSet[Generator[dict[str, Any], None, None]] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_streams() -> None:
+    for stream in list(_open_streams):
+        stream.close()
+
+
+def _stream(elements: Elements, num_workers: int) -> Generator[dict[str, Any], None, None]:
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # Grain asks for its flags, and outside absl.app nobody has parsed any
-    # Grain's own default would hold 500 batches.
+    # Grain's own default would hold 500 elements.
     ahead = 0 if num_workers else THREADS
     data = grain.MapDataset.source(elements).to_iter_dataset(grain.ReadOptions(ahead, ahead))
     options = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=1)
     iterator = iter(data.mp_prefetch(options, worker_init_fn=_settle_worker))
     try:
-        for element in iterator:
-            # Out of the shared memory: arrays that live there and are still referred to when the interpreter ends (by
-            # a traceback, or by JAX, which does not copy on CPU) are leaked with a warning each.
-            yield {name: np.array(x) if isinstance(x, np.ndarray) else x for name, x in element.items()}
+        yield from map(_out_of_shared_memory, iterator)
     except RuntimeError as error:
         if "terminated unexpectedly" not in str(error):
             raise
@@ -58,6 +74,15 @@ def read_ahead(elements: Elements, num_workers: int) -> Iterator[dict[str, Any]]
         ) from error
     finally:
         iterator.close()
+
+
+def _out_of_shared_memory(element: dict[str, Any]) -> dict[str, Any]:
+    """Copies the arrays.
+
+    Those that Grain hands over live in shared memory; where one is still referred to when the interpreter ends (by a
+    traceback, or by JAX, which does not copy on CPU) its memory is leaked.
+    """
+    return {name: np.array(value) if isinstance(value, np.ndarray) else value for name, value in element.items()}
 
 
 def _settle_worker(worker_index: int, worker_count: int) -> None:

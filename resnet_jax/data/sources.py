@@ -50,7 +50,7 @@ def resized(source: ArraySource, image_size: int) -> ArraySource:
     Raises:
         InputError: the result would not fit in memory.
     """
-    if image_size in (0, source.images.shape[1]) and source.images.shape[1] == source.images.shape[2]:
+    if image_size == 0 or source.images.shape[1:3] == (image_size, image_size):
         return source
     if (size := len(source.images) * image_size**2 * 3) > MAX_RESIZED_BYTES:
         raise InputError(

@@ -25,7 +25,7 @@ def check_finite(sums: Sums) -> None:
     if step != NO_STEP:
         raise NonFiniteError(
             f"step {step}: the loss, a gradient or the new state is not finite; nothing of it was saved. "
-            "Lower --learning_rate, lengthen --warmup_epochs, or look at that step's images"
+            "Lower --learning_rate, lengthen --warmup_fraction, or look at that step's images"
         )
 
 

@@ -1,0 +1,125 @@
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnet_jax.data.decode import MAX_PIXELS, UnreadableImage, decode_image
+
+rng = np.random.default_rng(0)
+COLOUR = rng.integers(0, 256, (9, 7, 3), np.uint8)
+GRAY = rng.integers(0, 256, (9, 7), np.uint8)
+
+
+def encoded(image: np.ndarray | Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def pillow(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def test_real_jpegs_equal_pillow(real_data):
+    files = sorted((real_data / "imagenet-raw-64").glob("*"))[:24]
+    files += sorted((real_data / "hymenoptera" / "val").glob("*/*"))[:24]
+    for file in files:
+        np.testing.assert_array_equal(decode_image(file.read_bytes(), str(file)), pillow(file.read_bytes()))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "TGA"])
+def test_lossless_formats_come_back_exactly(kind):
+    np.testing.assert_array_equal(decode_image(encoded(COLOUR, kind), "x"), COLOUR)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpeg_modes_equal_pillow(mode, progressive):
+    smooth = Image.fromarray(COLOUR).resize((64, 48)).convert(mode)
+    data = encoded(smooth, "JPEG", progressive=progressive)
+    np.testing.assert_array_equal(decode_image(data, "x"), pillow(data))
+
+
+def test_gray_becomes_three_equal_channels():
+    np.testing.assert_array_equal(decode_image(encoded(GRAY), "x"), np.repeat(GRAY[..., None], 3, 2))
+
+
+def test_palette_with_transparency_keeps_its_colours():
+    palette = Image.fromarray(COLOUR).quantize(16)
+    data = encoded(palette, "PNG", transparency=bytes(range(16)))
+    np.testing.assert_array_equal(decode_image(data, "x"), np.asarray(palette.convert("RGB")))
+
+
+def test_transparency_is_dropped():
+    rgba = np.concatenate([COLOUR, GRAY[..., None]], axis=2)
+    np.testing.assert_array_equal(decode_image(encoded(rgba), "x"), COLOUR)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_16_bit_gray_is_scaled_not_clipped(kind):
+    deep = np.array([[0, 255, 256, 32768, 65535]], np.uint16)
+    decoded = decode_image(encoded(deep, kind), "x")
+    np.testing.assert_array_equal(decoded[0, :, 0], [0, 0, 1, 128, 255])
+
+
+def test_floating_point_is_refused():
+    with pytest.raises(UnreadableImage, match=r"x\.tif: floating-point"):
+        decode_image(encoded(np.ones((4, 4), np.float32), "TIFF"), "x.tif")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_exif_orientation_is_applied(kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
+    lying = np.zeros((16, 32, 3), np.uint8)
+    lying[:, :16] = 255
+    standing = decode_image(encoded(lying, kind, exif=exif), "x")
+    assert standing.shape == (32, 16, 3)
+    assert standing[:12].min() > 200
+    assert standing[20:].max() < 55
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's own, on opening
+def test_damaged_exif_does_not_lose_the_image():
+    data = encoded(COLOUR, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert decode_image(data, "x").shape == COLOUR.shape
+
+
+def test_the_content_decides_not_the_name():
+    np.testing.assert_array_equal(decode_image(encoded(COLOUR), "n02105855_2933.JPEG"), COLOUR)
+
+
+def huge_png(side: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [int(MAX_PIXELS**0.5) + 1, 10_000, 60_000])
+def test_a_bomb_is_refused_by_its_header(side):
+    with pytest.raises(UnreadableImage, match=r"bomb\.png: .*more than .* pixels"):
+        decode_image(huge_png(side), "bomb.png")
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "empty"),
+        (b"\n<!DOCTYPE html><html>404</html>", "web page"),
+        (b"nothing known", "not an image"),
+        (encoded(Image.fromarray(COLOUR).resize((64, 64)), "JPEG")[:-400], "damaged"),
+        (encoded(Image.fromarray(COLOUR).resize((64, 64)), "PNG")[:-900], "damaged"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+    ],
+)
+def test_what_cannot_be_decoded_is_named(data, why):
+    with pytest.raises(UnreadableImage, match=f"^cat.jpg: .*{why}") as caught:
+        decode_image(data, "cat.jpg")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,178 @@
+import time
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from resnet_jax.data import host_augment
+from resnet_jax.data.examples import ArraySource
+from resnet_jax.data.folder import folder_source
+from resnet_jax.data.order import epoch_order
+from resnet_jax.data.pipeline import eval_batches, to_device, train_batches
+from resnet_jax.errors import InputError
+
+
+def small_source(n: int) -> ArraySource:
+    """Example i is an image of only i, of class i % 4."""
+    numbers = np.arange(n, dtype=np.uint8)
+    images = np.broadcast_to(numbers[:, None, None, None], (n, 2, 2, 3)).copy()
+    return ArraySource(images, (numbers % 4).astype(np.int32), tuple("abcd"), n)
+
+
+def keep(image: np.ndarray) -> np.ndarray:
+    return image
+
+
+def noisy(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return image + rng.integers(0, 3, image.shape, np.uint8)
+
+
+def crop(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return host_augment.random_flip(host_augment.random_resized_crop(image, 16, rng), rng)
+
+
+train = partial(train_batches, batch_size=6, seed=0, start=0, stop=7, num_workers=0)
+
+
+def assert_equal_streams(left, right):
+    for a, b in zip(left, right, strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name])
+
+
+@settings(deadline=None, max_examples=20)
+@given(n=st.integers(4, 30), share=st.integers(1, 4), processes=st.integers(1, 3), resume=st.integers(0, 6))
+def test_processes_together_see_the_stream_of_one_and_resume_anywhere(n, share, processes, resume):
+    batch_size = share * processes
+    if n < batch_size:
+        return
+    source = small_source(n)
+    options = {"batch_size": batch_size, "process_count": processes}
+    whole = list(train(source, noisy, batch_size=batch_size))
+    parts = [list(train(source, noisy, start=resume, process_index=i, **options)) for i in range(processes)]
+    for expected, *shares in zip(whole[resume:], *parts, strict=True):
+        for name in ("image", "label", "epoch", "index"):
+            np.testing.assert_array_equal(np.concatenate([part[name] for part in shares]), expected[name])
+
+
+def test_a_batch_is_what_it_says():
+    source = small_source(20)
+    for batch in train(source, lambda image, rng: image):
+        np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], batch["index"])
+        np.testing.assert_array_equal(batch["label"], batch["index"] % 4)
+        assert {name: (value.dtype.name, value.shape) for name, value in batch.items() if name != "skipped"} == {
+            "image": ("uint8", (6, 2, 2, 3)),
+            "label": ("int32", (6,)),
+            "mask": ("float32", (6,)),
+            "epoch": ("int32", (6,)),
+            "index": ("int32", (6,)),
+        }
+        assert batch["skipped"] == []
+
+
+def test_the_stream_does_not_depend_on_the_workers(write_folder):
+    root = write_folder({"train/a": 10, "train/b": 9})
+    (root / "train" / "a" / "3.png").write_bytes(b"")
+    source = folder_source("train", str(root))
+    streams = [list(train(source, crop, num_workers=workers)) for workers in (0, 1, 2)]
+    assert_equal_streams(streams[0], streams[1])
+    assert_equal_streams(streams[0], streams[2])
+    assert type(streams[2][0]["image"]) is np.ndarray
+    evaluations = [list(eval_batches(small_source(10), keep, batch_size=4, num_workers=workers)) for workers in (0, 2)]
+    assert_equal_streams(*evaluations)
+
+
+def test_a_late_step_starts_at_once():
+    started = time.monotonic()
+    batch = next(train(small_source(20), noisy, start=10**6, stop=2 * 10**6))
+    assert time.monotonic() - started < 1
+    assert batch["epoch"][0] == 6 * 10**6 // 20
+
+
+class TestUnreadable:
+    def test_is_replaced_by_the_next_of_the_order_and_named(self, write_folder):
+        root = write_folder({"train/a": 12})
+        for name in ("3.png", "7.png"):
+            (root / "train" / "a" / name).write_bytes(b"")
+        source = folder_source("train", str(root))
+        bad = {i for i in range(12) if source[i].name.endswith(("/3.png", "/7.png"))}
+        order = [int(i) for i in epoch_order(0, 0, 12)]
+        expected = []
+        for place in range(12):
+            expected.append(next(i for i in (order * 2)[place:] if i not in bad))
+        batches = list(train(source, lambda image, rng: image, stop=2))
+        assert [int(i) for batch in batches for i in batch["index"]] == expected
+        skipped = [message for batch in batches for message in batch["skipped"]]
+        assert {message.split(": ")[0] for message in skipped} == {source[i].name for i in bad}
+
+    def test_too_many_are_refused(self, write_folder):
+        root = write_folder({"train/a": 30})
+        for file in (root / "train" / "a").iterdir():
+            file.write_bytes(b"<html>")
+        with pytest.raises(InputError, match=r"21 unreadable images in one batch, the last: .*png: a web page"):
+            next(train(folder_source("train", str(root)), crop))
+
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_one_ends_an_evaluation(self, write_folder, workers):
+        root = write_folder({"val/a": 8})
+        (root / "val" / "a" / "5.png").write_bytes(b"")
+        with pytest.raises(InputError, match=r"a/5\.png: empty"):
+            list(eval_batches(folder_source("val", str(root)), keep, batch_size=3, num_workers=workers))
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+@pytest.mark.parametrize("n", [1, 5, 8, 9])
+def test_evaluation_is_exact(n, processes):
+    source = small_source(n)
+    parts = [
+        list(eval_batches(source, keep, batch_size=8, num_workers=0, process_index=i, process_count=processes))
+        for i in range(processes)
+    ]
+    seen = []
+    for step in range(len(parts[0])):
+        batch = {name: np.concatenate([part[step][name] for part in parts]) for name in parts[0][step]}
+        real = batch["mask"] == 1
+        assert batch["image"].shape == (8, 2, 2, 3)
+        assert not batch["image"][~real].any()
+        assert not batch["label"][~real].any()
+        seen += batch["image"][real][:, 0, 0, 0].tolist()
+        np.testing.assert_array_equal(batch["label"][real], batch["index"][real] % 4)
+    assert seen == list(range(n))
+
+
+def test_impossible_batches_are_refused():
+    with pytest.raises(InputError, match=r"--batch_size=21 is more than the 20 training examples"):
+        train(small_source(20), noisy, batch_size=21)
+    with pytest.raises(InputError, match="cannot be shared by 4 processes"):
+        train(small_source(20), noisy, process_count=4)
+
+
+class TestToDevice:
+    sharding = NamedSharding(Mesh(np.array(jax.devices()[:2]), ("data",)), PartitionSpec("data"))
+
+    def test_makes_global_arrays_and_passes_the_rest(self):
+        batches = list(train(small_source(20), noisy))
+        for host, device in zip(batches, to_device(iter(batches), self.sharding), strict=True):
+            assert device["image"].sharding == self.sharding
+            assert device["skipped"] == []
+            for name in ("image", "label", "mask", "epoch", "index"):
+                np.testing.assert_array_equal(host[name], device[name])
+
+    @pytest.mark.parametrize("ahead", [0, 1, 2])
+    def test_stays_ahead_by_what_is_asked(self, ahead):
+        taken = []
+
+        def batches():
+            for step in range(6):
+                taken.append(step)
+                yield {"image": np.zeros((2, 1), np.float32)}
+
+        on_device = to_device(batches(), self.sharding, ahead)
+        next(on_device)
+        assert len(taken) == 1 + ahead
+        assert len(list(on_device)) == 5

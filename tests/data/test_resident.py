@@ -1,0 +1,60 @@
+import jax
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from resnet_jax.data import resident
+from resnet_jax.data.examples import ArraySource
+from resnet_jax.data.pipeline import eval_batches, to_device, train_batches
+from resnet_jax.errors import InputError
+
+MESH = Mesh(np.array(jax.devices()[:4]), ("data",))
+REPLICATED, SHARDED = NamedSharding(MESH, PartitionSpec()), NamedSharding(MESH, PartitionSpec("data"))
+gather = jax.jit(resident.gather)
+
+
+def source_of(stored: int, length: int) -> ArraySource:
+    images = np.random.default_rng(0).integers(0, 256, (stored, 4, 4, 3), np.uint8)
+    return ArraySource(images, np.arange(stored, dtype=np.int32) % 3, ("a", "b", "c"), length)
+
+
+@pytest.mark.parametrize("stored", [5, 21])
+def test_training_sees_what_the_streamed_path_sees(stored):
+    source, options = source_of(stored, 21), {"batch_size": 8, "seed": 3, "start": 1, "stop": 7}
+    pool = resident.put(source, REPLICATED)
+    streamed = train_batches(source, lambda image, rng: image, num_workers=0, **options)
+    requests = to_device(resident.train_requests(len(source), **options), SHARDED)
+    for expected, request in zip(streamed, requests, strict=True):
+        batch = gather(pool, request)
+        assert batch["image"].sharding == SHARDED
+        for name in ("image", "label", "mask", "epoch", "index"):
+            np.testing.assert_array_equal(batch[name], expected[name])
+
+
+def test_evaluation_sees_what_the_streamed_path_sees():
+    source = source_of(21, 21)
+    pool = resident.put(source, REPLICATED)
+    streamed = eval_batches(source, lambda image: image, batch_size=8, num_workers=0)
+    requests = resident.eval_requests(len(source), batch_size=8)
+    for expected, request in zip(streamed, requests, strict=True):
+        batch, real = gather(pool, request), expected["mask"] == 1
+        np.testing.assert_array_equal(batch["mask"], expected["mask"])
+        np.testing.assert_array_equal(batch["image"][real], expected["image"][real])
+        np.testing.assert_array_equal(batch["label"][real], expected["label"][real])
+
+
+@pytest.mark.parametrize("requests", [resident.train_requests, resident.eval_requests])
+def test_the_processes_share_every_request(requests):
+    options = {"batch_size": 6} | ({"seed": 0, "start": 0, "stop": 4} if requests is resident.train_requests else {})
+    whole = list(requests(20, **options))
+    halves = [list(requests(20, **options, process_index=i, process_count=2)) for i in range(2)]
+    for expected, first, second in zip(whole, *halves, strict=True):
+        for name in expected:
+            np.testing.assert_array_equal(np.concatenate([first[name], second[name]]), expected[name])
+
+
+def test_impossible_batches_are_refused():
+    with pytest.raises(InputError, match="--batch_size=9 is more than the 8 training examples"):
+        resident.train_requests(8, batch_size=9, seed=0, start=0, stop=1)
+    with pytest.raises(InputError, match="cannot be shared by 2 processes"):
+        resident.eval_requests(8, batch_size=3, process_count=2)

@@ -1,0 +1,202 @@
+"""What the loop does and when; that stopping changes no number; that an evaluation counts every example once."""
+
+from fractions import Fraction
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jax.sharding import Mesh
+
+from resnet_jax.errors import NonFiniteError
+from resnet_jax.networks.blocks import BasicBlock
+from resnet_jax.networks.resnet import ResNet
+from resnet_jax.training import loop
+from resnet_jax.training.state import replicated, sharded
+from resnet_jax.training.step import add_sums, eval_step, zero_sums
+
+
+@jax.jit
+def toy_step(state, sums, batch):
+    """A "network" of one number, with an order-dependent state and a loss that is not exact in float32."""
+    state = {"step": state["step"] + 1, "value": state["value"] * 0.9 + batch["x"]}
+    bad = jnp.where(jnp.isfinite(state["value"]), zero_sums()["first_bad_step"], state["step"])
+    new = zero_sums() | {"loss": state["value"], "count": jnp.float32(1), "first_bad_step": bad}
+    return state, add_sums(sums, new)
+
+
+def fresh_state():
+    return {"step": jnp.int32(0), "value": jnp.float32(0)}
+
+
+def batches_from(start: int, poisoned: int = -1):
+    """Those of steps start + 1, …; the one of step `poisoned` is NaN."""
+    step = start
+    while True:
+        step += 1
+        yield {"x": np.float32(np.nan if step == poisoned else np.sin(step))}
+
+
+def run(start=0, state=None, sums=None, total_steps=10, *, stop_at=(), poisoned=-1, **intervals):
+    """What `fit` returned, and every call it made: (what, step, numbers)."""
+    calls = []
+
+    def note(what, step, *trees):
+        calls.append((what, step, *(jax.device_get(tree) for tree in trees)))
+
+    defaults = {"log_every": 3, "checkpoint_every": 4, "eval_every": 5}
+    end = error = None
+    try:
+        end = loop.fit(
+            fresh_state() if state is None else state,
+            zero_sums() if sums is None else sums,
+            batches_from(start, poisoned),
+            start=start,
+            total_steps=total_steps,
+            train_step=toy_step,
+            log=partial(note, "log"),
+            save=partial(note, "save"),
+            evaluate=partial(note, "evaluate"),
+            stop_requested=lambda step: step in stop_at,
+            **(defaults | intervals),
+        )
+    except NonFiniteError as raised:
+        error = raised
+    return end, calls, error
+
+
+def of(calls, what):
+    return [call for call in calls if call[0] == what]
+
+
+def test_log_save_and_evaluation_come_when_due_and_at_the_end_in_this_order():
+    (reached, state), calls, _ = run(total_steps=10)
+    assert [call[:2] for call in calls] == [
+        ("log", 3),
+        ("save", 4),
+        ("evaluate", 5),
+        ("log", 6),
+        ("save", 8),
+        ("log", 9),
+        ("log", 10),
+        ("save", 10),
+        ("evaluate", 10),
+    ]
+    assert reached == int(state["step"]) == 10
+    assert [int(call[2]["step"]) for call in [*of(calls, "save"), *of(calls, "evaluate")]] == [4, 8, 10, 5, 10]
+
+
+def test_a_log_holds_the_sums_since_the_last_one():
+    _, calls, _ = run(total_steps=10)
+    assert [float(sums["count"]) for _, _, sums in of(calls, "log")] == [3, 3, 3, 1]
+    # What is saved is the unfinished interval: nothing of it is lost when the run goes on from there.
+    assert [float(sums["count"]) for _, _, _, sums in of(calls, "save")] == [1, 2, 0]
+
+
+@given(steps=st.integers(1, 12), epochs=st.integers(1, 9), total=st.integers(1, 60))
+def test_an_interval_of_a_fraction_of_steps_is_due_once_in_each(steps, epochs, total):
+    every = max(Fraction(steps, epochs), Fraction(1))
+    due = [step for step in range(1, total + 1) if loop.due(step, every, total + 1)]
+    expected = [-(-k * every.numerator // every.denominator) for k in range(1, total + 1)]  # rounded up
+    assert due == [step for step in expected if step <= total]
+    assert loop.due(total, every, total)
+
+
+@pytest.mark.parametrize("stop", range(1, 10))
+def test_a_run_that_was_stopped_and_goes_on_logs_and_evaluates_what_the_unbroken_one_does(stop):
+    (_, unbroken), calls, _ = run()
+    (reached, _), before, _ = run(stop_at={stop})
+    assert reached == stop
+    what, step, state, sums = before[-1]
+    assert (what, step) == ("save", stop)
+    (_, continued), after, _ = run(stop, *jax.tree.map(jnp.asarray, (state, sums)))
+    for kind in ("log", "evaluate"):
+        # assert_equal goes down into the tuples and dicts, and compares floats bit by bit
+        np.testing.assert_equal(of(before, kind) + of(after, kind), of(calls, kind))
+    np.testing.assert_equal(jax.device_get(continued), jax.device_get(unbroken))
+
+
+def test_a_stop_at_the_last_step_is_an_end():
+    (reached, _), calls, _ = run(stop_at={10})
+    assert reached == 10
+    assert [step for _, step, *_ in of(calls, "save")] == [4, 8, 10]
+
+
+@pytest.mark.parametrize(
+    ("first_due", "options"),
+    [
+        ("log", {"log_every": 6, "checkpoint_every": 50, "eval_every": 50}),
+        ("checkpoint", {"log_every": 50, "checkpoint_every": 6, "eval_every": 50}),
+        ("evaluation", {"log_every": 50, "checkpoint_every": 50, "eval_every": 6}),
+        ("stop", {"log_every": 50, "checkpoint_every": 50, "eval_every": 50, "stop_at": {6}}),
+    ],
+)
+def test_a_bad_step_ends_the_run_before_anything_is_saved(first_due, options):
+    end, calls, error = run(total_steps=40, poisoned=5, **options)
+    assert end is None
+    assert "step 5:" in str(error)
+    assert calls == []
+
+
+def test_what_was_saved_before_a_bad_step_stays():
+    _, calls, error = run(total_steps=40, poisoned=6, log_every=5, checkpoint_every=2, eval_every=50)
+    assert "step 6:" in str(error)
+    assert [call[:2] for call in calls] == [("save", 2), ("save", 4), ("log", 5)]
+
+
+MODEL = ResNet((1,), BasicBlock, num_classes=7, width=4, stem="cifar")
+IMAGES = np.random.default_rng(0).normal(size=(21, 8, 8, 3)).astype(np.float32)
+LABELS = np.random.default_rng(1).integers(0, 7, 21).astype(np.int32)
+
+
+def padded_batches(batch_size: int):
+    """All examples in order; the last batch is filled with copies that the mask leaves out."""
+    for begin in range(0, len(IMAGES), batch_size):
+        rows = np.arange(begin, begin + batch_size)
+        real = rows < len(IMAGES)
+        rows = np.where(real, rows, 0)
+        yield {"image": IMAGES[rows], "label": LABELS[rows], "mask": real.astype(np.float32)}
+
+
+@pytest.fixture(scope="module")
+def variables():
+    variables = jax.jit(MODEL.init)(jax.random.key(0, impl="unsafe_rbg"), IMAGES[:1])
+    # The head starts with logits near zero; larger ones make every rank a clear one.
+    return jax.device_get(jax.tree.map(lambda leaf: leaf * 3 if leaf.ndim == 2 else leaf, variables))
+
+
+@pytest.fixture(scope="module")
+def one_by_one(variables):
+    logits = np.concatenate([jax.jit(MODEL.apply)(variables, image[None]) for image in IMAGES])
+    order = np.argsort(-logits, axis=-1)
+    log_p = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    return {
+        "count": len(IMAGES),
+        "top1": sum(label == best[0] for label, best in zip(LABELS, order, strict=True)),
+        "top5": sum(label in best[:5] for label, best in zip(LABELS, order, strict=True)),
+        "loss": -sum(row[label] for label, row in zip(LABELS, log_p, strict=True)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("devices", "batch_size"), [(1, 1), (1, 5), (1, 21), (1, 32), (4, 4), (4, 12), (8, 8), (8, 16), (8, 24)]
+)
+def test_an_evaluation_counts_each_example_once_on_any_devices_in_any_batches(
+    variables, one_by_one, devices, batch_size
+):
+    mesh = Mesh(np.array(jax.devices()[:devices]), ("data",))
+    step = jax.jit(
+        partial(eval_step, model=MODEL), in_shardings=(replicated(mesh), sharded(mesh)), out_shardings=replicated(mesh)
+    )
+    sums = jax.device_get(loop.evaluate(padded_batches(batch_size), partial(step, variables)))
+    assert 0 < one_by_one["top1"] < one_by_one["top5"] < one_by_one["count"]
+    for name in ("count", "top1", "top5"):
+        assert sums[name] == one_by_one[name], name
+    assert sums["loss"] == pytest.approx(one_by_one["loss"], rel=1e-5)
+
+
+def test_an_evaluation_of_nothing_counts_nothing():
+    assert float(loop.evaluate([], eval_step=lambda batch: pytest.fail("called"))["count"]) == 0
