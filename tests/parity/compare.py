@@ -6,7 +6,6 @@ together, where a whole ResNet-152 would take minutes.
 """
 
 import contextlib
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,13 +25,12 @@ from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import cross_entropy, train_step
 from resnet_jax.weights.torch_layout import Rules, from_torch, to_torch
 
+from .conftest import PASSED
+
 torch = pytest.importorskip("torch", reason="the originals need PyTorch")
 with contextlib.suppress(ImportError):
     import torchvision_cpu  # noqa: F401 (before torchvision, whose operators do not load beside a CPU build of torch)
 torchvision = pytest.importorskip("torchvision", reason="the originals are torchvision's")
-
-# What passed: "logits", "stages", "training mode", "three steps" -> names of networks.
-PASSED: dict[str, set[str]] = defaultdict(set)
 
 # Largest difference, as a share of the largest value of the original.
 EVALUATION = 1e-4

@@ -1,9 +1,17 @@
 """ResNets equal torchvision's."""
 
 import pytest
-from compare import RESNET_STAGES, check_evaluation, check_three_steps, check_training, make_pair, torchvision
 
 from resnet_jax.weights.rules import rules_for
+
+from .compare import (
+    RESNET_STAGES,
+    check_evaluation,
+    check_three_steps,
+    check_training,
+    make_pair,
+    torchvision,
+)
 
 NAMES = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 
