@@ -119,7 +119,7 @@ def random_variables(shapes: Any, rng: np.random.Generator) -> Any:
         if path[-1] == "var":
             values = rng.uniform(0.5, 1.5, leaf.shape)
         elif path[-1] == "scale":
-            values = rng.uniform(0.3, 1.0, leaf.shape)
+            values = rng.uniform(0.1, 0.4, leaf.shape)  # larger ones make a deep random network chaotic
         elif path[-1] == "kernel":
             values = rng.normal(0, np.sqrt(2 / np.prod(leaf.shape[:-1])), leaf.shape)
         else:
