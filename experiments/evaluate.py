@@ -1,7 +1,10 @@
-"""Evaluate a training run on its test set, or on any other set with the same classes: every image exactly once.
+"""Evaluate a training run, or a set of weights, on a set with the same classes: every image exactly once.
 
 python -m experiments.evaluate --workdir=RUN
 python -m experiments.evaluate --workdir=RUN --dataset=folder --data_dir=ROOT --checkpoint=best
+python -m experiments.evaluate --model=resnet50 --weights=timm/resnet50.a1_in1k --dataset=folder --data_dir=ROOT
+
+The classes are the folders ROOT/val/CLASS, or ROOT/CLASS where ROOT has neither train nor val.
 """
 
 import json
@@ -10,23 +13,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.evaluate import evaluate_run
+from resnet_jax.evaluate import evaluate
+from resnet_jax.trained import WhichNetwork, load_trained
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(WhichNetwork):
     """Options of evaluate."""
 
-    workdir: str
-    """Folder of a training run."""
     dataset: str = ""
-    """Any data set that training takes. Empty: the run's own."""
+    """Any data set that training takes. Empty: the one it was trained on."""
     data_dir: str = ""
     """Where the data are. Empty: where they were in training."""
     split: Literal["val", "train"] = "val"
     """Test or training images; both are seen as in evaluation."""
-    checkpoint: str = "newest"
-    """newest, best, or a step."""
     batch_size: int = 0
     """Examples a step. 0: the run's own. The result does not depend on it."""
     num_workers: int = -1
@@ -40,12 +40,12 @@ class Options:
 def main(argv: Sequence[str]) -> None:
     """Evaluate as the command line says."""
     options = parse_options(Options, argv, "evaluate", __doc__)
-    result = evaluate_run(
-        options.workdir,
+    trained = load_trained(options)
+    result = evaluate(
+        trained,
         dataset=options.dataset,
         data_dir=options.data_dir,
         split=options.split,
-        which=options.checkpoint,
         batch_size=options.batch_size,
         num_workers=options.num_workers,
     )

@@ -2,6 +2,8 @@
 
 python -m experiments.predict --workdir=RUN photo.jpg other.png
 python -m experiments.predict --workdir=RUN --json *.jpg
+python -m experiments.predict --model=resnet50 photo.jpg
+python -m experiments.predict --model=resnet20_cifar --weights=resnet20-12fca82f.th photo.jpg
 """
 
 import json
@@ -12,20 +14,17 @@ import tyro
 
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.predict import predict_files
+from resnet_jax.trained import WhichNetwork, load_trained
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(WhichNetwork):
     """Options of predict."""
 
     images: tyro.conf.Positional[tuple[str, ...]]
     """Image files of any format and size."""
-    workdir: str
-    """Folder of a training run."""
     top: int = 5
     """How many classes to name."""
-    checkpoint: str = "newest"
-    """newest, best, or a step."""
     json: bool = False
     """Print one JSON list instead of text."""
     debug: bool = False
@@ -35,7 +34,8 @@ class Options:
 def main(argv: Sequence[str]) -> None:
     """Predict as the command line says."""
     options = parse_options(Options, argv, "predict", __doc__)
-    answers = predict_files(options.workdir, options.images, options.top, options.checkpoint)
+    trained = load_trained(options)
+    answers = predict_files(trained, options.images, options.top)
     if options.json:
         print(json.dumps(answers, indent=2))
         return

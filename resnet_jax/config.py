@@ -30,6 +30,12 @@ class Config:
     """Pixels a side of what the network sees. 0: as the data set has them (digits, CIFAR)."""
     eval_resize: int = 0
     """Shorter side before the centre crop of evaluation. 0: image_size / 0.875 (256 for 224)."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """How photographs are resized, antialiased."""
+    mean: tuple[float, ...] = ()
+    """Of R, G, B in [0, 1], subtracted from every image. Empty: the data set's own, ImageNet's where none is known."""
+    std: tuple[float, ...] = ()
+    """Of R, G, B, by which the difference is divided; empty as --mean."""
     crop: Literal["random_resized", "scale_jitter"] = "random_resized"
     """Training crop of photographs: an area of 8 to 100 % (Szegedy et al. 2015), or a crop of image_size from the
     image resized to a shorter side of 256 to 480 at image_size 224 (He et al. 2015)."""
@@ -164,5 +170,10 @@ def check_config(config: Config) -> None:
     ):
         if getattr(config, name) < 0:
             raise InputError(f"--{name}={getattr(config, name)} must not be negative")
+    for name in ("mean", "std"):
+        if len(getattr(config, name)) not in (0, 3):
+            raise InputError(f"--{name} takes three numbers, for R, G and B")
+    if bool(config.mean) != bool(config.std) or not all(s > 0 for s in config.std):
+        raise InputError("--mean and --std go together, and deviations are positive")
     if not config.steps and config.epochs <= 0:
         raise InputError(f"--epochs={config.epochs} must be positive")

@@ -18,10 +18,10 @@ from resnet_jax.data import device_augment, host_augment, pipeline, resident
 from resnet_jax.data.sources import ArraySource, Source
 from resnet_jax.errors import InputError
 from resnet_jax.training.state import replicated, sharded
+from resnet_jax.weights.names import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 Batch = dict[str, Any]
 
-IMAGENET_MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 MEAN_STD = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
@@ -74,9 +74,10 @@ def train_feed(source: Source, config: Config, image_size: int, mesh: Mesh) -> F
         return Feed(requests, prepare)
 
     crop = {
-        "random_resized": partial(host_augment.random_resized_crop, size=image_size),
-        "scale_jitter": partial(host_augment.scale_jitter_crop, size=image_size),
+        "random_resized": host_augment.random_resized_crop,
+        "scale_jitter": host_augment.scale_jitter_crop,
     }[config.crop]
+    crop = partial(crop, size=image_size, interpolation=config.interpolation)
     transform = partial(crop_and_flip, crop=crop, flip=config.flip)
     workers = worker_count(config.num_workers)
 
@@ -120,14 +121,31 @@ def crop_and_flip(image: Any, rng: Any, *, crop: Callable, flip: bool) -> Any:
 
 def eval_transform(config: Config, image_size: int) -> Callable:
     """The centre crop that evaluation and prediction see: uint8 [H,W,3] -> [image_size,image_size,3]."""
-    resize = config.eval_resize or round(image_size / 0.875)
-    return partial(host_augment.resize_and_center_crop, size=image_size, resize=resize)
+    seen = preprocessing(config, image_size)
+    return partial(
+        host_augment.resize_and_center_crop,
+        size=seen.image_size,
+        resize=seen.resize,
+        interpolation=seen.interpolation,
+    )
 
 
 def normalizer(config: Config) -> Callable[[Batch], Batch]:
-    """uint8 images -> float32 with the mean and deviation of the set that the run was trained on."""
-    mean, std = MEAN_STD.get(config.dataset, IMAGENET_MEAN_STD)
-    return partial(device_augment.normalize, mean=mean, std=std)
+    """uint8 images -> float32 with the mean and deviation that the network was trained with."""
+    seen = preprocessing(config, 0)
+    return partial(device_augment.normalize, mean=seen.mean, std=seen.std)
+
+
+def preprocessing(config: Config, image_size: int) -> Preprocessing:
+    """What a config's network expects to see in evaluation."""
+    mean, std = MEAN_STD.get(config.dataset, (IMAGENET_MEAN, IMAGENET_STD))
+    return Preprocessing(
+        image_size=image_size,
+        resize=config.eval_resize or round(image_size / 0.875),
+        mean=config.mean or mean,
+        std=config.std or std,
+        interpolation=config.interpolation,
+    )
 
 
 def processes() -> dict[str, int]:

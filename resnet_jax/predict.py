@@ -15,7 +15,7 @@ from resnet_jax.data.sources import load_source
 from resnet_jax.errors import InputError
 from resnet_jax.inputs import eval_transform, normalizer
 from resnet_jax.restore import restore_run
-from resnet_jax.workdir import read_run_config
+from resnet_jax.trained import Trained
 
 
 def read_images(paths: Sequence[str | Path], config: Config, image_size: int) -> np.ndarray:
@@ -51,28 +51,22 @@ def probabilities(model: Any, variables: Any, images: np.ndarray, config: Config
     return np.concatenate(jax.device_get(parts))[: len(images)]
 
 
-def predict_files(
-    workdir: str | Path, paths: Sequence[str | Path], top: int = 5, which: str | int = "newest"
-) -> list[dict[str, Any]]:
+def predict_files(trained: Trained, paths: Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
     """For each image file {"image", "classes": [{"class", "probability"}, …]}, the likeliest first.
 
     Args:
-        workdir: a run's folder.
+        trained: the network.
         paths: image files of any size and format.
         top: how many classes; fewer where the network has fewer.
-        which: the checkpoint, as in `restore_run`.
 
     Raises:
-        InputError: the run or an image cannot be read.
+        InputError: an image cannot be read.
     """
-    _, facts = read_run_config(Path(workdir).absolute())
-    config, model, variables = restore_run(workdir, which)
-    images = read_images(paths, config, facts["image_size"])
-    names = facts["class_names"]
+    images = read_images(paths, trained.config, trained.image_size)
     answers = []
-    for path, p in zip(paths, probabilities(model, variables, images, config), strict=True):
+    for path, p in zip(paths, probabilities(trained.model, trained.variables, images, trained.config), strict=True):
         best = np.argsort(-p, kind="stable")[:top]
-        classes = [{"class": names[k], "probability": round(float(p[k]), 6)} for k in best]
+        classes = [{"class": trained.name_of(int(k)), "probability": round(float(p[k]), 6)} for k in best]
         answers.append({"image": str(path), "classes": classes})
     return answers
 

@@ -1,4 +1,4 @@
-"""A folder of images: ROOT/train/CLASS/*.jpg and ROOT/val/CLASS/*.jpg."""
+"""A folder of images: ROOT/train/CLASS/*.jpg and ROOT/val/CLASS/*.jpg; or ROOT/CLASS/*.jpg, to evaluate on."""
 
 import os
 from dataclasses import dataclass
@@ -45,6 +45,8 @@ class FolderSource:
 def folder_source(split: Literal["train", "val"], data_dir: str | None) -> FolderSource:
     """The images of one split; hidden files and files that are no images are passed over.
 
+    Where `data_dir` has neither train/ nor val/, its own class folders are the set to evaluate on.
+
     Raises:
         InputError: a folder is missing or has no classes, a class has no images, the two splits have different
             classes, or a symbolic link leaves `data_dir`.
@@ -52,22 +54,24 @@ def folder_source(split: Literal["train", "val"], data_dir: str | None) -> Folde
     if data_dir is None:
         raise InputError("--dataset=folder needs --data_dir=ROOT with ROOT/train/CLASS/* and ROOT/val/CLASS/*")
     root = Path(data_dir).expanduser()
-    names = class_folders(root, split)
     other = "val" if split == "train" else "train"
+    whole = split == "val" and not (root / split).is_dir() and not (root / other).is_dir()
+    folder = "." if whole else split
+    names = class_folders(root, folder)
     if (root / other).is_dir():
         check_same_classes(root, {split: names, other: class_folders(root, other)})
     extensions = image_extensions()
     files, counts = [], []
     for name in names:
-        images = images_in(root, root / split / name, extensions)
+        images = images_in(root, root / folder / name, extensions)
         if not images:
             raise InputError(
-                f"{root / split / name} holds no images; put some there, or remove the folder from every split"
+                f"{root / folder / name} holds no images; put some there, or remove the folder from every split"
             )
         files += [os.fsencode(f"{name}/{image}") for image in images]
         counts.append(len(images))
     labels = np.repeat(np.arange(len(names), dtype=np.int32), counts)
-    return FolderSource(root=root / split, files=np.array(files), labels=labels, class_names=names)
+    return FolderSource(root=root / folder, files=np.array(files), labels=labels, class_names=names)
 
 
 def class_folders(root: Path, split: str) -> tuple[str, ...]:
@@ -86,7 +90,7 @@ def class_folders(root: Path, split: str) -> tuple[str, ...]:
         if entry.is_symlink():
             refuse_escape(root, Path(entry.path))
     if not folders:
-        raise InputError(f"{root / split} has no class folders; put the images in {root}/{split}/CLASS/")
+        raise InputError(f"{root / split} has no class folders; put the images in {root / split}/CLASS/")
     return tuple(sorted(entry.name for entry in folders))
 
 

@@ -3,6 +3,7 @@
 A file of weights comes from strangers: nothing in it is executed, and a small file cannot claim all memory.
 """
 
+import contextlib
 import os
 import pickle
 import warnings
@@ -35,13 +36,15 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     if path.suffix not in READERS:
         raise InputError(f"{path}: weights are files ending in {', '.join(READERS)}")
     try:
-        size = path.stat().st_size
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    try:
         tensors = READERS[path.suffix](path)
     except InputError:
         raise
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    except Exception as error:  # each reader has its own kinds for damaged files
+    except Exception as error:  # each reader has its own kinds for damaged files, OSError among them
         reason = str(error).split("\n")[0]
         raise InputError(f"{path}: damaged or cut short at {size:,} bytes ({reason}); copy it again") from error
     if not tensors:
@@ -89,7 +92,8 @@ def write_tensors(
     except OSError as error:
         raise InputError(f"--out={path}: cannot be written ({error.strerror or error})") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # moved, or never there
+            unfinished.unlink()
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:

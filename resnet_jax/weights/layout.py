@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from resnet_jax.errors import InputError
 
-Path = tuple[str, ...]  # of a leaf: ("params", "stage1_block01", "conv1", "kernel")
+LeafPath = tuple[str, ...]  # such as ("params", "stage1_block01", "conv1", "kernel")
 Tensors = dict[str, np.ndarray]
 
 LISTED = 5  # names that an error spells out before it only counts
@@ -30,13 +30,13 @@ class Layout:
         passed_over: whether a tensor of that name holds nothing that a network needs.
     """
 
-    name: Callable[[Path], str]
-    to_file: Callable[[Path, np.ndarray], np.ndarray]
-    to_ours: Callable[[Path, np.ndarray], np.ndarray]
+    name: Callable[[LeafPath], str]
+    to_file: Callable[[LeafPath, np.ndarray], np.ndarray]
+    to_ours: Callable[[LeafPath, np.ndarray], np.ndarray]
     passed_over: Callable[[str], bool] = lambda name: False
 
 
-def _unchanged(path: Path, array: np.ndarray) -> np.ndarray:
+def _unchanged(path: LeafPath, array: np.ndarray) -> np.ndarray:
     return array
 
 
@@ -52,7 +52,9 @@ def to_tensors(variables: Any, layout: Layout) -> Tensors:
     }
 
 
-def to_variables(tensors: Mapping[str, np.ndarray], shapes: Any, layout: Layout, without: Collection[Path] = ()) -> Any:
+def to_variables(
+    tensors: Mapping[str, np.ndarray], shapes: Any, layout: Layout, without: Collection[LeafPath] = ()
+) -> Any:
     """Variables, float32, from the tensors of a file in that layout.
 
     Args:
@@ -73,7 +75,7 @@ def to_variables(tensors: Mapping[str, np.ndarray], shapes: Any, layout: Layout,
     )
 
 
-def names_and_shapes(shapes: Any, layout: Layout) -> dict[Path, tuple[str, tuple[int, ...]]]:
+def names_and_shapes(shapes: Any, layout: Layout) -> dict[LeafPath, tuple[str, tuple[int, ...]]]:
     """For every leaf, the name and the shape that it has in a file of that layout."""
     leaves = flatten_dict(shapes)
     # An array of that shape without memory of its own: only what the layout makes of the shape is asked for.

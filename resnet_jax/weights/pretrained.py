@@ -14,7 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from resnet_jax.errors import InputError
 from resnet_jax.networks.registry import create_model
 from resnet_jax.weights import files, hub, keras, names
-from resnet_jax.weights.layout import OURS, Layout, Tensors, names_and_shapes, to_tensors, to_variables
+from resnet_jax.weights.layout import OURS, Layout, LeafPath, Tensors, names_and_shapes, to_tensors, to_variables
 from resnet_jax.weights.names import Preprocessing
 from resnet_jax.weights.rules import rules_for
 from resnet_jax.weights.torch_layout import to_torch, torch_layout
@@ -102,23 +102,38 @@ def open_weights(name: str, source: str | Path | None = None) -> WeightSet:
     )
 
 
+def exact_variables(weights: WeightSet, num_classes: int | None = None) -> dict[str, Any]:
+    """The variables of a set of weights, every one from its file.
+
+    Raises:
+        InputError: tensors are missing, unknown or of another shape.
+    """
+    shapes = variable_shapes(weights.model, num_classes)
+    return _fitted(weights, shapes, [], "num_classes=K names another width of the head")
+
+
 def variables_of(weights: WeightSet, num_classes: int | None = None, seed: int = 0) -> dict[str, Any]:
     """The variables of a set of weights; arguments and errors are `load_pretrained`'s."""
+    if num_classes is None:
+        return exact_variables(weights)
     shapes = variable_shapes(weights.model, num_classes or None)
-    anew: list[tuple[str, ...]] = []
-    if num_classes is not None:
-        table = names_and_shapes(shapes, weights.layout)
-        head = head_paths(weights.model, shapes, num_classes)
-        fits = all(n in weights.tensors and weights.tensors[n].shape == s for n, s in (table[path] for path in head))
-        anew = [] if fits and num_classes else head
-    try:
-        variables = to_variables(weights.tensors, shapes, weights.layout, without=anew)
-    except InputError as error:
-        hint = "" if num_classes is not None else "; num_classes=K takes weights whose head alone differs"
-        raise InputError(f"{weights.source} does not fit {weights.model}: {error}{hint}") from error
-    if not (anew and num_classes):
+    table = names_and_shapes(shapes, weights.layout)
+    head = head_paths(weights.model, shapes, num_classes)
+    wanted = [table[path] for path in head]
+    if num_classes and all(n in weights.tensors and weights.tensors[n].shape == shape for n, shape in wanted):
+        return _fitted(weights, shapes, [])
+    variables = _fitted(weights, shapes, head)
+    if not num_classes:
         return variables
-    return unflatten_dict(flatten_dict(variables) | initial_leaves(weights.model, anew, num_classes, seed))
+    return unflatten_dict(flatten_dict(variables) | initial_leaves(weights.model, head, num_classes, seed))
+
+
+def _fitted(weights: WeightSet, shapes: Any, without: Sequence[LeafPath], remedy: str = "") -> dict[str, Any]:
+    try:
+        return to_variables(weights.tensors, shapes, weights.layout, without)
+    except InputError as error:
+        hint = f" ({remedy})" if remedy else ""
+        raise InputError(f"{weights.source} does not fit {weights.model}: {error}{hint}") from error
 
 
 def write_weights(
@@ -187,13 +202,13 @@ def variable_shapes(name: str, num_classes: int | None) -> Any:
     return jax.eval_shape(_init(name, num_classes), jax.random.key(0))
 
 
-def head_paths(name: str, shapes: Any, num_classes: int) -> list[tuple[str, ...]]:
+def head_paths(name: str, shapes: Any, num_classes: int) -> list[LeafPath]:
     """The leaves that depend on the number of classes, whatever the network calls them."""
     wider = flatten_dict(variable_shapes(name, num_classes + 1))
     return [path for path, leaf in flatten_dict(shapes).items() if leaf.shape != wider[path].shape]
 
 
-def initial_leaves(name: str, paths: Sequence[tuple[str, ...]], num_classes: int, seed: int) -> dict:
+def initial_leaves(name: str, paths: Sequence[LeafPath], num_classes: int, seed: int) -> dict:
     """Some leaves as the network's initialisation draws them; inside jit, the rest is never computed."""
     init = _init(name, num_classes)
 

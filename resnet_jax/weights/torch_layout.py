@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from resnet_jax.weights import layout
-from resnet_jax.weights.layout import Layout, Path, Tensors
+from resnet_jax.weights.layout import Layout, LeafPath, Tensors
 
 Rules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
 
@@ -33,7 +33,7 @@ def torch_layout(rules: Rules) -> Layout:
     )
 
 
-def torch_name(path: Path, rules: Rules) -> str:
+def torch_name(path: LeafPath, rules: Rules) -> str:
     """Torch's name of a leaf of our variables."""
     _, *modules, leaf = path
     return f"{torch_module('/'.join(modules), rules)}.{LEAVES.get(leaf, leaf)}"
@@ -73,9 +73,9 @@ def to_torch(variables: Any, rules: Rules) -> Tensors:
 
 
 # Ours [*window, in, out], torch's [out, in, *window]: one formula for dense (no window), 1-d and 2-d convolutions.
-def _kernel_to_torch(path: Path, array: np.ndarray) -> np.ndarray:
+def _kernel_to_torch(path: LeafPath, array: np.ndarray) -> np.ndarray:
     return np.moveaxis(array, (-1, -2), (0, 1)) if path[-1] == "kernel" else array
 
 
-def _kernel_to_ours(path: Path, array: np.ndarray) -> np.ndarray:
+def _kernel_to_ours(path: LeafPath, array: np.ndarray) -> np.ndarray:
     return np.moveaxis(array, (0, 1), (-1, -2)) if path[-1] == "kernel" else array

@@ -1,0 +1,154 @@
+"""Files of tensors: what goes in comes out, and nothing that a stranger's file holds is executed."""
+
+import os
+import pickle
+import sys
+import zipfile
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from resnet_jax.errors import InputError
+from resnet_jax.weights.files import read_metadata, read_tensors, write_tensors
+
+pytest.importorskip("safetensors")
+
+TENSORS = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.zeros((), np.int64)}
+
+
+class Payload:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, sentinel):
+        self.sentinel = sentinel
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.sentinel}",)
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "npz"])
+def test_what_is_written_is_read(tmp_path, ending):
+    path = tmp_path / f"x.{ending}"
+    write_tensors(path, TENSORS | {"turned": TENSORS["a.weight"].T})
+    read = read_tensors(path)
+    assert read["n"].dtype == np.int64
+    np.testing.assert_array_equal(read["a.weight"], TENSORS["a.weight"])
+    np.testing.assert_array_equal(read["turned"], TENSORS["a.weight"].T)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_safetensors_file_says_what_it_is(tmp_path):
+    write_tensors(tmp_path / "x.safetensors", TENSORS, {"model": "resnet18"})
+    assert read_metadata(tmp_path / "x.safetensors") == {"model": "resnet18"}
+    assert read_metadata(tmp_path / "x.npz") == {}
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, ml_dtypes.bfloat16])
+def test_every_floating_type_becomes_float32(tmp_path, dtype):
+    write_tensors(tmp_path / "x.safetensors", {"a": np.array([1.5, -2.0], dtype)})
+    read = read_tensors(tmp_path / "x.safetensors")["a"]
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, [1.5, -2.0])
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x.npz"
+    write_tensors(path, TENSORS)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"--out=.*: tensors are written to"):
+        write_tensors(tmp_path / "x.pth", TENSORS)
+    with pytest.raises(InputError, match="cannot be written"):
+        write_tensors(path / "inside.npz", TENSORS)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["x.npz"]
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "npz"])
+@pytest.mark.parametrize("part", [0.0, 0.01, 0.5, 0.99])
+def test_a_file_cut_short_is_named(tmp_path, ending, part):
+    path = tmp_path / f"x.{ending}"
+    write_tensors(path, {"a": np.ones(1000, np.float32)})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(InputError, match=rf"x\.{ending}: damaged or cut short at [\d,]+ bytes .*; copy it again"):
+        read_tensors(path)
+
+
+def test_pickled_objects_in_an_npz_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.array([Payload(tmp_path / "ran")], object))
+    with pytest.raises(InputError, match=r"x\.npz"):
+        read_tensors(tmp_path / "x.npz")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_small_file_cannot_claim_all_memory(tmp_path):
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("a.npy", "w", force_zip64=True) as entry:
+        for _ in range(300):
+            entry.write(bytes(2**20))
+    with pytest.raises(InputError, match=r"0\.3 MiB that would unpack to 0\.3 GiB"):
+        read_tensors(path)
+    huge = b'{"a":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,4000000000000]}}'
+    (tmp_path / "y.safetensors").write_bytes(len(huge).to_bytes(8, "little") + huge)
+    with pytest.raises(InputError, match="damaged"):
+        read_tensors(tmp_path / "y.safetensors")
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"absent\.npz: No such file"):
+        read_tensors(tmp_path / "absent.npz")
+    with pytest.raises(InputError, match=r"ending in \.safetensors, \.npz, \.pth"):
+        read_tensors(tmp_path / "x.h5")
+    write_tensors(tmp_path / "x.npz", {})
+    with pytest.raises(InputError, match="holds no tensors"):
+        read_tensors(tmp_path / "x.npz")
+
+
+def test_without_torch_a_pth_file_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "x.pth").write_bytes(b"anything")
+    with pytest.raises(InputError, match=r"x\.pth: only PyTorch reads this kind of file; pip install torch"):
+        read_tensors(tmp_path / "x.pth")
+
+
+class TestTorch:
+    @pytest.fixture
+    def torch(self):
+        return pytest.importorskip("torch", reason="only PyTorch reads and writes .pth")
+
+    @pytest.mark.parametrize("legacy", [False, True])
+    @pytest.mark.parametrize("key", [None, "state_dict", "model"])
+    def test_a_state_dict_is_found_wherever_it_is(self, torch, tmp_path, key, legacy):
+        tensors = {"module.a.weight": torch.arange(6.0).reshape(2, 3).bfloat16(), "module.n": torch.tensor(3)}
+        saved = {key: tensors, "epoch": 7} if key else tensors
+        torch.save(saved, tmp_path / "x.th", _use_new_zipfile_serialization=not legacy)
+        read = read_tensors(tmp_path / "x.th")
+        np.testing.assert_array_equal(read["a.weight"], np.arange(6.0).reshape(2, 3))
+        assert read["a.weight"].dtype == np.float32
+        assert read["n"] == 3
+
+    @pytest.mark.parametrize("bare", [False, True])
+    def test_a_file_that_carries_code_is_refused_and_not_run(self, torch, tmp_path, bare):
+        path, payload = tmp_path / "x.pth", {"state_dict": {"a": Payload(tmp_path / "ran")}}
+        if bare:
+            path.write_bytes(pickle.dumps(payload))
+        else:
+            torch.save(payload, path)
+        with pytest.raises(InputError, match=r"x\.pth: refused, because it holds Python objects, which could run code"):
+            read_tensors(path)
+        assert not (tmp_path / "ran").exists()
+
+    @pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
+    def test_a_file_cut_short_is_named(self, torch, tmp_path, part):
+        torch.save({"a": torch.ones(1000)}, tmp_path / "x.pth")
+        whole = (tmp_path / "x.pth").read_bytes()
+        (tmp_path / "x.pth").write_bytes(whole[: int(len(whole) * part)])
+        with pytest.raises(InputError, match=r"x\.pth: damaged or cut short"):
+            read_tensors(tmp_path / "x.pth")
+
+    @pytest.mark.parametrize("content", [[1, 2], {"a": 1}, {"epoch": 3, "state_dict": {"lr": 0.1}}])
+    def test_what_is_no_state_dict_is_refused(self, torch, tmp_path, content):
+        torch.save(content, tmp_path / "x.pth")
+        with pytest.raises(InputError, match="not a state dict"):
+            read_tensors(tmp_path / "x.pth")

@@ -1,0 +1,64 @@
+"""What is known of each set of weights, against torchvision's and timm's own records."""
+
+import contextlib
+
+import pytest
+
+from resnet_jax.networks.registry import list_models
+from resnet_jax.weights.names import WEIGHTS, default_weights, known_weights
+
+HUB = [w for w in WEIGHTS if w.name.startswith("timm/")]
+
+
+def test_every_row_is_sound():
+    assert len({w.name for w in WEIGHTS}) == len(WEIGHTS)
+    for w in WEIGHTS:
+        assert w.model in list_models()
+        assert 0.5 < w.top1 < (w.top5 or 1.0) <= 1.0
+        assert w.preprocessing.resize >= w.preprocessing.image_size
+        assert len(w.preprocessing.mean) == len(w.preprocessing.std) == 3
+
+
+def test_weights_are_known_wherever_they_lie():
+    tv = known_weights("timm/resnet50.tv_in1k")
+    assert tv is not None
+    assert tv.top1 == 0.7613
+    assert known_weights("downloads/resnet50.tv_in1k.safetensors") is tv
+    assert default_weights("resnet50") is tv
+    cifar = known_weights("weights/resnet20-12fca82f.th")
+    assert cifar is not None
+    assert cifar.preprocessing.mean == (0.485, 0.456, 0.406)
+    assert known_weights("model.safetensors") is None
+    assert default_weights("resnet50_v1") is None
+
+
+@pytest.fixture(scope="module")
+def originals():
+    pytest.importorskip("torch", reason="the records are torchvision's and timm's")
+    with contextlib.suppress(ImportError):
+        import torchvision_cpu  # noqa: F401 (before torchvision, as in tests/parity)
+    return pytest.importorskip("torchvision"), pytest.importorskip("timm")
+
+
+@pytest.mark.parametrize("weights", HUB, ids=lambda w: w.name)
+def test_timm_says_the_same(weights, originals):
+    _, timm = originals
+    theirs = timm.models.get_pretrained_cfg(weights.name.removeprefix("timm/"))
+    seen = weights.preprocessing
+    assert theirs.hf_hub_id == weights.name
+    assert theirs.license == weights.licence.lower()
+    assert (theirs.mean, theirs.std, theirs.interpolation) == (seen.mean, seen.std, seen.interpolation)
+    # At the size that the weights were trained at or, where that is below 224, at the one they are tested at.
+    trained_at_224 = theirs.input_size[-1] == 224
+    size, crop = (224, theirs.crop_pct) if trained_at_224 else (theirs.test_input_size[-1], theirs.test_crop_pct)
+    assert (seen.image_size, seen.resize) == (size, int(size / crop))
+
+
+@pytest.mark.parametrize("weights", [w for w in HUB if ".tv" in w.name], ids=lambda w: w.name)
+def test_torchvision_published_these_accuracies(weights, originals):
+    torchvision, _ = originals
+    version = "IMAGENET1K_V2" if ".tv2" in weights.name else "IMAGENET1K_V1"
+    theirs = torchvision.models.get_model_weights(weights.model)[version]
+    published = theirs.meta["_metrics"]["ImageNet-1K"]
+    assert (weights.top1, weights.top5) == pytest.approx((published["acc@1"] / 100, published["acc@5"] / 100))
+    assert theirs.transforms().resize_size == [weights.preprocessing.resize]
