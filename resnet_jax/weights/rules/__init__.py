@@ -6,7 +6,7 @@ A new family is a file beside this one with its RULES, and a line in FAMILIES.
 import re
 
 from resnet_jax.errors import InputError
-from resnet_jax.weights.rules import alexnet, cifar_resnet, densenet, fcn, googlenet, resnet, unet, vgg
+from resnet_jax.weights.rules import alexnet, cifar_resnet, densenet, fcn, googlenet, resnet, resnet_variants, unet, vgg
 from resnet_jax.weights.torch_layout import Rules
 
 # Pattern of the whole name -> rules; the first that matches holds.
@@ -18,7 +18,11 @@ FAMILIES: dict[str, Rules] = {
     r"fcn_resnet\d+": fcn.RULES,
     r"unet_resnet\d+": unet.RULES,
     r"(resnet|plain)\d+_cifar": cifar_resnet.RULES,
-    r"(resnet|plain)\d+(_v1)?": resnet.RULES,
+    r"(resnet|plain)\d+(_v1)?|resnext.*|wide_resnet.*|resnetblur\d+": resnet.RULES,
+    r"resnet\d+[dt]|resnetrs\d+|(se|eca)resnet\d+d": resnet_variants.DEEP,
+    r"seresnet\d+": resnet_variants.ATTENTION,
+    r"skresnet\d+": resnet_variants.SELECTIVE,
+    r"resnetv2_.*": resnet_variants.PREACTIVATION,
 }
 
 
