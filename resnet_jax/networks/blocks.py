@@ -1,6 +1,6 @@
 """Residual blocks. A block receives its parts already settled and only arranges them.
 
-`conv`, `norm` and `shortcut` are layers; `branch_end` is what follows the last normalisation of the residual branch,
+`conv`, `norm` and `shortcut` are layers; `merge` joins shortcut and branch, as a rule by adding; `branch_end` is what follows the last normalisation of the residual branch,
 by default nothing (channel attention, stochastic depth). Each block maps [B,H,W,C] to
 [B,H/strides,W/strides,filters * expansion].
 
@@ -27,6 +27,7 @@ class BasicBlock(nn.Module):
     conv: Callable
     norm: Callable
     shortcut: Callable
+    merge: Callable
     branch_end: Callable = lambda y: y
     dilation_before: int = 1
     dilation: int = 1
@@ -44,7 +45,7 @@ class BasicBlock(nn.Module):
             y = blur_pool(y)
         y = self.conv(self.filters, 3, dilation=self.dilation, name="conv2")(y)
         y = self.branch_end(self.norm(name="norm2", scale_init=self.last_scale_init)(y))
-        return nn.relu(y if residual is None else y + residual)
+        return nn.relu(self.merge(x, residual, y))
 
 
 class Bottleneck(nn.Module):
@@ -64,6 +65,7 @@ class Bottleneck(nn.Module):
     conv: Callable
     norm: Callable
     shortcut: Callable
+    merge: Callable
     branch_end: Callable = lambda y: y
     dilation_before: int = 1
     dilation: int = 1
@@ -94,4 +96,4 @@ class Bottleneck(nn.Module):
             y = blur_pool(y)
         y = self.conv(self.filters * self.expansion, 1, name="conv3")(y)
         y = self.branch_end(self.norm(name="norm3", scale_init=self.last_scale_init)(y))
-        return nn.relu(y if residual is None else y + residual)
+        return nn.relu(self.merge(x, residual, y))

@@ -12,13 +12,14 @@ from flax import linen as nn
 
 
 class PreActBasicBlock(nn.Module):
-    """Two 3x3 convolutions; `dropout` between them is Wide ResNet's (Zagoruyko and Komodakis 2016)."""
+    """Two 3x3 convolutions."""
 
     filters: int
     strides: int
     conv: Callable
     norm: Callable
     shortcut: Callable
+    merge: Callable
     branch_end: Callable = lambda y: y
     dilation_before: int = 1
     dilation: int = 1
@@ -33,7 +34,7 @@ class PreActBasicBlock(nn.Module):
         y = self.conv(self.filters, 3, self.strides, dilation=self.dilation_before, name="conv1")(active)
         y = nn.relu(self.norm(name="norm2", scale_init=self.last_scale_init)(y))
         y = self.branch_end(self.conv(self.filters, 3, dilation=self.dilation, name="conv2")(y))
-        return y if residual is None else y + residual
+        return self.merge(x, residual, y)
 
 
 class PreActBottleneck(nn.Module):
@@ -44,6 +45,7 @@ class PreActBottleneck(nn.Module):
     conv: Callable
     norm: Callable
     shortcut: Callable
+    merge: Callable
     branch_end: Callable = lambda y: y
     dilation_before: int = 1
     dilation: int = 1
@@ -61,4 +63,4 @@ class PreActBottleneck(nn.Module):
         y = self.conv(self.filters, 3, self.strides, dilation=self.dilation_before, name="conv2")(y)
         y = nn.relu(self.norm(name="norm3", scale_init=self.last_scale_init)(y))
         y = self.branch_end(self.conv(outputs, 1, name="conv3")(y))
-        return y if residual is None else y + residual
+        return self.merge(x, residual, y)

@@ -14,6 +14,7 @@ from flax import linen as nn
 
 from resnet_jax.networks.attention import ATTENTION
 from resnet_jax.networks.blocks import BasicBlock, Bottleneck
+from resnet_jax.networks.he2016 import MERGES, ReorderedBlock
 from resnet_jax.networks.layers import BatchNorm, Conv, StochasticDepth
 from resnet_jax.networks.preact import PreActBasicBlock, PreActBottleneck
 from resnet_jax.networks.shortcuts import SHORTCUTS
@@ -32,6 +33,7 @@ class ResNet(nn.Module):
         stem: a name in `stems.STEMS`, such as "imagenet" (7x7 at stride 2, then 3x3 maximum pooling at stride 2) or
             "cifar" (3x3).
         shortcut: "A", "B", "C" of the paper, "D" (average pooling), or "none" (plain network).
+        merge: a name in `he2016.MERGES`: how shortcut and branch are joined.
         preact: the blocks are pre-activation blocks: no normalisation in the stem, one before the head.
         attention: a name in `attention.ATTENTION`, at the end of every residual branch; "" is none.
         blur: subsample with a blur (the stem's pooling; blocks take `blur` themselves).
@@ -60,6 +62,7 @@ class ResNet(nn.Module):
     stem_width: int = 0
     stem: str = "imagenet"
     shortcut: str = "B"
+    merge: str = "add"
     preact: bool = False
     attention: str = ""
     blur: bool = False
@@ -94,6 +97,7 @@ class ResNet(nn.Module):
             conv=conv,
             norm=norm,
             shortcut=SHORTCUTS[self.shortcut],
+            merge=partial(MERGES[self.merge], conv=conv, train=train),
             last_scale_init=nn.initializers.zeros if self.zero_init else nn.initializers.ones,
         )
         attention = ATTENTION[self.attention]
@@ -128,7 +132,8 @@ class ResNet(nn.Module):
                 )(x)
             outputs[f"stage{stage}"] = x
         if self.preact:
-            x = nn.relu(norm(name="head_norm")(x))
+            x = norm(name="head_norm")(x)
+        x = nn.relu(x)  # changes nothing where the last block has done so
         pooled = outputs["pooled"] = x.astype(jnp.float32).mean(axis=(1, 2))
         if not self.num_classes:
             return outputs if features else pooled
@@ -178,8 +183,14 @@ def cifar_resnet(depth: int, **options: Any) -> ResNet:
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:
         raise ValueError(f"a CIFAR network has 6n + 2 layers (8, 14, 20, 32, 44, 56, 110, …), not {depth}")
-    defaults: dict[str, Any] = {"num_classes": 10, "width": 16, "stem": "cifar", "shortcut": "A"}
-    return ResNet(stage_sizes=(blocks,) * 3, block=BasicBlock, **(defaults | options))
+    defaults: dict[str, Any] = {
+        "block": BasicBlock,
+        "num_classes": 10,
+        "width": 16,
+        "stem": "cifar",
+        "shortcut": "A",
+    }
+    return ResNet(stage_sizes=(blocks,) * 3, **(defaults | options))
 
 
 def cifar_preresnet(depth: int, **options: Any) -> ResNet:
@@ -265,6 +276,13 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     ),
     **{f"resnet{d}_cifar": partial(cifar_resnet, d) for d in (8, 20, 32, 44, 56, 110, 1202)},
     **{f"plain{d}_cifar": partial(cifar_resnet, d, shortcut="none") for d in (8, 20, 32, 44, 56, 110)},
+    # He et al. 2016: the shortcuts of Table 1 (a 1x1 convolution is option C), the orders of Table 2.
+    **{f"resnet110_{kind}_cifar": partial(cifar_resnet, 110, merge=kind) for kind in MERGES if kind != "add"},
+    "resnet110_conv_cifar": partial(cifar_resnet, 110, shortcut="C"),
+    **{
+        f"resnet110_{order}_cifar": partial(cifar_resnet, 110, block=partial(ReorderedBlock, order=order))
+        for order in ("norm_after_add", "relu_before_add", "relu_first")
+    },
     **{f"preresnet{d}_cifar": partial(cifar_preresnet, d) for d in (20, 56, 110, 164, 1001)},
     "wrn28_10_cifar": partial(cifar_wide_resnet, 28, 10),
 }
