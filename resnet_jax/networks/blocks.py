@@ -1,8 +1,8 @@
 """Residual blocks. A block receives its parts already settled and only arranges them.
 
-`conv`, `norm` and `shortcut` are layers; `merge` joins shortcut and branch, as a rule by adding; `branch_end` is what follows the last normalisation of the residual branch,
-by default nothing (channel attention, stochastic depth). Each block maps [B,H,W,C] to
-[B,H/strides,W/strides,filters * expansion].
+`conv`, `norm` and `shortcut` are layers; `merge` joins shortcut and branch, as a rule by adding; `branch_end` is what
+follows the last normalisation of the branch, by default nothing (channel attention, stochastic depth). Each block maps
+[B,H,W,C] to [B,H/strides,W/strides,filters * expansion].
 
 Where a stage trades its stride for dilation, the convolution that would have carried the stride still sees its input
 at the old spacing, `dilation_before`, and those behind it see theirs at the new one, `dilation`: the values that the
@@ -17,6 +17,7 @@ from flax import linen as nn
 
 from resnet_jax.networks.attention import SelectiveKernel
 from resnet_jax.networks.layers import blur_pool
+from resnet_jax.networks.shortcuts import add
 
 
 class BasicBlock(nn.Module):
@@ -27,7 +28,7 @@ class BasicBlock(nn.Module):
     conv: Callable
     norm: Callable
     shortcut: Callable
-    merge: Callable
+    merge: Callable = add
     branch_end: Callable = lambda y: y
     dilation_before: int = 1
     dilation: int = 1
@@ -65,7 +66,7 @@ class Bottleneck(nn.Module):
     conv: Callable
     norm: Callable
     shortcut: Callable
-    merge: Callable
+    merge: Callable = add
     branch_end: Callable = lambda y: y
     dilation_before: int = 1
     dilation: int = 1

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from resnet_jax.networks import resnet
+from resnet_jax.networks import resnet_family
 from resnet_jax.networks.layers import BatchNorm, Conv, resize_bilinear
 
 
@@ -76,6 +76,6 @@ class FCN(nn.Module):
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
-    f"fcn_resnet{depth}": partial(FCN, partial(resnet.MODELS[f"resnet{depth}"], num_classes=0, output_stride=8))
+    f"fcn_resnet{depth}": partial(FCN, partial(resnet_family.MODELS[f"resnet{depth}"], num_classes=0, output_stride=8))
     for depth in (50, 101)
 }

@@ -12,10 +12,7 @@ from typing import ClassVar
 import jax
 from flax import linen as nn
 
-
-def add(x: jax.Array, residual: jax.Array | None, y: jax.Array, *, conv: Callable, train: bool) -> jax.Array:
-    """The residual network's: the plain sum (the branch alone where there is no shortcut)."""
-    return y if residual is None else y + residual
+from resnet_jax.networks.shortcuts import add
 
 
 def constant_scaling(

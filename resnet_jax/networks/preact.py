@@ -10,6 +10,8 @@ from typing import ClassVar
 import jax
 from flax import linen as nn
 
+from resnet_jax.networks.shortcuts import add
+
 
 class PreActBasicBlock(nn.Module):
     """Two 3x3 convolutions."""
@@ -19,7 +21,7 @@ class PreActBasicBlock(nn.Module):
     conv: Callable
     norm: Callable
     shortcut: Callable
-    merge: Callable
+    merge: Callable = add
     branch_end: Callable = lambda y: y
     dilation_before: int = 1
     dilation: int = 1
@@ -45,7 +47,7 @@ class PreActBottleneck(nn.Module):
     conv: Callable
     norm: Callable
     shortcut: Callable
-    merge: Callable
+    merge: Callable = add
     branch_end: Callable = lambda y: y
     dilation_before: int = 1
     dilation: int = 1

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from resnet_jax.errors import InputError
-from resnet_jax.networks import alexnet, densenet, fcn, googlenet, highway, resnet, unet, vgg
+from resnet_jax.networks import alexnet, densenet, fcn, googlenet, highway, resnet_family, unet, vgg
 
-FAMILIES = (resnet, densenet, highway, alexnet, vgg, googlenet, fcn, unet)
+FAMILIES = (resnet_family, densenet, highway, alexnet, vgg, googlenet, fcn, unet)
 MODELS = {name: build for family in FAMILIES for name, build in family.MODELS.items()}
-ANY_DEPTH = {**resnet.ANY_DEPTH}
+ANY_DEPTH = resnet_family.ANY_DEPTH
 
 
 def list_models() -> list[str]:

@@ -1,4 +1,4 @@
-"""ResNet (He et al. 2015, arXiv:1512.03385) and the tables of its depths.
+"""ResNet (He et al. 2015, arXiv:1512.03385); `resnet_family.py` has its depths and variants by name.
 
 The same module is the ImageNet family (four stages, bottlenecks from 50 layers on), the CIFAR family (three stages of
 n basic blocks, 6n + 2 layers) and, with `shortcut="none"`, the plain networks whose degradation the paper cures.
@@ -13,12 +13,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from resnet_jax.networks.attention import ATTENTION
-from resnet_jax.networks.blocks import BasicBlock, Bottleneck
-from resnet_jax.networks.he2016 import MERGES, ReorderedBlock
+from resnet_jax.networks.he2016 import MERGES
 from resnet_jax.networks.layers import BatchNorm, Conv, StochasticDepth
-from resnet_jax.networks.preact import PreActBasicBlock, PreActBottleneck
 from resnet_jax.networks.shortcuts import SHORTCUTS
 from resnet_jax.networks.stems import STEMS, apply_stem, pool_stem
+
+NORMS = ("batch", "frozen", "group")
+
+PARTS = {"shortcut": SHORTCUTS, "merge": MERGES, "stem": STEMS, "attention": ATTENTION, "norm": NORMS}
 
 
 class ResNet(nn.Module):
@@ -51,8 +53,8 @@ class ResNet(nn.Module):
         param_dtype: type in which parameters are stored.
 
     Raises:
-        ValueError: `zero_init` without shortcuts, where the network would be zero for ever; an `output_stride` that
-            the stem alone exceeds.
+        ValueError: an unknown shortcut, stem or other named part; `zero_init` without shortcuts, where the network
+            would be zero for ever; an `output_stride` that the stem alone exceeds.
     """
 
     stage_sizes: Sequence[int]
@@ -76,11 +78,19 @@ class ResNet(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
+    def __post_init__(self):
+        for option, known in PARTS.items():
+            if getattr(self, option) not in known:
+                raise ValueError(f"{option}={getattr(self, option)!r} is none of {', '.join(map(repr, known))}")
+        if self.zero_init and self.shortcut == "none":
+            raise ValueError("zero_init needs shortcuts: a plain network with zero scales passes nothing on")
+        if self.output_stride < STEMS[self.stem].total_stride:
+            raise ValueError(f"output_stride={self.output_stride}: the stem alone has {STEMS[self.stem].total_stride}")
+        super().__post_init__()
+
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
         """Logits [B,K]; with `features`, a dict of the stem's, each stage's, the pooled and the logits' values."""
-        if self.zero_init and self.shortcut == "none":
-            raise ValueError("zero_init needs shortcuts: a plain network with zero scales passes nothing on")
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         conv = partial(Conv, standardise=self.standardise, **types)
         norm = partial(
@@ -102,8 +112,6 @@ class ResNet(nn.Module):
         )
         attention = ATTENTION[self.attention]
         stem = STEMS[self.stem]
-        if self.output_stride < stem.total_stride:
-            raise ValueError(f"output_stride={self.output_stride}: the stem alone has {stem.total_stride}")
         x = apply_stem(images, stem, self.stem_width or self.width, conv, norm)
         if not self.preact:
             x = nn.relu(norm(name="stem_norm")(x))
@@ -157,140 +165,3 @@ def end_branch(y: jax.Array, *, attention: Callable | None, drop: Callable, conv
     if attention is not None:
         y = attention(conv=conv, name="attention")(y)
     return drop(name="drop")(y)
-
-
-SIZES = {
-    18: (2, 2, 2, 2),
-    26: (2, 2, 2, 2),
-    34: (3, 4, 6, 3),
-    50: (3, 4, 6, 3),
-    101: (3, 4, 23, 3),
-    152: (3, 8, 36, 3),
-}
-
-
-def imagenet_block(depth: int) -> Callable[..., nn.Module]:
-    """The paper's choice: basic blocks up to 34 layers, bottlenecks above."""
-    return BasicBlock if depth in (18, 34) else Bottleneck
-
-
-def cifar_resnet(depth: int, **options: Any) -> ResNet:
-    """The CIFAR network of 6n + 2 layers (section 4.2): three stages of n basic blocks with 16, 32, 64 filters.
-
-    Raises:
-        ValueError: `depth` is not 6n + 2.
-    """
-    blocks, rest = divmod(depth - 2, 6)
-    if rest or blocks < 1:
-        raise ValueError(f"a CIFAR network has 6n + 2 layers (8, 14, 20, 32, 44, 56, 110, …), not {depth}")
-    defaults: dict[str, Any] = {
-        "block": BasicBlock,
-        "num_classes": 10,
-        "width": 16,
-        "stem": "cifar",
-        "shortcut": "A",
-    }
-    return ResNet(stage_sizes=(blocks,) * 3, **(defaults | options))
-
-
-def cifar_preresnet(depth: int, **options: Any) -> ResNet:
-    """The pre-activation CIFAR network (He et al. 2016): 9n + 2 layers of bottlenecks from 164 on, 6n + 2 basic below.
-
-    Raises:
-        ValueError: `depth` has neither form.
-    """
-    per_block = 9 if depth >= 164 else 6
-    blocks, rest = divmod(depth - 2, per_block)
-    if rest or blocks < 1:
-        raise ValueError(
-            f"a pre-activation CIFAR network has 6n + 2 layers (20, 32, 44, 56, 110), or 9n + 2 from 164 on, not {depth}"
-        )
-    sizes = (blocks,) * 3
-    block, shortcut = (PreActBottleneck, "bare") if per_block == 9 else (PreActBasicBlock, "A")
-    defaults: dict[str, Any] = {"num_classes": 10, "width": 16, "stem": "cifar", "shortcut": shortcut, "preact": True}
-    return ResNet(stage_sizes=sizes, block=block, **(defaults | options))
-
-
-def cifar_wide_resnet(depth: int, factor: int, **options: Any) -> ResNet:
-    """Wide ResNet of 6n + 4 layers, `factor` times the width (Zagoruyko and Komodakis 2016).
-
-    Raises:
-        ValueError: `depth` is not 6n + 4.
-    """
-    blocks, rest = divmod(depth - 4, 6)
-    if rest or blocks < 1:
-        raise ValueError(f"a Wide ResNet has 6n + 4 layers (16, 22, 28, 40), not {depth}")
-    defaults: dict[str, Any] = {
-        "num_classes": 10,
-        "width": 16 * factor,
-        "stem_width": 16,
-        "stem": "cifar",
-        "shortcut": "bare",
-        "preact": True,
-    }
-    return ResNet(stage_sizes=(blocks,) * 3, block=PreActBasicBlock, **(defaults | options))
-
-
-MODELS: dict[str, Callable[..., nn.Module]] = {
-    **{f"resnet{d}": partial(ResNet, SIZES[d], imagenet_block(d)) for d in (18, 34, 50, 101, 152)},
-    **{f"resnet{d}_v1": partial(ResNet, SIZES[d], partial(Bottleneck, stride_on_1x1=True)) for d in (50, 101, 152)},
-    **{f"plain{d}": partial(ResNet, SIZES[d], BasicBlock, shortcut="none") for d in (18, 34)},
-    # Xie et al. 2017, arXiv:1611.05431: the 3x3 in groups.
-    **{
-        f"resnext{d}_{g}x{w}d": partial(ResNet, SIZES[d], partial(Bottleneck, groups=g, group_width=w))
-        for d, g, w in ((50, 32, 4), (101, 32, 8), (101, 64, 4))
-    },
-    # Zagoruyko and Komodakis 2016, arXiv:1605.07146: the 3x3 twice as wide.
-    **{f"wide_resnet{d}_2": partial(ResNet, SIZES[d], partial(Bottleneck, group_width=128)) for d in (50, 101)},
-    # He et al. 2018, arXiv:1812.01187 (ResNet-D), and timm's T.
-    **{
-        f"resnet{d}d": partial(ResNet, SIZES[d], imagenet_block(d), stem="deep", shortcut="D")
-        for d in (18, 26, 34, 50, 101, 152)
-    },
-    **{f"resnet{d}t": partial(ResNet, SIZES[d], Bottleneck, stem="tiered", shortcut="D") for d in (26, 50)},
-    # Channel attention: Hu et al. 2018, arXiv:1709.01507; Wang et al. 2020, arXiv:1910.03151; Li et al. 2019,
-    # arXiv:1903.06586.
-    "seresnet50": partial(ResNet, SIZES[50], Bottleneck, attention="se"),
-    "seresnet152d": partial(ResNet, SIZES[152], Bottleneck, stem="deep", shortcut="D", attention="se"),
-    "ecaresnet50d": partial(ResNet, SIZES[50], Bottleneck, stem="deep", shortcut="D", attention="eca"),
-    "skresnet50": partial(ResNet, SIZES[50], partial(Bottleneck, selective=True)),
-    # Zhang 2019, arXiv:1904.11486.
-    "resnetblur50": partial(ResNet, SIZES[50], partial(Bottleneck, blur=True), blur=True),
-    # Bello et al. 2021, arXiv:2103.07579.
-    **{
-        f"resnetrs{d}": partial(ResNet, SIZES[d], Bottleneck, stem="deep_conv", shortcut="D", attention="se4")
-        for d in (50, 101)
-    },
-    # He et al. 2016, arXiv:1603.05027, and BiT: Kolesnikov et al. 2020, arXiv:1912.11370.
-    "resnetv2_50": partial(ResNet, SIZES[50], PreActBottleneck, shortcut="bare", preact=True, conv_head=True),
-    "resnetv2_50x1_bit": partial(
-        ResNet,
-        SIZES[50],
-        PreActBottleneck,
-        stem="bit",
-        shortcut="bare",
-        preact=True,
-        conv_head=True,
-        norm="group",
-        standardise=True,
-    ),
-    **{f"resnet{d}_cifar": partial(cifar_resnet, d) for d in (8, 20, 32, 44, 56, 110, 1202)},
-    **{f"plain{d}_cifar": partial(cifar_resnet, d, shortcut="none") for d in (8, 20, 32, 44, 56, 110)},
-    # He et al. 2016: the shortcuts of Table 1 (a 1x1 convolution is option C), the orders of Table 2.
-    **{f"resnet110_{kind}_cifar": partial(cifar_resnet, 110, merge=kind) for kind in MERGES if kind != "add"},
-    "resnet110_conv_cifar": partial(cifar_resnet, 110, shortcut="C"),
-    **{
-        f"resnet110_{order}_cifar": partial(cifar_resnet, 110, block=partial(ReorderedBlock, order=order))
-        for order in ("norm_after_add", "relu_before_add", "relu_first")
-    },
-    **{f"preresnet{d}_cifar": partial(cifar_preresnet, d) for d in (20, 56, 110, 164, 1001)},
-    "wrn28_10_cifar": partial(cifar_wide_resnet, 28, 10),
-}
-
-# Families with a network of every depth, beyond the depths listed above.
-ANY_DEPTH: dict[str, Callable[..., nn.Module]] = {
-    r"resnet(\d+)_cifar": cifar_resnet,
-    r"plain(\d+)_cifar": partial(cifar_resnet, shortcut="none"),
-    r"preresnet(\d+)_cifar": cifar_preresnet,
-    r"wrn(\d+)_(\d+)_cifar": cifar_wide_resnet,
-}

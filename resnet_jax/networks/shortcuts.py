@@ -6,6 +6,7 @@ to be added, or None when nothing is added. Convolutions made here belong to the
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +56,11 @@ def bare_project_on_change(x: jax.Array, filters: int, strides: int, conv: Calla
     if strides == 1 and x.shape[-1] == filters:
         return x
     return conv(filters, 1, strides, name="conv_proj")(x)
+
+
+def add(x: jax.Array, residual: jax.Array | None, y: jax.Array, **settings: Any) -> jax.Array:
+    """How a block joins its shortcut and its branch y: the sum, or the branch alone where there is no shortcut."""
+    return y if residual is None else y + residual
 
 
 SHORTCUTS: dict[str, Callable[..., jax.Array | None]] = {

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from resnet_jax.networks import resnet
+from resnet_jax.networks import resnet_family
 from resnet_jax.networks.layers import BatchNorm, Conv, max_pool, resize_bilinear
 
 # The paper's initialisation: variance 2 / (incoming values of a unit).
@@ -173,7 +173,7 @@ class BackboneUNet(nn.Module):
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "unet": UNet,
     **{
-        f"unet_resnet{depth}": partial(BackboneUNet, partial(resnet.MODELS[f"resnet{depth}"], num_classes=0))
+        f"unet_resnet{depth}": partial(BackboneUNet, partial(resnet_family.MODELS[f"resnet{depth}"], num_classes=0))
         for depth in (18, 34, 50)
     },
 }
