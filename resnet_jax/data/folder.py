@@ -19,8 +19,8 @@ class FolderSource:
 
     Attributes:
         root: the folder of the split.
-        files: bytes [N], paths relative to `root`. One numpy array, because a million Python strings take ten times
-            as long to send to a worker process.
+        files: bytes [N], paths relative to `root`. One array, because it is sent to every worker process: ImageNet's
+            1.28 million names take 0.07 s, as Python strings 0.7 s.
         labels: int32 [N].
         class_names: the names of the class folders, sorted.
     """

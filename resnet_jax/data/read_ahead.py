@@ -1,10 +1,12 @@
 """Grain: the elements of a sequence, made ahead of time by threads or by worker processes."""
 
 import atexit
+import gc
 import multiprocessing
 import os
 import signal
 import threading
+import time
 import weakref
 from collections.abc import Generator, Iterator
 from typing import Any, Protocol
@@ -51,8 +53,11 @@ _open_streams: weakref.WeakSet[Generator[dict[str, Any], None, None]] = weakref.
 
 @atexit.register
 def _close_streams() -> None:
-    for stream in list(_open_streams):
-        stream.close()
+    if streams := list(_open_streams):
+        for stream in streams:
+            stream.close()
+        # Grain frees the memory in a thread, for which the end of the program does not wait.
+        time.sleep(0.2)
 
 
 def _stream(elements: Elements, num_workers: int) -> Generator[dict[str, Any], None, None]:
@@ -64,7 +69,7 @@ def _stream(elements: Elements, num_workers: int) -> Generator[dict[str, Any], N
     options = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=1)
     iterator = iter(data.mp_prefetch(options, worker_init_fn=_settle_worker))
     try:
-        yield from map(_out_of_shared_memory, iterator)
+        yield from map(_out_of_shared_memory, iterator) if num_workers else iterator
     except RuntimeError as error:
         if "terminated unexpectedly" not in str(error):
             raise
@@ -74,6 +79,9 @@ def _stream(elements: Elements, num_workers: int) -> Generator[dict[str, Any], N
         ) from error
     finally:
         iterator.close()
+        if num_workers:
+            del iterator
+            gc.collect()  # Grain keeps each worker's last element, and its shared memory, in a cycle of references
 
 
 def _out_of_shared_memory(element: dict[str, Any]) -> dict[str, Any]:

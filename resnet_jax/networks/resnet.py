@@ -34,7 +34,8 @@ class ResNet(nn.Module):
         param_dtype: type in which parameters are stored.
 
     Raises:
-        ValueError: `zero_init` without shortcuts, where the network would be zero for ever.
+        ValueError: an unknown shortcut or stem; `zero_init` without shortcuts, where the network would be zero for
+            ever.
     """
 
     stage_sizes: Sequence[int]
@@ -48,11 +49,17 @@ class ResNet(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
+    def __post_init__(self):
+        for option, known in (("shortcut", SHORTCUTS), ("stem", STEMS)):
+            if getattr(self, option) not in known:
+                raise ValueError(f"{option}={getattr(self, option)!r} is none of {', '.join(known)}")
+        if self.zero_init and self.shortcut == "none":
+            raise ValueError("zero_init needs shortcuts: a plain network with zero scales passes nothing on")
+        super().__post_init__()
+
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
         """Logits [B,K]; with `features`, a dict of the stem's, each stage's, the pooled and the logits' values."""
-        if self.zero_init and self.shortcut == "none":
-            raise ValueError("zero_init needs shortcuts: a plain network with zero scales passes nothing on")
         conv = partial(Conv, dtype=self.dtype, param_dtype=self.param_dtype)
         norm = partial(
             BatchNorm,
@@ -126,6 +133,6 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 
 # Families with a network of every depth, beyond the depths listed above.
 ANY_DEPTH: dict[str, Callable[..., nn.Module]] = {
-    r"resnet(\d+)_cifar": cifar_resnet,
-    r"plain(\d+)_cifar": partial(cifar_resnet, shortcut="none"),
+    r"resnet([1-9][0-9]*)_cifar": cifar_resnet,
+    r"plain([1-9][0-9]*)_cifar": partial(cifar_resnet, shortcut="none"),
 }

@@ -45,7 +45,7 @@ def assert_equal_streams(left, right):
             np.testing.assert_array_equal(a[name], b[name])
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=15)
 @given(n=st.integers(4, 30), share=st.integers(1, 4), processes=st.integers(1, 3), resume=st.integers(0, 6))
 def test_processes_together_see_the_stream_of_one_and_resume_anywhere(n, share, processes, resume):
     batch_size = share * processes
@@ -83,8 +83,6 @@ def test_the_stream_does_not_depend_on_the_workers(write_folder):
     assert_equal_streams(streams[0], streams[1])
     assert_equal_streams(streams[0], streams[2])
     assert type(streams[2][0]["image"]) is np.ndarray
-    evaluations = [list(eval_batches(small_source(10), keep, batch_size=4, num_workers=workers)) for workers in (0, 2)]
-    assert_equal_streams(*evaluations)
 
 
 def test_a_late_step_starts_at_once():

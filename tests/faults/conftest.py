@@ -9,9 +9,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-# A run of 45 steps in seconds: an eighth of the quickstart's width on images of 8 pixels.
-TOY = "--width=2 --image_size=8 --epochs=2 --log_every=5 --eval_every=20 --checkpoint_every=7".split()
-
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory):
@@ -45,6 +42,7 @@ def start(environment):
     yield start_command
     for process in processes:
         process.kill()
+        process.wait()
         process.communicate()
 
 

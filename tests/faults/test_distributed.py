@@ -4,8 +4,7 @@ import json
 import signal
 import socket
 
-from .conftest import TOY
-from .test_kill import metrics, result, wait_for_line
+from tests.faults.processes import TOY, metrics, result, wait_for_line
 
 
 def free_port():

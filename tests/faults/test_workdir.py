@@ -4,8 +4,7 @@ import os
 
 import pytest
 
-from .conftest import TOY
-from .test_kill import wait_for_line
+from tests.faults.processes import TOY, wait_for_line
 
 
 def test_a_second_process_is_kept_out_of_a_running_workdir(command, start, tmp_path):

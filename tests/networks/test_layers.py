@@ -1,5 +1,7 @@
 """Torch's geometry and the statistics of normalisation, against plain numpy."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +32,7 @@ def naive_conv(x: np.ndarray, kernel: np.ndarray, strides: int) -> np.ndarray:
 def test_a_strided_convolution_pads_both_sides_as_torch_does(size, kernel_size):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, size, size, 3)).astype(np.float32)
-    layer = Conv(4, kernel_size, 2)
+    layer: Any = Conv(4, kernel_size, 2)
     variables = layer.init(jax.random.key(0), x)
     expected = naive_conv(x, np.asarray(variables["params"]["kernel"]), 2)
     np.testing.assert_allclose(layer.apply(variables, x), expected, rtol=1e-4, atol=1e-5)
@@ -38,7 +40,7 @@ def test_a_strided_convolution_pads_both_sides_as_torch_does(size, kernel_size):
 
 def test_same_padding_would_give_other_numbers_at_stride_2():
     x = jax.random.normal(jax.random.key(0), (1, 8, 8, 3))
-    layer = Conv(4, 3, 2)
+    layer: Any = Conv(4, 3, 2)
     variables = layer.init(jax.random.key(1), x)
     same = jax.lax.conv_general_dilated(
         x, variables["params"]["kernel"], (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -50,6 +52,7 @@ def test_same_padding_would_give_other_numbers_at_stride_2():
 
 def test_a_convolution_computes_in_its_dtype_and_stores_float32():
     x = jnp.ones((1, 4, 4, 3))
+    y: Any
     y, variables = Conv(4, 3, dtype=jnp.bfloat16).init_with_output(jax.random.key(0), x)
     assert y.dtype == jnp.bfloat16
     assert variables["params"]["kernel"].dtype == jnp.float32
@@ -97,7 +100,7 @@ def numpy_norm(x, mean, var, params):
     return (x - mean) / np.sqrt(var + 1e-5) * params["scale"] + params["bias"]
 
 
-def train_norm(x, variables, **options):
+def train_norm(x, variables, **options) -> tuple[Any, Any]:
     layer = BatchNorm(use_running_average=False, **options)
     y, updates = layer.apply(variables, x, mutable=["batch_stats"])
     return y, updates["batch_stats"]

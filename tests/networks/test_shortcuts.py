@@ -1,6 +1,7 @@
 """The shortcuts of He et al. 2015: what they add, and which parameters they own."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ def block(shortcut: str, filters: int, strides: int) -> BasicBlock:
 
 def test_zero_padding_puts_half_of_the_new_channels_before_and_half_behind():
     x = jnp.arange(2 * 4 * 4 * 3, dtype=jnp.float32).reshape(2, 4, 4, 3) + 1
-    y = zero_pad(x, 8, 2, conv=None, norm=None)  # five new channels: two before, three behind
+    y = zero_pad(x, 8, 2, conv=Conv, norm=BatchNorm)  # five new channels: two before, three behind
     assert y.shape == (2, 2, 2, 8)
     np.testing.assert_array_equal(y[..., 2:5], np.asarray(x)[:, ::2, ::2])
     assert not y[..., :2].any()
@@ -29,7 +30,7 @@ def test_zero_padding_puts_half_of_the_new_channels_before_and_half_behind():
 
 def test_zero_padding_is_the_identity_where_the_shape_stays():
     x = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
-    np.testing.assert_array_equal(zero_pad(x, 3, 1, conv=None, norm=None), x)
+    np.testing.assert_array_equal(zero_pad(x, 3, 1, conv=Conv, norm=BatchNorm), x)
 
 
 CONVOLUTIONS = {"conv1", "norm1", "conv2", "norm2"}
@@ -62,7 +63,8 @@ def toy(shortcut: str) -> ResNet:
 def test_a_plain_network_is_the_residual_one_without_the_addition():
     """With the same parameters, what differs is `relu(y + x)` against `relu(y)` in every block."""
     x = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
-    plain, residual = toy("none"), toy("A")
+    plain: Any = toy("none")
+    residual: Any = toy("A")
     variables = jax.jit(plain.init)(jax.random.key(1, impl="unsafe_rbg"), x)  # compiles in a tenth of the time
     shapes = jax.eval_shape(residual.init, jax.random.key(1), x)
     assert jax.tree.structure(shapes) == jax.tree.structure(variables)
@@ -83,7 +85,7 @@ def test_a_plain_network_is_the_residual_one_without_the_addition():
         ]:
             branch = inner[name]["norm2"]["__call__"][0]
             if model is residual:
-                branch = branch + zero_pad(block_input, filters, strides, None, None)
+                branch = branch + zero_pad(block_input, filters, strides, Conv, BatchNorm)
             block_input = inner[name]["__call__"][0]
             np.testing.assert_allclose(block_input, jax.nn.relu(branch), rtol=1e-5, atol=1e-5)
     assert jnp.abs(plain.apply(variables, x) - residual.apply(variables, x)).max() > 1e-3

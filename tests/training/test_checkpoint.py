@@ -1,7 +1,10 @@
 """Checkpoints: bit-equal on any devices, damage never restored, and only what should stays in the folder."""
 
+import gc
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +15,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from resnet_jax.errors import InputError
 from resnet_jax.training import checkpoint
 
-# Orbax leaves at the first array that it cannot read; the other reads finish later and find their event loop closed.
-pytestmark = pytest.mark.filterwarnings("ignore:(?s).*Event loop is closed:pytest.PytestUnraisableExceptionWarning")
+# Orbax leaves at the first array that it cannot read. Its other reads find their event loop closed when they finish, or
+# are collected as garbage before, and Python reports both as exceptions that nobody can catch.
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:(?s).*{cause}:pytest.PytestUnraisableExceptionWarning")
+    for cause in ("Event loop is closed", "coroutine object _read_array_index_and_device_put")
+]
 
 
 def place(tree, devices: int):
@@ -27,7 +34,7 @@ def tree_of(seed: int) -> dict:
     """Each type that a state has, with values that show their last bit."""
     rng = np.random.default_rng(seed)
     return {
-        "params": {"kernel": rng.normal(size=(16, 24)).astype(np.float32)},
+        "params": {"kernel": rng.normal(size=(64, 128)).astype(np.float32)},
         "half": rng.normal(size=(8, 4)).astype(jnp.bfloat16),
         "step": np.int32(seed),
         "odd": np.array([np.nan, -0.0, np.inf, 1e-45], np.float32),
@@ -44,7 +51,7 @@ def assert_same_bits(a, b):
 def test_the_fingerprint_does_not_depend_on_the_devices():
     prints = [checkpoint.fingerprint(place(tree_of(1), devices)) for devices in (1, 4, 8)]
     assert prints[0] == prints[1] == prints[2]
-    assert set(prints[0]) == {"['params']['kernel']", "['half']", "['step']", "['odd']"}
+    assert {key.split()[0] for key in prints[0]} == {"['params']['kernel']", "['half']", "['step']", "['odd']"}
     assert len({checkpoint.digest(checkpoint.fingerprint(tree_of(seed))) for seed in range(4)}) == 4
 
 
@@ -63,7 +70,7 @@ def test_every_single_flipped_bit_changes_the_fingerprint(dtype):
 
 
 def test_swapped_values_change_the_fingerprint():
-    a, b = np.float32([1, 2, 3]), np.float32([3, 2, 1])
+    a, b = np.array([1, 2, 3], np.float32), np.array([3, 2, 1], np.float32)
     assert checkpoint.fingerprint([a]) != checkpoint.fingerprint([b])
 
 
@@ -78,14 +85,15 @@ def saved(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def folder(saved, tmp_path) -> Path:
+def folder(saved, tmp_path) -> Iterator[Path]:
     """A copy that may be damaged."""
-    return Path(shutil.copytree(saved, tmp_path / "checkpoints"))
+    yield Path(shutil.copytree(saved, tmp_path / "checkpoints"))
+    gc.collect()  # what Orbax's abandoned reads have to say is said here, and not in another file's tests
 
 
-def restore_newest(folder: Path, devices: int = 1):
+def restore_newest(folder: Path, devices: int = 1) -> tuple[Any, list[str]]:
     """What came back, and what was reported."""
-    lines = []
+    lines: list[str] = []
     with checkpoint.open_manager(folder, keep=3) as manager:
         return checkpoint.restore_newest(manager, place(tree_of(0), devices), lines.append), lines
 
@@ -147,6 +155,8 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(folder, damag
     (line,) = lines
     assert f"{folder / '3'} is damaged" in line
     assert "3.damaged" in line
+    # Orbax reads flipped values without an error: what tells is the fingerprint.
+    assert ("do not match their fingerprint" in line) is damage.startswith("flipped")
     assert "\n" not in line
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "3.damaged"]
 
@@ -165,8 +175,8 @@ def test_training_goes_on_through_the_step_that_was_damaged_and_a_second_damage_
     for round_ in (1, 2):
         flip_bit(data_file(folder, 3), 0.5)
         with checkpoint.open_manager(folder, keep=3) as manager:
-            step, _ = checkpoint.restore_newest(manager, place(tree_of(0), 1), lambda line: None)
-            assert step == 2
+            assert checkpoint.restore_newest(manager, place(tree_of(0), 1), lambda line: None)
+            assert sorted(manager.all_steps()) == [1, 2]
             checkpoint.save(manager, 3, place(tree_of(30 + round_), 1))
     (step, tree), lines = restore_newest(folder)
     assert (step, lines) == (3, [])
@@ -189,9 +199,11 @@ def test_an_empty_folder_holds_no_checkpoint(tmp_path):
 def test_the_newest_and_the_best_stay(tmp_path):
     scores = {1: 0.2, 2: 0.9, 3: 0.4, 4: 0.5, 5: 0.3, 6: 0.95}
     kept = []
-    with checkpoint.open_manager(tmp_path, keep=2, best_step=lambda steps: max(steps, key=scores.get)) as manager:
+    with checkpoint.open_manager(
+        tmp_path, keep=2, best_step=lambda steps: max(steps, key=scores.__getitem__)
+    ) as manager:
         for step in scores:
-            checkpoint.save(manager, step, place({"kernel": np.float32([step])}, 1))
+            checkpoint.save(manager, step, place({"kernel": np.array([step], np.float32)}, 1))
             manager.wait_until_finished()
             kept.append(sorted(manager.all_steps()))
     assert kept == [[1], [1, 2], [2, 3], [2, 3, 4], [2, 4, 5], [5, 6]]
@@ -221,3 +233,14 @@ def test_the_writer_clears_what_a_crash_left_unfinished(folder):
     (step, _), _ = restore_newest(folder)
     assert step == 3
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "3"]
+
+
+def test_another_networks_checkpoint_is_no_damage_and_stays_where_it_is(folder):
+    before = sorted(path.name for path in folder.iterdir())
+    other = tree_of(0) | {"odd": jnp.zeros(5)}
+    with (
+        checkpoint.open_manager(folder, keep=9) as manager,
+        pytest.raises(InputError, match=r"other arrays .*'odd'"),
+    ):
+        checkpoint.restore_newest(manager, place(other, 1), print)
+    assert sorted(path.name for path in folder.iterdir()) == before

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,14 +41,16 @@ def batches_from(start: int, poisoned: int = -1):
         yield {"x": np.float32(np.nan if step == poisoned else np.sin(step))}
 
 
-def run(start=0, state=None, sums=None, total_steps=10, *, stop_at=(), poisoned=-1, **intervals):
+def run(
+    start=0, state=None, sums=None, total_steps=10, *, stop_at=(), poisoned=-1, **intervals
+) -> tuple[Any, Any, Any]:
     """What `fit` returned, and every call it made: (what, step, numbers)."""
     calls = []
 
     def note(what, step, *trees):
         calls.append((what, step, *(jax.device_get(tree) for tree in trees)))
 
-    defaults = {"log_every": 3, "checkpoint_every": 4, "eval_every": 5}
+    defaults: dict[str, Any] = {"log_every": 3, "checkpoint_every": 4, "eval_every": 5}
     end = error = None
     try:
         end = loop.fit(

@@ -1,5 +1,7 @@
 """Schedules at points computed by hand; the optimizer against torch's update rule."""
 
+from typing import Any, cast
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -54,7 +56,7 @@ from resnet_jax.training.optim import decay_mask, make_optimizer, make_schedule
 )
 def test_the_rate_at_points_computed_by_hand(options, points):
     schedule = make_schedule(**options)
-    got = {step: float(schedule(step)) for step in points}
+    got = {step: float(np.asarray(schedule(step))) for step in points}
     assert got == pytest.approx(points, rel=1e-5, abs=1e-7)
 
 
@@ -107,7 +109,7 @@ def test_three_steps_of_sgd_are_torchs(nesterov, decay_norm_and_bias):
     rates = [0.1, 0.1, 0.01]
     tx = make_optimizer(
         "sgd",
-        lambda step: jnp.where(step < 2, 0.1, 0.01),
+        lambda step: jnp.where(jnp.asarray(step) < 2, 0.1, 0.01),
         nesterov=nesterov,
         weight_decay=0.3,
         decay_norm_and_bias=decay_norm_and_bias,
@@ -115,7 +117,7 @@ def test_three_steps_of_sgd_are_torchs(nesterov, decay_norm_and_bias):
     params, opt_state = PARAMS, tx.init(PARAMS)
     for step in range(len(rates)):
         updates, opt_state = tx.update(gradients_of(step), opt_state, params)
-        params = optax.apply_updates(params, updates)
+        params = cast(Any, optax.apply_updates(params, updates))
     expected = torch_sgd(
         rates, nesterov=nesterov, decay=0.3, decays=lambda name: decay_norm_and_bias or name == "kernel"
     )
@@ -130,7 +132,7 @@ def test_adamw_decays_apart_from_the_gradient(decay_norm_and_bias):
         "adamw", optax.constant_schedule(0.1), weight_decay=0.5, decay_norm_and_bias=decay_norm_and_bias
     )
     zeros = {m: {n: np.zeros_like(leaf) for n, leaf in leaves.items()} for m, leaves in PARAMS.items()}
-    updates, _ = tx.update(zeros, tx.init(PARAMS), PARAMS)
+    updates: Any = tx.update(zeros, tx.init(PARAMS), PARAMS)[0]
     np.testing.assert_allclose(updates["head"]["kernel"], -0.05 * PARAMS["head"]["kernel"], rtol=1e-5)
     left = 0.05 if decay_norm_and_bias else 0.0
     np.testing.assert_allclose(updates["norm1"]["scale"], -left * PARAMS["norm1"]["scale"], rtol=1e-5)

@@ -61,7 +61,7 @@ def test_cross_entropy_is_numpys(smoothing):
 
 def test_cross_entropy_of_bfloat16_logits_is_computed_in_float32():
     logits = jnp.asarray(np.random.default_rng(0).normal(0, 3, (64, 5)), jnp.bfloat16)
-    label = np.zeros(64, np.int32)
+    label = jnp.zeros(64, jnp.int32)
     got = cross_entropy(logits, label)
     assert got.dtype == jnp.float32
     np.testing.assert_allclose(got, numpy_cross_entropy(logits, label, 0.0), rtol=1e-5, atol=1e-6)
