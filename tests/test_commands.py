@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import cifar, evaluate, imagenet, predict, quickstart
+from experiments import cifar, convert, evaluate, imagenet, predict, quickstart
 from resnet_jax import cli
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError
@@ -20,7 +20,7 @@ TRAINING = {
     "cifar": (cifar, CIFAR, "resnet{depth}_cifar"),
     "quickstart": (quickstart, {}, "resnet{depth}_cifar"),
 }
-OPTIONS = {"evaluate": evaluate.Options, "predict": predict.Options}
+OPTIONS = {"convert": convert.Options, "evaluate": evaluate.Options, "predict": predict.Options}
 
 
 def parse(name, *argv):
@@ -41,7 +41,7 @@ def test_help_explains_every_option(name, capsys, monkeypatch):
     assert status_of(module.main, "--help") == 0
     printed = capsys.readouterr().out
     for field in dataclasses.fields(OPTIONS.get(name, Config)):
-        if field.name != "images":
+        if field.name not in ("images", "source"):
             assert re.search(rf"--{field.name}\b", printed), field.name
     for recipe in TRAINING.get(name, (None, {}))[1]:
         assert f"--recipe={recipe}" in printed

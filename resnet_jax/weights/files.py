@@ -10,7 +10,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -87,7 +87,7 @@ def write_tensors(
             _safetensors().numpy.save_file(arrays, unfinished, metadata=dict(metadata or {}))
         else:
             with unfinished.open("wb") as file:
-                np.savez(file, **arrays)
+                np.savez(file, **cast(dict[str, Any], arrays))
         unfinished.replace(path)
     except OSError as error:
         raise InputError(f"--out={path}: cannot be written ({error.strerror or error})") from error

@@ -82,9 +82,10 @@ def to_ours(tensors: Tensors) -> Tensors:
             ours[f"params/{norm}/scale"] = left.pop(f"{keras_norm}/gamma")
             ours[f"params/{norm}/bias"] = left.pop(f"{keras_norm}/beta")
             # In float64: the difference of the epsilons, 1e-8, is below float32's resolution of most variances.
-            ours[f"batch_stats/{norm}/mean"] = np.float32(left.pop(f"{keras_norm}/moving_mean") - np.float64(bias))
-            variance = np.float64(left.pop(f"{keras_norm}/moving_variance"))
-            ours[f"batch_stats/{norm}/var"] = np.float32(variance + (KERAS_EPSILON - EPSILON))
+            mean = left.pop(f"{keras_norm}/moving_mean").astype(np.float64) - bias
+            variance = left.pop(f"{keras_norm}/moving_variance").astype(np.float64) + (KERAS_EPSILON - EPSILON)
+            ours[f"batch_stats/{norm}/mean"] = mean.astype(np.float32)
+            ours[f"batch_stats/{norm}/var"] = variance.astype(np.float32)
     except KeyError as error:
         raise InputError(f"it is not Keras's ResNet-50: there is no {error.args[0]}") from error
     if left:

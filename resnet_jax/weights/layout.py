@@ -77,7 +77,7 @@ def to_variables(
 
 def names_and_shapes(shapes: Any, layout: Layout) -> dict[LeafPath, tuple[str, tuple[int, ...]]]:
     """For every leaf, the name and the shape that it has in a file of that layout."""
-    leaves = flatten_dict(shapes)
+    leaves: dict[LeafPath, Any] = flatten_dict(shapes)
     # An array of that shape without memory of its own: only what the layout makes of the shape is asked for.
     empty = {path: np.broadcast_to(np.float32(0), leaf.shape) for path, leaf in leaves.items()}
     return {path: (layout.name(path), layout.to_file(path, array).shape) for path, array in empty.items()}

@@ -24,8 +24,8 @@ class Preprocessing:
 
     image_size: int = 224
     resize: int = 256
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -109,7 +109,15 @@ def exact_variables(weights: WeightSet, num_classes: int | None = None) -> dict[
         InputError: tensors are missing, unknown or of another shape.
     """
     shapes = variable_shapes(weights.model, num_classes)
-    return _fitted(weights, shapes, [], "num_classes=K names another width of the head")
+    try:
+        return _fitted(weights, shapes, [])
+    except InputError as error:
+        head = head_paths(weights.model, shapes, num_classes)
+        try:
+            _fitted(weights, shapes, head)
+        except InputError:
+            raise error from None
+        raise InputError(f"{error} (the head alone differs: num_classes=K gives its width)") from error
 
 
 def variables_of(weights: WeightSet, num_classes: int | None = None, seed: int = 0) -> dict[str, Any]:
@@ -118,7 +126,7 @@ def variables_of(weights: WeightSet, num_classes: int | None = None, seed: int =
         return exact_variables(weights)
     shapes = variable_shapes(weights.model, num_classes or None)
     table = names_and_shapes(shapes, weights.layout)
-    head = head_paths(weights.model, shapes, num_classes)
+    head = head_paths(weights.model, shapes, num_classes or None)
     wanted = [table[path] for path in head]
     if num_classes and all(n in weights.tensors and weights.tensors[n].shape == shape for n, shape in wanted):
         return _fitted(weights, shapes, [])
@@ -128,12 +136,11 @@ def variables_of(weights: WeightSet, num_classes: int | None = None, seed: int =
     return unflatten_dict(flatten_dict(variables) | initial_leaves(weights.model, head, num_classes, seed))
 
 
-def _fitted(weights: WeightSet, shapes: Any, without: Sequence[LeafPath], remedy: str = "") -> dict[str, Any]:
+def _fitted(weights: WeightSet, shapes: Any, without: Sequence[LeafPath]) -> dict[str, Any]:
     try:
         return to_variables(weights.tensors, shapes, weights.layout, without)
     except InputError as error:
-        hint = f" ({remedy})" if remedy else ""
-        raise InputError(f"{weights.source} does not fit {weights.model}: {error}{hint}") from error
+        raise InputError(f"{weights.source} does not fit {weights.model}: {error}") from error
 
 
 def write_weights(
@@ -181,7 +188,8 @@ def described(facts: Mapping[str, str], source: str | Path) -> tuple[Preprocessi
         seen = json.loads(facts.get("preprocessing", "null"))
         classes = json.loads(facts.get("class_names", "null"))
         if seen:
-            seen = Preprocessing(**{k: tuple(v) if isinstance(v, list) else v for k, v in seen.items()})
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in seen.items()}
+            seen = Preprocessing(**values)
         return seen, tuple(map(str, classes)) if classes else None
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{source}: its description cannot be read ({error}); convert the original again") from error
@@ -202,10 +210,12 @@ def variable_shapes(name: str, num_classes: int | None) -> Any:
     return jax.eval_shape(_init(name, num_classes), jax.random.key(0))
 
 
-def head_paths(name: str, shapes: Any, num_classes: int) -> list[LeafPath]:
-    """The leaves that depend on the number of classes, whatever the network calls them."""
-    wider = flatten_dict(variable_shapes(name, num_classes + 1))
-    return [path for path, leaf in flatten_dict(shapes).items() if leaf.shape != wider[path].shape]
+def head_paths(name: str, shapes: Any, num_classes: int | None) -> list[LeafPath]:
+    """The leaves that depend on the number of classes (None: the network's own), whatever the network calls them."""
+    classes = num_classes or cast(Any, create_model(name)).num_classes
+    leaves: dict[LeafPath, Any] = flatten_dict(shapes)
+    wider: dict[LeafPath, Any] = flatten_dict(variable_shapes(name, classes + 1))
+    return [path for path, leaf in leaves.items() if leaf.shape != wider[path].shape]
 
 
 def initial_leaves(name: str, paths: Sequence[LeafPath], num_classes: int, seed: int) -> dict:
@@ -213,7 +223,7 @@ def initial_leaves(name: str, paths: Sequence[LeafPath], num_classes: int, seed:
     init = _init(name, num_classes)
 
     def chosen(key: jax.Array) -> list[jax.Array]:
-        leaves = flatten_dict(init(key))
+        leaves: dict[LeafPath, Any] = flatten_dict(init(key))
         return [leaves[path] for path in paths]
 
     return dict(zip(paths, jax.device_get(jax.jit(chosen)(jax.random.key(seed))), strict=True))

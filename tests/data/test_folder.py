@@ -23,6 +23,15 @@ def test_reads_images_by_class_and_name(write_folder):
     assert len(folder_source("val", str(root))) == 2
 
 
+def test_class_folders_alone_are_a_set_to_evaluate_on(write_folder):
+    root = write_folder({"ant": 2, "bee": 1})
+    source = folder_source("val", str(root))
+    assert source.class_names == ("ant", "bee")
+    assert [source[i].label for i in range(len(source))] == [0, 0, 1]
+    with pytest.raises(InputError, match="train is not a folder"):
+        folder_source("train", str(root))
+
+
 def test_survives_being_sent_to_a_worker(write_folder):
     source = folder_source("train", str(write_folder(BOTH)))
     assert pickle.loads(pickle.dumps(source))[3] == source[3]

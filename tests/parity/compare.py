@@ -35,9 +35,10 @@ torchvision = pytest.importorskip("torchvision", reason="the originals are torch
 # Largest difference, as a share of the largest value of the original.
 EVALUATION = 1e-4
 TRAINING = 1e-3
-# In the Euclidean norm: where a value before a ReLU is zero up to rounding, its mask differs, and with it the gradient
-# of a whole channel.
-GRADIENT = 1e-2
+# Of a gradient, or of the way that three steps go, in the Euclidean norm; measured: up to 6e-3 in ResNet-152.
+GRADIENT = 2e-2
+# What one tensor's gradient counts as at least, as a share of the whole gradient.
+SHARE = 1e-3
 
 RESNET_STAGES = {
     "stem": "relu",
@@ -84,6 +85,8 @@ def make_pair(
     shape: tuple[int, int, int] = (4, 64, 64),
     num_classes: int | None = None,
     seed: int = 0,
+    steady: bool = False,
+    last_norm: str = "",
     logits_of: Callable[[Any], Any] = lambda output: output,
     **overrides: Any,
 ) -> Pair:
@@ -96,6 +99,11 @@ def make_pair(
         shape: B, H, W of the images.
         num_classes: K of both networks; None is our network's own.
         seed: of everything drawn.
+        steady: for comparisons in training mode: biases of normalisations that keep every value away from a ReLU's
+            zero, on its positive side, and on the negative one for half of the channels of each `norm1`. Within
+            rounding of zero the gradient is a coin toss: torch in float32 is up to 2 % from torch in float64.
+        last_norm: name of the normalisation before a residual sum, whose bias stays small, so that the sums' mean does
+            not outgrow their deviation from block to block.
         logits_of: picks the logits from what the original returns.
         **overrides: options of our network.
     """
@@ -104,13 +112,15 @@ def make_pair(
     model = create_model(name, num_classes=num_classes, **overrides)
     images = random_images(shape, rng)
     init = partial(model.init, train=False)
-    variables = random_variables(jax.eval_shape(init, jax.random.key(0), jnp.asarray(images[:1])), rng)
+    variables = random_variables(
+        jax.eval_shape(init, jax.random.key(0), jnp.asarray(images[:1])), rng, steady, last_norm
+    )
     tensors = {key: torch.from_numpy(np.array(value)) for key, value in to_torch(variables, rules).items()}
     original.load_state_dict(tensors, strict=True)
     back = from_torch({key: t.numpy() for key, t in original.state_dict().items()}, variables, rules)
     jax.tree.map(np.testing.assert_array_equal, back, variables)
-    classes = model.apply(variables, images[:1]).shape[-1]
-    labels = rng.integers(classes, size=shape[0]).astype(np.int32)
+    logits: Any = model.apply(variables, images[:1])
+    labels = rng.integers(logits.shape[-1], size=shape[0]).astype(np.int32)
     return Pair(name, model, variables, original, rules, images, labels, logits_of)
 
 
@@ -126,21 +136,25 @@ def random_images(shape: tuple[int, int, int], rng: np.random.Generator) -> np.n
     return (coloured + 0.3 * rng.normal(size=coloured.shape)).astype(np.float32)
 
 
-def random_variables(shapes: Any, rng: np.random.Generator) -> Any:
-    """Variables none of which is at its initial value, so that a forgotten one shows."""
+def random_variables(shapes: Any, rng: np.random.Generator, steady: bool, last_norm: str) -> Any:
+    """Variables none of which is at its initial value, so that a forgotten one shows; see `make_pair`."""
+    leaves = flatten_dict(shapes)
 
     def draw(path: tuple[str, ...], leaf: Any) -> np.ndarray:
         if path[-1] == "var":
             values = rng.uniform(0.5, 1.5, leaf.shape)
         elif path[-1] == "scale":
-            values = rng.uniform(0.1, 0.4, leaf.shape)  # larger ones make a deep random network chaotic
+            values = rng.uniform(0.1, 0.3, leaf.shape)  # larger ones make a deep random network chaotic
         elif path[-1] == "kernel":
             values = rng.normal(0, np.sqrt(2 / np.prod(leaf.shape[:-1])), leaf.shape)
+        elif path[-1] == "bias" and steady and (*path[:-1], "scale") in leaves:
+            values = rng.uniform(0.2, 0.4, leaf.shape) if path[-2] == last_norm else rng.uniform(1.5, 2.0, leaf.shape)
+            values *= rng.choice([-1, 1], leaf.shape) if path[-2] == "norm1" else 1
         else:
             values = rng.normal(0, 0.2, leaf.shape)
         return values.astype(np.float32)
 
-    return unflatten_dict({path: draw(path, leaf) for path, leaf in flatten_dict(shapes).items()})
+    return unflatten_dict({path: draw(path, leaf) for path, leaf in leaves.items()})
 
 
 def check_evaluation(pair: Pair, stages: Mapping[str, str] | None = None) -> None:
@@ -177,8 +191,8 @@ def check_training(pair: Pair) -> None:
     counts = count_values(pair)
     pair.original.train()
     before = state_of(pair)
-    theirs = pair.logits_of(pair.original(pair.torch_images))
-    torch.nn.functional.cross_entropy(theirs, torch.from_numpy(pair.labels).long()).backward()
+    output = pair.logits_of(pair.original(pair.torch_images))
+    torch.nn.functional.cross_entropy(output, torch.from_numpy(pair.labels).long()).backward()
     after = state_of(pair)
 
     def loss_of(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
@@ -188,12 +202,12 @@ def check_training(pair: Pair) -> None:
         return cross_entropy(logits, jnp.asarray(pair.labels)).mean(), (logits, updates)
 
     (_, (logits, updates)), gradients = jax.value_and_grad(loss_of, has_aux=True)(pair.variables["params"])
-    assert_close(logits, theirs.detach().numpy(), TRAINING, "logits")
+    assert_close(logits, output.detach().numpy(), TRAINING, "logits")
     changed = pair.variables | {"batch_stats": updates.get("batch_stats", {})}
     check_statistics(pair, pair.variables, changed, before, after, counts)
     ours = to_torch({"params": gradients}, pair.rules)
-    for name, parameter in pair.original.named_parameters():
-        assert_near(ours[name], parameter.grad.numpy(), f"gradient of {name}")
+    theirs = {name: parameter.grad.numpy() for name, parameter in pair.original.named_parameters()}
+    assert_near(ours, theirs, "gradient of {}")
     pair.original.zero_grad()
     pair.original.load_state_dict({name: torch.from_numpy(value) for name, value in before.items()})
     PASSED["training mode"].add(pair.name)
@@ -203,7 +217,7 @@ def check_three_steps(pair: Pair, learning_rate: float = 0.01) -> None:
     """Parameters and statistics over three steps of SGD with momentum and weight decay, through our own train step."""
     counts = count_values(pair)
     pair.original.train()
-    momentum, decay = 0.9, 1e-4
+    momentum, decay = 0.9, 1e-2  # more decay than anyone trains with, so that it shows
     sgd = torch.optim.SGD(pair.original.parameters(), lr=learning_rate, momentum=momentum, weight_decay=decay)
     tx = make_optimizer(
         "sgd",
@@ -225,9 +239,13 @@ def check_three_steps(pair: Pair, learning_rate: float = 0.01) -> None:
         sgd.step()
         state, _ = train_step(state, batch, model=pair.model, tx=tx, key=key)
         theirs = state_of(pair)
-        for name, value in to_torch({"params": state.params}, pair.rules).items():
-            # The way from the start: of the parameters themselves, three steps change too little to be seen.
-            assert_near(value - start[name], theirs[name] - start[name], f"way of {name} in {step + 1} steps")
+        # The way from the start: beside the parameters themselves, three steps are too short to be seen.
+        moved = to_torch({"params": state.params}, pair.rules)
+        assert_near(
+            {name: value - start[name] for name, value in moved.items()},
+            {name: theirs[name] - start[name] for name in moved},
+            f"way of {{}} in {step + 1} steps",
+        )
         check_statistics(pair, was, {"batch_stats": state.batch_stats}, before, theirs, counts)
     PASSED["three steps"].add(pair.name)
 
@@ -284,9 +302,13 @@ def assert_close(ours: Any, theirs: np.ndarray, tolerance: float, what: str) -> 
     assert difference < tolerance, f"{what}: {difference:.1e} from the original"
 
 
-def assert_near(ours: Any, theirs: np.ndarray, what: str) -> None:
-    """Same shape, and the difference as a whole is small beside theirs."""
-    ours = np.asarray(ours)
-    assert ours.shape == theirs.shape, f"{what}: {ours.shape} where the original has {theirs.shape}"
-    difference = np.linalg.norm(ours - theirs) / max(np.linalg.norm(theirs), np.finfo(np.float32).tiny)
-    assert difference < GRADIENT, f"{what}: {difference:.1e} from the original"
+def assert_near(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], what: str) -> None:
+    """Tensor by tensor the difference is short beside theirs, or beside a thousandth of all of theirs together.
+
+    Where another normalisation undoes what a parameter does, its gradient is zero, and what is computed is rounding.
+    """
+    least = SHARE * np.sqrt(sum(float(np.square(tensor).sum()) for tensor in theirs.values()))
+    for name, tensor in theirs.items():
+        assert ours[name].shape == tensor.shape, name
+        difference = np.linalg.norm(ours[name] - tensor) / max(float(np.linalg.norm(tensor)), least)
+        assert difference < GRADIENT, f"{what.format(name)}: {difference:.1e} from the original"

@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -40,7 +41,7 @@ def random_variables():
 
     def draw(name, num_classes=None, seed=0):
         rng = np.random.default_rng(seed)
-        leaves = flatten_dict(variable_shapes(name, num_classes))
+        leaves: dict[tuple[str, ...], Any] = flatten_dict(variable_shapes(name, num_classes))
         drawn = {path: rng.uniform(0.1, 1.0, leaf.shape).astype(np.float32) for path, leaf in leaves.items()}
         return unflatten_dict(drawn)
 

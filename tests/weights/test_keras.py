@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import unflatten_dict
 
 from resnet_jax.data.device_augment import normalize
 from resnet_jax.errors import InputError
@@ -55,7 +56,7 @@ def original_logits(tensors, images):
 def our_logits(variables, images):
     seen = BY_NAME[KERAS_RESNET50].preprocessing
     x = normalize({"image": jnp.asarray(images)}, mean=seen.mean, std=seen.std)["image"]
-    return create_model("resnet50_v1").apply(variables, x, train=False)
+    return jnp.asarray(create_model("resnet50_v1").apply(variables, x, train=False))
 
 
 @pytest.fixture(scope="module")
@@ -106,23 +107,16 @@ def test_shards_are_read_as_they_were_written(tmp_path):
 
 
 def test_the_conversion_is_exact(invented):
-    tensors = dict(invented)
-    ours = to_ours(tensors)
-    variables = {"params": {}, "batch_stats": {}}
-    for name, tensor in ours.items():
-        at = variables
-        *folders, leaf = name.split("/")
-        for part in folders:
-            at = at.setdefault(part, {})
-        at[leaf] = tensor
+    ours = to_ours(invented)
+    variables = unflatten_dict({tuple(name.split("/")): tensor for name, tensor in ours.items()})
     images = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
-    theirs, logits = original_logits(tensors, images), our_logits(variables, images)
+    theirs, logits = original_logits(invented, images), our_logits(variables, images)
     np.testing.assert_allclose(logits, theirs, atol=1e-3, rtol=1e-4)
     assert float(jnp.abs(theirs).max()) > 1
 
 
 def test_without_the_epsilons_difference_it_would_not_be(invented):
-    ours = to_ours(dict(invented))
+    ours = to_ours(invented)
     variance = invented["bn5c_branch2c/moving_variance"].astype(np.float64)
     stored = ours["batch_stats/stage4_block03/norm3/var"].astype(np.float64)
     np.testing.assert_allclose(stored + 1e-5, variance + 1.001e-5, rtol=1e-6)

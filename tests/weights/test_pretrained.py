@@ -7,16 +7,17 @@ import sys
 import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
-from flax.traverse_util import flatten_dict
 
 import resnet_jax
 from resnet_jax.errors import InputError
 from resnet_jax.weights import hub
 from resnet_jax.weights.files import read_metadata, read_tensors, write_tensors
+from resnet_jax.weights.layout import OURS, to_tensors
 from resnet_jax.weights.names import Preprocessing
 from resnet_jax.weights.pretrained import load_pretrained, open_weights, write_weights
 
@@ -44,7 +45,7 @@ def test_the_round_trip_keeps_every_bit(tmp_path, variables, layout, ending):
 def test_the_public_name_loads_what_the_network_takes(tmp_path, variables):
     write_weights(tmp_path / "x.npz", MODEL, variables)
     loaded = resnet_jax.load_pretrained(MODEL, str(tmp_path / "x.npz"))
-    logits = resnet_jax.create_model(MODEL).apply(loaded, np.zeros((2, 32, 32, 3), np.float32))
+    logits: Any = resnet_jax.create_model(MODEL).apply(loaded, np.zeros((2, 32, 32, 3), np.float32))
     assert logits.shape == (2, 10)
 
 
@@ -70,8 +71,7 @@ def test_a_file_of_ours_describes_itself(tmp_path, variables):
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"colour": 3}', '"x"'])
 def test_a_description_that_makes_no_sense_is_refused(tmp_path, variables, text):
-    tensors = {"/".join(path): leaf for path, leaf in flatten_dict(variables).items()}
-    write_tensors(tmp_path / "x.safetensors", tensors, {"model": MODEL, "preprocessing": text})
+    write_tensors(tmp_path / "x.safetensors", to_tensors(variables, OURS), {"model": MODEL, "preprocessing": text})
     with pytest.raises(InputError, match=r"x\.safetensors: its description cannot be read"):
         load_pretrained(MODEL, tmp_path / "x.safetensors")
 
