@@ -77,7 +77,8 @@ HE2015_CIFAR = Recipe(
 HE2015_CIFAR_DEEP = Recipe(
     source=f"{HE2015_CIFAR.source}, for 110 layers and more",
     result="test error of ResNet-110 6.43 % (6.61 +- 0.16 over five runs), 1202 7.93 % (published)",
-    settings=HE2015_CIFAR.settings | {"warmup": "constant", "warmup_fraction": 400 / 64_000, "warmup_learning_rate": 0.01},
+    settings=HE2015_CIFAR.settings
+    | {"warmup": "constant", "warmup_fraction": 400 / 64_000, "warmup_learning_rate": 0.01},
 )
 
 FAST_CIFAR = Recipe(

@@ -3,7 +3,7 @@
 import pytest
 
 from resnet_jax.networks.densenet import DenseNet
-from tests.parity.reference import Pair, as_close_as_torch, evaluation_errors, torchvision, training_errors
+from tests.parity.reference import Pair, assert_trains_like_original, evaluation_errors, torchvision
 
 NAMES = ["densenet121", "densenet161", "densenet169", "densenet201"]
 STAGES = {"stem": "features.relu0", **{f"stage{i}": f"features.denseblock{i}" for i in range(1, 5)}}
@@ -25,5 +25,4 @@ def test_evaluation(name):
 
 @pytest.mark.parametrize("name", ["toy", *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES)])
 def test_training(name):
-    errors = training_errors(pair(name))
-    assert as_close_as_torch(errors), errors
+    assert_trains_like_original(pair(name))
