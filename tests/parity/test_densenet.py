@@ -14,7 +14,7 @@ def pair(name: str) -> Pair:
         original = torchvision.models.DenseNet(8, (2, 2, 2, 2), 16, num_classes=10)
         return Pair("densenet121", original, STAGES, toy=DenseNet((2, 2, 2, 2), 8, 10, width=16), batch=8)
     original = torchvision.models.get_model(name, num_classes=10)
-    return Pair(name, original, STAGES, {"num_classes": 10}, learning_rate=1e-4)
+    return Pair(name, original, STAGES, {"num_classes": 10}, learning_rate=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)

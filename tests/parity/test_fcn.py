@@ -15,7 +15,8 @@ def pair(name: str, image_size: int = 65) -> Pair:
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     options = {"num_classes": 5, "dropout": 0.0}
-    return Pair(name, original, STAGES, options, image_size=image_size, batch=2, logits_of=logits_of)
+    sizes = {"image_size": image_size, "batch": 2, "learning_rate": 1e-5}
+    return Pair(name, original, STAGES, options, logits_of=logits_of, **sizes)
 
 
 def logits_of(output: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ STAGES = {
 def pair(name: str) -> Pair:
     encoder = name.removeprefix("unet_")
     original = smp.Unet(encoder, encoder_weights=None, classes=5, decoder_interpolation="bilinear")
-    return Pair(name, original, STAGES, {"num_classes": 5}, batch=2)
+    return Pair(name, original, STAGES, {"num_classes": 5}, batch=2, learning_rate=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
