@@ -96,15 +96,12 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
     argv = sys.argv[1:] if argv is None else argv
     try:
         command(argv)
-        status, line = DONE, ""
-    except InputError as error:
-        status, line = BAD_INPUT, f"error: {error}"
-    except NonFiniteError as error:
-        status, line = NON_FINITE, f"error: {error}"
-    except InterruptedRunError as error:
-        status, line = INTERRUPTED, str(error)
-    if line:
-        if status != INTERRUPTED and any(a in ("--debug", "--debug=True") for a in argv):
+    except InterruptedRunError as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except (InputError, NonFiniteError) as error:
+        if "--debug" in argv or "--debug=True" in argv:
             traceback.print_exc()
-        print(line, file=sys.stderr)
-    sys.exit(status)
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT if isinstance(error, InputError) else NON_FINITE)
+    sys.exit(DONE)

@@ -11,7 +11,7 @@ from resnet_jax.build import build_model, build_optimizer
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError
 from resnet_jax.training import checkpoint, log
-from resnet_jax.training.state import data_mesh, init_state, replicated
+from resnet_jax.training.state import data_mesh, fresh_state, replicated
 from resnet_jax.training.step import zero_sums
 from resnet_jax.workdir import read_run_config
 
@@ -37,7 +37,7 @@ def restore_run(workdir: str | Path, which: str | int = "newest") -> tuple[Confi
     # The optimizer's state has the same shape under every schedule.
     tx = build_optimizer(config, optax.constant_schedule(0.0))
     mesh = data_mesh()
-    shapes = jax.eval_shape(lambda: {"state": init_state(model, tx, facts["image_size"], 0, mesh), "sums": zero_sums()})
+    shapes = jax.eval_shape(lambda: {"state": fresh_state(model, tx, facts["image_size"], 0), "sums": zero_sums()})
     target = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=replicated(mesh)), shapes)
     with checkpoint.open_reader(workdir / "checkpoints") as manager:
         steps = sorted(manager.all_steps())

@@ -37,8 +37,8 @@ class ResNet(nn.Module):
         param_dtype: type in which parameters are stored.
 
     Raises:
-        ValueError: `zero_init` without shortcuts, where the network would be zero for ever; an `output_stride` that
-            the stem alone exceeds.
+        ValueError: an unknown shortcut or stem; an `output_stride` that the stem alone exceeds; `zero_init` without
+            shortcuts, where the network would be zero for ever.
     """
 
     stage_sizes: Sequence[int]
@@ -53,11 +53,19 @@ class ResNet(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
+    def __post_init__(self):
+        for option, known in (("shortcut", SHORTCUTS), ("stem", STEMS)):
+            if getattr(self, option) not in known:
+                raise ValueError(f"{option}={getattr(self, option)!r} is none of {', '.join(known)}")
+        if self.zero_init and self.shortcut == "none":
+            raise ValueError("zero_init needs shortcuts: a plain network with zero scales passes nothing on")
+        if self.output_stride < stem_stride(self.stem):
+            raise ValueError(f"output_stride={self.output_stride}: the stem alone has {stem_stride(self.stem)}")
+        super().__post_init__()
+
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
         """Logits [B,K]; with `features`, a dict of the stem's, each stage's, the pooled and the logits' values."""
-        if self.zero_init and self.shortcut == "none":
-            raise ValueError("zero_init needs shortcuts: a plain network with zero scales passes nothing on")
         conv = partial(Conv, dtype=self.dtype, param_dtype=self.param_dtype)
         norm = partial(
             BatchNorm,
@@ -74,9 +82,7 @@ class ResNet(nn.Module):
             last_scale_init=nn.initializers.zeros if self.zero_init else nn.initializers.ones,
         )
         kernel_size, strides = STEMS[self.stem]
-        stride_so_far = 2 * strides if self.stem == "imagenet" else strides
-        if self.output_stride < stride_so_far:
-            raise ValueError(f"output_stride={self.output_stride}: the stem alone has {stride_so_far}")
+        stride_so_far = stem_stride(self.stem)
         x = conv(self.width, kernel_size, strides, name="stem_conv")(images)
         x = nn.relu(norm(name="stem_norm")(x))
         outputs = {"stem": x}
@@ -113,6 +119,12 @@ class ResNet(nn.Module):
 
 STEMS = {"imagenet": (7, 2), "cifar": (3, 1)}  # kernel size, strides
 
+
+def stem_stride(stem: str) -> int:
+    """Pixels of the image per pixel of what the first stage is given."""
+    return STEMS[stem][1] * (2 if stem == "imagenet" else 1)
+
+
 SIZES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
@@ -144,6 +156,6 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 
 # Families with a network of every depth, beyond the depths listed above.
 ANY_DEPTH: dict[str, Callable[..., nn.Module]] = {
-    r"resnet(\d+)_cifar": cifar_resnet,
-    r"plain(\d+)_cifar": partial(cifar_resnet, shortcut="none"),
+    r"resnet([1-9][0-9]*)_cifar": cifar_resnet,
+    r"plain([1-9][0-9]*)_cifar": partial(cifar_resnet, shortcut="none"),
 }

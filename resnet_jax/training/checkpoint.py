@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
-from orbax.checkpoint import checkpoint_managers
 
 from resnet_jax.errors import InputError
 
@@ -35,14 +34,20 @@ def _leaf_sums(leaves: list[jax.Array]) -> list[jax.Array]:
 
 
 def fingerprint(tree: Any) -> Fingerprint:
-    """Two integers for every array of the tree, by its path: the sum and the place-weighted sum of its bit patterns.
+    """Two integers for every array of the tree: the sum and the place-weighted sum of its bit patterns.
+
+    The key is the array's path, type and shape.
 
     Sums modulo 2^32 do not depend on their order, so the fingerprint is the same however the arrays are divided over
     devices. A single flipped bit always changes it.
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     sums = jax.device_get(_leaf_sums([leaf for _, leaf in leaves]))
-    return {jax.tree_util.keystr(path): [int(n) for n in s] for (path, _), s in zip(leaves, sums, strict=True)}
+    return {_described(path, leaf): [int(n) for n in s] for (path, leaf), s in zip(leaves, sums, strict=True)}
+
+
+def _described(path: Any, leaf: Any) -> str:
+    return f"{jax.tree_util.keystr(path)} {leaf.dtype}{list(leaf.shape)}"
 
 
 def digest(prints: Fingerprint) -> str:
@@ -76,8 +81,6 @@ def open_manager(
     directory.mkdir(parents=True, exist_ok=True)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=KeepLatestAndBest(keep, best_step),
-        # We decide when to save: Orbax's own rule would save the very first step whatever the interval.
-        save_decision_policy=checkpoint_managers.FixedIntervalPolicy(1),
         cleanup_tmp_directories=True,
     )
     return ocp.CheckpointManager(directory, options=options)
@@ -100,7 +103,7 @@ def save(manager: ocp.CheckpointManager, step: int, tree: Any) -> None:
 
     An error of the write itself (a full disk) is raised by the next save or by `manager.wait_until_finished()`.
     """
-    if step in manager.all_steps():
+    if step in manager.all_steps():  # a signal may stop the run right after a regular checkpoint
         return
     items = ocp.args.Composite(state=ocp.args.StandardSave(tree), fingerprint=ocp.args.JsonSave(fingerprint(tree)))
     manager.save(step, args=items)
@@ -160,22 +163,40 @@ def restore_step(manager: ocp.CheckpointManager, step: int, target: Any) -> Any:
 
 def stored_digest(manager: ocp.CheckpointManager, step: int) -> str:
     """The digest of checkpoint `step`, as it was written with it."""
-    items = ocp.args.Composite(fingerprint=ocp.args.JsonRestore())
-    return digest(manager.restore(step, args=items)["fingerprint"])
+    return digest(_restore_item(manager, step, fingerprint=ocp.args.JsonRestore()))
 
 
 def _try_restore(manager: ocp.CheckpointManager, step: int, target: Any) -> tuple[Any, str]:
+    """The tree and "", or what is wrong with the checkpoint."""
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, target)
-    items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), fingerprint=ocp.args.JsonRestore())
     tree, problem = None, ""
     try:
-        restored = manager.restore(step, args=items)
-        tree = restored["state"]
-        if fingerprint(tree) != restored["fingerprint"]:
+        stored = _restore_item(manager, step, fingerprint=ocp.args.JsonRestore())
+        _check_same_arrays(manager, step, stored, abstract)
+        tree = _restore_item(manager, step, state=ocp.args.StandardRestore(abstract))
+        if fingerprint(tree) != stored:
             problem = "its arrays do not match their fingerprint"
+    except (InputError, MemoryError):
+        raise
     except Exception as error:  # Orbax raises ValueError, JSONDecodeError, KeyError or a bare Exception for damage
-        problem = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise
+        problem = next(iter(str(error).strip().splitlines()), type(error).__name__)[:120]
     if jax.process_count() > 1:  # a process that alone sees the damage must not leave the others behind
         good = multihost_utils.process_allgather(np.array(not problem))
         problem = problem or ("" if good.all() else "another process could not read it")
     return tree, problem
+
+
+def _restore_item(manager: ocp.CheckpointManager, step: int, **item: Any) -> Any:
+    return manager.restore(step, args=ocp.args.Composite(**item))[next(iter(item))]
+
+
+def _check_same_arrays(manager: ocp.CheckpointManager, step: int, stored: Fingerprint, target: Any) -> None:
+    """Refuse to call a checkpoint damaged that only belongs to another network or another version of the code."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(target)
+    if differ := sorted(stored.keys() ^ {_described(path, leaf) for path, leaf in leaves}):
+        raise InputError(
+            f"checkpoint {manager.directory}/{step} holds other arrays than this network and optimizer need "
+            f"({len(differ)} differ, such as {differ[0]}); use the code and the options that it was written with"
+        )

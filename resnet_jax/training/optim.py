@@ -40,7 +40,10 @@ def make_schedule(
     decay_steps = max(1, total_steps - warmup_steps)
     if kind == "step":
         # Milestones count from the start of the training: the decay, which starts after the warm-up, is shifted.
-        boundaries = {round(m * total_steps) - warmup_steps: factor for m in milestones}
+        boundaries: dict[int, float] = {}
+        for milestone in milestones:
+            step = round(milestone * total_steps) - warmup_steps
+            boundaries[step] = boundaries.get(step, 1.0) * factor  # two may share a step of a short training
         decay = optax.piecewise_constant_schedule(peak, boundaries)
     elif kind == "cosine":
         decay = optax.cosine_decay_schedule(peak, decay_steps, alpha=final / peak if peak else 0.0)

@@ -43,7 +43,7 @@ def start(environment):
     for process in processes:
         process.kill()
         process.wait()
-        process.stdout.close()
+        process.communicate()
 
 
 @pytest.fixture

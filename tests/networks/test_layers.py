@@ -52,6 +52,7 @@ def test_same_padding_would_give_other_numbers_at_stride_2():
 
 def test_a_convolution_computes_in_its_dtype_and_stores_float32():
     x = jnp.ones((1, 4, 4, 3))
+    y: Any
     y, variables = Conv(4, 3, dtype=jnp.bfloat16).init_with_output(jax.random.key(0), x)
     assert y.dtype == jnp.bfloat16
     assert variables["params"]["kernel"].dtype == jnp.float32
@@ -99,7 +100,7 @@ def numpy_norm(x, mean, var, params):
     return (x - mean) / np.sqrt(var + 1e-5) * params["scale"] + params["bias"]
 
 
-def train_norm(x, variables, **options):
+def train_norm(x, variables, **options) -> tuple[Any, Any]:
     layer = BatchNorm(use_running_average=False, **options)
     y, updates = layer.apply(variables, x, mutable=["batch_stats"])
     return y, updates["batch_stats"]

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from resnet_jax.errors import InputError
 from resnet_jax.networks.blocks import BasicBlock, Bottleneck
 from resnet_jax.networks.registry import create_model
 from resnet_jax.networks.resnet import ResNet
@@ -28,5 +29,5 @@ def test_the_strided_network_s_values_are_among_the_dilated_one_s(block, output_
 
 
 def test_an_output_stride_below_the_stem_s_is_refused():
-    with pytest.raises(ValueError, match="stem alone has 4"):
-        create_model("resnet18", output_stride=2).init(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32))
+    with pytest.raises(InputError, match="resnet18: output_stride=2: the stem alone has 4"):
+        create_model("resnet18", output_stride=2)

@@ -136,10 +136,13 @@ def test_zero_init_starts_every_block_as_its_shortcut(block, zero_init):
         assert bool((block_input == jax.nn.relu(shortcut)).all()) is zero_init
 
 
-def test_zero_init_without_shortcuts_is_refused():
-    model = toy(shortcut="none", zero_init=True)
+def test_options_that_no_network_can_have_are_refused():
     with pytest.raises(ValueError, match="needs shortcuts"):
-        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+        toy(shortcut="none", zero_init=True)
+    with pytest.raises(ValueError, match="shortcut='Z' is none of none, A, B, C"):
+        toy(shortcut="Z")
+    with pytest.raises(ValueError, match="stem='big' is none of"):
+        toy(stem="big")
 
 
 @pytest.mark.parametrize(

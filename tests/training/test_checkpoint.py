@@ -51,7 +51,7 @@ def assert_same_bits(a, b):
 def test_the_fingerprint_does_not_depend_on_the_devices():
     prints = [checkpoint.fingerprint(place(tree_of(1), devices)) for devices in (1, 4, 8)]
     assert prints[0] == prints[1] == prints[2]
-    assert set(prints[0]) == {"['params']['kernel']", "['half']", "['step']", "['odd']"}
+    assert {key.split()[0] for key in prints[0]} == {"['params']['kernel']", "['half']", "['step']", "['odd']"}
     assert len({checkpoint.digest(checkpoint.fingerprint(tree_of(seed))) for seed in range(4)}) == 4
 
 
@@ -233,3 +233,14 @@ def test_the_writer_clears_what_a_crash_left_unfinished(folder):
     (step, _), _ = restore_newest(folder)
     assert step == 3
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "3"]
+
+
+def test_another_networks_checkpoint_is_no_damage_and_stays_where_it_is(folder):
+    before = sorted(path.name for path in folder.iterdir())
+    other = tree_of(0) | {"odd": jnp.zeros(5)}
+    with (
+        checkpoint.open_manager(folder, keep=9) as manager,
+        pytest.raises(InputError, match=r"other arrays .*'odd'"),
+    ):
+        checkpoint.restore_newest(manager, place(other, 1), print)
+    assert sorted(path.name for path in folder.iterdir()) == before

@@ -1,0 +1,149 @@
+"""Whole training runs in this process, on eight forced devices, in seconds."""
+
+import json
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import resnet_jax
+from resnet_jax.config import Config
+from resnet_jax.errors import InputError
+from resnet_jax.evaluate import evaluate_run
+from resnet_jax.predict import predict_files
+from resnet_jax.run import train
+
+TOY = Config(
+    model="resnet8_cifar",
+    width=2,
+    dataset="digits",
+    image_size=0,
+    crop_padding=1,
+    flip=False,
+    batch_size=64,
+    steps=12,
+    learning_rate=0.05,
+    reference_batch_size=0,
+    schedule="linear",
+    log_every=5,
+    eval_every=8,
+    num_workers=0,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a finished run."""
+    workdir = tmp_path_factory.mktemp("run")
+    train(replace(TOY, workdir=str(workdir), tensorboard=True))
+    return workdir
+
+
+def rows(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_the_folder_that_is_promised(finished):
+    names = {path.name for path in finished.iterdir()} - {".lock"}
+    assert names == {"config.json", "metrics.jsonl", "checkpoints", "result.json", "curves.png", "tensorboard"}
+    config = json.loads((finished / "config.json").read_text())
+    assert config["config"]["seed"] == 0
+    assert config["versions"]["jax"] == jax.__version__
+    assert config["class_names"] == [str(digit) for digit in range(10)]
+    result = json.loads((finished / "result.json").read_text())
+    assert result["step"] == 12
+    assert result["num_examples"] == 360
+    assert result["images_per_second"] > 0
+    assert 0 <= result["top1"] <= result["top5"] <= 1
+    assert any((finished / "tensorboard").iterdir())
+    with Image.open(finished / "curves.png") as curves:
+        assert curves.width > 500
+
+
+def test_the_log_has_every_interval_once_and_evaluations_where_they_are_due(finished):
+    assert [(row["step"], row["split"]) for row in rows(finished)] == [
+        (5, "train"),
+        (8, "eval"),
+        (10, "train"),
+        (12, "train"),
+        (12, "eval"),
+    ]
+    assert rows(finished)[0]["epoch"] == pytest.approx(5 * 64 / 1437, abs=1e-6)
+
+
+def test_a_restored_run_gives_the_evaluated_accuracy(finished):
+    result = json.loads((finished / "result.json").read_text())
+    config, _, variables = resnet_jax.restore_run(finished)
+    assert config.model == "resnet8_cifar"
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    again = evaluate_run(finished, batch_size=7, num_workers=0)
+    assert again["num_examples"] == 360
+    assert again["top1"] == result["top1"]
+    assert again["loss"] == pytest.approx(result["loss"], rel=1e-5)
+    _, _, best = resnet_jax.restore_run(finished, "best")
+    jax.tree.map(lambda a, b: None, best, variables)
+    with pytest.raises(InputError, match="no checkpoint '3'; there are 8, 12"):
+        resnet_jax.restore_run(finished, "3")
+
+
+def test_a_prediction_names_the_classes_of_a_file_by_their_probability(finished, tmp_path):
+    from resnet_jax.data.sources import load_source
+
+    example = load_source("digits", "val", None, 0)[0]
+    Image.fromarray(np.asarray(example.image)).save(tmp_path / "digit.png")
+    (answer,) = predict_files(finished, [tmp_path / "digit.png"], top=10)
+    shown = [entry["probability"] for entry in answer["classes"]]
+    assert shown == sorted(shown, reverse=True)
+    assert sum(shown) == pytest.approx(1, abs=1e-4)
+    assert {entry["class"] for entry in answer["classes"]} == {str(digit) for digit in range(10)}
+    with pytest.raises(InputError, match=r"missing\.png: No such file"):
+        predict_files(finished, [tmp_path / "missing.png"])
+
+
+def test_bfloat16_and_fake_data_and_adamw_run(tmp_path):
+    config = replace(
+        TOY, dataset="fake", image_size=32, dtype="bfloat16", optimizer="adamw", steps=2, workdir=str(tmp_path)
+    )
+    assert train(config)["num_examples"] == 256
+
+
+def photographs(root, per_class=6):
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for kind, shade in (("dark", 40), ("light", 200)):
+            folder = root / split / kind
+            folder.mkdir(parents=True)
+            for index in range(per_class):
+                noise = rng.integers(-30, 30, (40, 50, 3))
+                Image.fromarray((shade + noise).astype(np.uint8)).save(folder / f"{index}.jpg")
+
+
+def test_an_unreadable_photograph_is_named_and_counted_in_training_and_refused_in_evaluation(tmp_path, capsys):
+    root, workdir = tmp_path / "photographs", tmp_path / "run"
+    photographs(root)
+    (root / "train" / "dark" / "3.jpg").write_bytes(b"\xff\xd8 cut off")
+    config = replace(
+        TOY, dataset="folder", data_dir=str(root), image_size=16, batch_size=8, steps=6, workdir=str(workdir)
+    )
+    result = train(config)
+    assert result["skipped_images"] == 1
+    assert "train/dark/3.jpg" in capsys.readouterr().out
+    assert result["num_examples"] == 12
+
+    (root / "val" / "light" / "0.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match=r"val/light/0\.jpg"):
+        evaluate_run(workdir, num_workers=0)
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"--batch_size=60 cannot be shared by 8 devices; take 56"):
+        train(replace(TOY, batch_size=60, workdir=str(tmp_path)))
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_evaluating_on_a_set_of_other_classes_is_refused(finished):
+    with pytest.raises(InputError, match="has 1000 classes, the network 10"):
+        evaluate_run(finished, dataset="fake")
