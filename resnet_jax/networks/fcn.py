@@ -35,7 +35,7 @@ class FCN(nn.Module):
     it does not run.
 
     Attributes:
-        backbone: makes a network without a head from `bn_group_size`, `dtype` and `param_dtype`.
+        backbone: makes a network without a head from `name`, `dtype`, `param_dtype` and, if set, `bn_group_size`.
         num_classes: K; torchvision's weights have 21, the classes of PASCAL VOC.
         aux_head: build the auxiliary head; no network needs it once it is trained.
         dropout: probability with which a value is zeroed before the classes in training. Draws from the "dropout"
@@ -64,7 +64,9 @@ class FCN(nn.Module):
             norm=partial(BatchNorm, use_running_average=not train, group_size=self.bn_group_size, **types),
             dropout=partial(nn.Dropout, self.dropout, deterministic=not train),
         )
-        backbone = self.backbone(bn_group_size=self.bn_group_size, name="backbone", **types)
+        # A backbone without normalisation has no such option.
+        group = {"bn_group_size": self.bn_group_size} if self.bn_group_size else {}
+        backbone = self.backbone(name="backbone", **types, **group)
         outputs = backbone(images, train=train, features=True)
         *_, before_last, last = sorted(name for name in outputs if name.startswith("stage"))
         height, width = images.shape[1:3]

@@ -22,11 +22,14 @@ def list_models() -> list[str]:
 
 
 def create_model(name: str, *, num_classes: int | None = None, dtype: Any = jnp.float32, **overrides) -> nn.Module:
-    """The network of that name: a flax module that maps [B,H,W,3] to float32 logits [B,num_classes].
+    """The network of that name: a flax module that maps [B,H,W,3] to float32 logits.
+
+    They are [B,num_classes], and of a network for dense prediction (`fcn_*`, `unet*`) [B,H,W,num_classes].
 
     Args:
         name: one of `list_models()`, or a CIFAR network of any depth 6n + 2.
-        num_classes: width of the head; None is the family's own (1000 for ImageNet's networks, 10 for CIFAR's).
+        num_classes: width of the head; None is the family's own (1000 for ImageNet's networks, 10 for CIFAR's,
+            21 for FCN's).
         dtype: type of the computation; parameters stay float32.
         **overrides: options of the network, such as `bn_group_size=32` or `zero_init=True`.
 

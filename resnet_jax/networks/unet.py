@@ -132,8 +132,8 @@ class BackboneUNet(nn.Module):
     segmentation_models_pytorch, with bilinear resizing.
 
     Attributes:
-        backbone: makes a network without a head from `bn_group_size`, `dtype` and `param_dtype`; any whose
-            `features=True` gives "stem" and stages does.
+        backbone: makes a network without a head from `name`, `dtype`, `param_dtype` and, if set, `bn_group_size`;
+            any whose `features=True` gives "stem" and stages does.
         num_classes: K.
         filters: of each step up; the last step has the image's size and no stage to append.
         bn_group_size: examples normalised together; 0 is the whole global batch.
@@ -154,7 +154,9 @@ class BackboneUNet(nn.Module):
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         norm = partial(BatchNorm, use_running_average=not train, group_size=self.bn_group_size, **types)
         twice = partial(TwoConvs, conv=partial(Conv, **types), norm=norm)
-        backbone = self.backbone(bn_group_size=self.bn_group_size, name="backbone", **types)
+        # A backbone without normalisation has no such option.
+        group = {"bn_group_size": self.bn_group_size} if self.bn_group_size else {}
+        backbone = self.backbone(name="backbone", **types, **group)
         outputs = backbone(images, train=train, features=True)
         *finer, coarsest = ["stem", *sorted(name for name in outputs if name.startswith("stage"))]
         if len(self.filters) != len(finer) + 1:

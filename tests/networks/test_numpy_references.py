@@ -1,5 +1,7 @@
 """Networks whose originals are not to be had equal their papers, written down once more in numpy."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -14,9 +16,9 @@ from tests.networks.numpy_layers import blocks_of_2x2, conv, dense, normalise, r
 def random_variables(model, images):
     """Variables with random values everywhere, running statistics and biases included, in float64."""
     rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
+    shapes: dict[tuple, Any] = flatten_dict(jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False)))
     flat = {}
-    for path, leaf in flatten_dict(shapes).items():
+    for path, leaf in shapes.items():
         fan_in = np.prod(leaf.shape[:-1])
         positive = path[-1] in ("var", "scale")
         value = rng.uniform(0.5, 1.5, leaf.shape) if positive else rng.normal(0, fan_in**-0.5, leaf.shape)

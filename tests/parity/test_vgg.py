@@ -3,7 +3,7 @@
 import pytest
 
 from resnet_jax.networks.vgg import GROUPS
-from tests.parity.reference import Pair, as_close_as_torch, evaluation_errors, torch, torchvision, training_errors
+from tests.parity.reference import Pair, assert_trains_like_original, evaluation_errors, torch, torchvision
 
 NAMES = [f"vgg{depth}{suffix}" for depth in (11, 13, 16, 19) for suffix in ("", "_bn")]
 
@@ -25,5 +25,4 @@ def test_evaluation(name):
     "name", [name if name == "vgg11_bn" else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 )
 def test_training(name):
-    errors = training_errors(pair(name))
-    assert as_close_as_torch(errors), errors
+    assert_trains_like_original(pair(name))
