@@ -43,7 +43,8 @@ def start(environment):
     for process in processes:
         process.kill()
         process.wait()
-        process.communicate()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 @pytest.fixture
