@@ -28,9 +28,9 @@ def cifar10(tmp_path_factory):
     import subprocess
     import sys
 
-    unpack = REAL / "cifar10" / "unpack_cifar10.py"
+    unpack = REAL / "unpack_cifar10.py"
     if not unpack.exists():
-        pytest.skip(f"no CIFAR-10 at {unpack.parent} (set RESNET_JAX_TEST_DATA)")
+        pytest.skip(f"no CIFAR-10 at {REAL} (set RESNET_JAX_TEST_DATA)")
     folder = tmp_path_factory.mktemp("cifar10")
     subprocess.run([sys.executable, str(unpack), str(folder)], check=True, capture_output=True)
     return folder
