@@ -26,7 +26,7 @@ REFERENCES: dict[str, Reference] = {
     ),
     r"resnet\d+_cifar": Reference("He et al. 2015; published weights of 20 and 32", "weights/test_real_weights.py"),
     r"plain\d+(_cifar)?": Reference("He et al. 2015: the network without its shortcuts", "networks/test_shortcuts.py"),
-    r"resnet110_\w+_cifar": Reference("He et al. 2016, tables 1 and 2", "networks/test_he2016.py"),
+    r"resnet110_\w+_cifar": Reference("He et al. 2016, tables 1 and 2", "networks/test_preact.py"),
     r"preresnet\d+_cifar": Reference("He et al. 2016", "networks/test_preact.py"),
     r"wrn\d+_\d+_cifar": Reference("Zagoruyko and Komodakis 2016", "networks/test_preact.py"),
     r"densenet\d+": Reference("torchvision 0.28", "parity/test_densenet.py"),

@@ -52,8 +52,8 @@ def test_same_padding_would_give_other_numbers_at_stride_2():
 
 def test_a_convolution_computes_in_its_dtype_and_stores_float32():
     x = jnp.ones((1, 4, 4, 3))
-    y: Any
-    y, variables = Conv(4, 3, dtype=jnp.bfloat16).init_with_output(jax.random.key(0), x)
+    both: Any = Conv(4, 3, dtype=jnp.bfloat16).init_with_output(jax.random.key(0), x)
+    y, variables = both
     assert y.dtype == jnp.bfloat16
     assert variables["params"]["kernel"].dtype == jnp.float32
 

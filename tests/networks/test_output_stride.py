@@ -1,5 +1,7 @@
 """Dilation in place of strides: a finer picture of the same network."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -18,8 +20,8 @@ def test_the_strided_network_s_values_are_among_the_dilated_one_s(block, output_
     strided = ResNet((1, 1, 2, 2), block, 0, width=4)
     dilated = strided.clone(output_stride=output_stride)
     variables = strided.init(jax.random.key(0), images)
-    coarse = strided.apply(variables, images, features=True)
-    fine = dilated.apply(variables, images, features=True)
+    coarse: Any = strided.apply(variables, images, features=True)
+    fine: Any = dilated.apply(variables, images, features=True)
     for stage, stride in {"stage1": 4, "stage2": 8, "stage3": 16, "stage4": 32}.items():
         step = max(1, stride // output_stride)
         assert fine[stage].shape[1] == -(-image_size // min(stride, output_stride))
