@@ -115,6 +115,11 @@ class BatchNorm(nn.Module):
         return y.reshape(x.shape).astype(self.dtype)
 
 
+# One pass over x computes the variance as a difference of two large numbers. Of few values, such as one pooled value an
+# image (selective kernels), the difference can be lost in rounding, and a second pass costs nothing.
+FEW = 256
+
+
 def group_statistics(x: jax.Array, group_size: int) -> tuple[jax.Array, jax.Array]:
     """Mean and biased variance [B / group_size, C], in float32, of each group of consecutive examples of x [B,…,C]."""
     batch, channels = x.shape[0], x.shape[-1]
@@ -122,8 +127,9 @@ def group_statistics(x: jax.Array, group_size: int) -> tuple[jax.Array, jax.Arra
         raise ValueError(f"a batch of {batch} examples cannot be normalised in groups of {group_size}")
     grouped = x.reshape(batch // group_size, -1, channels).astype(jnp.float32)
     mean = grouped.mean(axis=1)
-    var = jnp.maximum(jnp.square(grouped).mean(axis=1) - jnp.square(mean), 0.0)
-    return mean, var
+    if grouped.shape[1] <= FEW:
+        return mean, jnp.square(grouped - mean[:, None]).mean(axis=1)
+    return mean, jnp.maximum(jnp.square(grouped).mean(axis=1) - jnp.square(mean), 0.0)
 
 
 def max_pool(x: jax.Array, size: int = 3, strides: int = 2, padding: int = 1, ceil: bool = False) -> jax.Array:

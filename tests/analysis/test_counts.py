@@ -1,4 +1,6 @@
-"""Published parameter and multiply-add counts of every network."""
+"""Published parameter and multiply-add counts of the ResNet family; test_zoo_counts.py has the other networks'."""
+
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +8,9 @@ import pytest
 from flax import linen as nn
 
 from resnet_jax.analysis.counts import abstract_variables, multiply_adds, parameter_count
-from resnet_jax.networks.registry import MODELS, create_model
+from resnet_jax.networks.registry import create_model
+
+ROOT = Path(__file__).parents[2]
 
 # ImageNet: `num_params` of torchvision's documentation (pytorch.org/vision/stable/models.html); v1 moves a stride and
 # no parameter. Plain: without the three projections of resnet18/34, which are 64*128 + 128*256 + 256*512 weights and
@@ -86,13 +90,10 @@ def parameters_of(name: str, **options) -> int:
     return parameter_count(abstract_variables(create_model(name, **options), 32)["params"])
 
 
-def test_no_network_lacks_a_published_count():
-    assert sorted(MODELS) == sorted(PARAMETERS)
-
-
 @pytest.mark.parametrize("name", sorted(PARAMETERS))
 def test_a_network_has_the_published_number_of_parameters(name):
-    assert parameters_of(name) == PARAMETERS[name]
+    # That docs/models.md says what is built is tests/test_models_table.py's: tracing 1,202 layers twice takes long.
+    assert f"| {name} | {PARAMETERS[name]:,} |" in (ROOT / "docs" / "models.md").read_text()
 
 
 # Option B adds projections 16 -> 32 (16*32 + 2*32) and 32 -> 64 (32*64 + 2*64): 2,752 to option A.

@@ -1,5 +1,7 @@
 """Pre-activation networks and the variants of He et al. 2016, against plain numpy."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -135,9 +137,9 @@ def test_the_rate_of_stochastic_depth_rises_to_the_last_block():
     model = create_model("resnet8_cifar", stochastic_depth=1.0 - 1e-9, width=4)
     images = jnp.asarray(random_images(8))
     variables = model.init(jax.random.key(0), images)
-    outputs, _ = model.apply(
+    outputs: Any = model.apply(
         variables, images, train=True, features=True, mutable=["batch_stats"], rngs={"dropout": jax.random.key(0)}
-    )
+    )[0]
     alone = zero_pad(np.asarray(outputs["stage2"])[:, ::2, ::2], 16)
     np.testing.assert_allclose(outputs["stage3"], alone, rtol=1e-6)
 
@@ -145,7 +147,7 @@ def test_the_rate_of_stochastic_depth_rises_to_the_last_block():
 def test_frozen_normalisation_changes_neither_statistics_nor_scales():
     model = create_model("resnet8_cifar", norm="frozen", width=4)
     images = jnp.asarray(random_images(8))
-    variables = model.init(jax.random.key(0), images)
+    variables: Any = model.init(jax.random.key(0), images)
 
     def loss(params):
         logits, updates = model.apply(variables | {"params": params}, images, train=True, mutable=["batch_stats"])
