@@ -26,7 +26,7 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
     """
     if not config.model:
         raise InputError("name a network: --model=NAME or --depth=LAYERS")
-    names = ("bn_group_size", "zero_init", "shortcut", "stem", "width")
+    names = ("bn_group_size", "zero_init", "shortcut", "stem", "norm", "stochastic_depth", "width")
     options = {name: getattr(config, name) for name in names if getattr(config, name)}
     if config.bn_group_size and config.batch_size % config.bn_group_size:
         raise InputError(f"--bn_group_size={config.bn_group_size} does not divide --batch_size={config.batch_size}")

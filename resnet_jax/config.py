@@ -93,6 +93,11 @@ class Config:
     Empty: the network's own."""
     stem: Literal["", "imagenet", "cifar"] = ""
     """7x7 at stride 2 and pooling, or 3x3 for small images. Empty: the network's own."""
+    norm: Literal["", "batch", "group", "frozen"] = ""
+    """Batch normalisation, GroupNorm of 32 groups, or batch normalisation whose statistics, scales and biases stay as
+    they are. Empty: the network's own."""
+    stochastic_depth: float = 0.0
+    """Probability with which the last residual block is left out of a training step; it rises linearly from 0."""
     width: int = 0
     """Filters of the first stage. 0: the network's own."""
     seed: int = 0

@@ -151,6 +151,7 @@ def _jit_train_step(run: Run) -> Callable:
             tx=run.tx,
             key=key,
             label_smoothing=run.config.label_smoothing,
+            aux_weight=getattr(run.model, "aux_weight", 0.0),
         )
         return state, step.add_sums(sums, new)
 

@@ -91,6 +91,7 @@ class GoogLeNet(nn.Module):
             it is trained.
         dropout: probability with which a pooled value is zeroed in training. Draws from the "dropout" key.
         aux_dropout: the same in the auxiliary heads.
+        aux_weight: of the auxiliary heads' cross-entropy in the loss; the network itself does not use it.
         bn_group_size: examples normalised together; 0 is the whole global batch.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.
@@ -100,6 +101,7 @@ class GoogLeNet(nn.Module):
     aux_heads: bool = True
     dropout: float = 0.2
     aux_dropout: float = 0.7
+    aux_weight: float = 0.3
     bn_group_size: int = 0
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32

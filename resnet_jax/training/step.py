@@ -68,8 +68,12 @@ def train_step(
     tx: optax.GradientTransformation,
     key: jax.Array,
     label_smoothing: float = 0.0,
+    aux_weight: float = 0.0,
 ) -> tuple[TrainState, Sums]:
     """The state after one step, and the step's sums.
+
+    With `aux_weight`, the cross-entropy of every auxiliary head, which the model gives among its features as "aux1",
+    "aux2", …, is added to the loss with that weight; the sums are the main head's alone.
 
     `first_bad_step` of the sums is this step's number (from 1) if its loss, its gradient or the new state is not
     finite. All three are looked at, because a finite loss proves nothing: XLA on CPUs turns the mean of relu(NaN),
@@ -77,15 +81,19 @@ def train_step(
     """
 
     def loss_of(params: Any) -> tuple[jax.Array, tuple]:
-        logits, updates = model.apply(
+        outputs, updates = model.apply(
             {"params": params, "batch_stats": state.batch_stats},
             batch["image"],
             train=True,
+            features=True,
             mutable=["batch_stats"],
             rngs={"dropout": jax.random.fold_in(key, state.step)},
         )
+        logits = outputs["logits"]
         losses = cross_entropy(logits, batch["label"], label_smoothing)
-        mean = (losses * batch["mask"]).sum() / batch["mask"].sum()
+        auxiliary = [outputs[name] for name in sorted(outputs) if name.startswith("aux")] if aux_weight else []
+        all_losses = losses + sum(aux_weight * cross_entropy(a, batch["label"], label_smoothing) for a in auxiliary)
+        mean = (all_losses * batch["mask"]).sum() / batch["mask"].sum()
         return mean, (logits, losses, updates.get("batch_stats", {}))
 
     (loss, (logits, losses, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)

@@ -5,13 +5,15 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from flax import linen as nn
 from jax.sharding import Mesh
 
 from resnet_jax.networks.blocks import BasicBlock
 from resnet_jax.networks.resnet import ResNet
 from resnet_jax.training.optim import make_optimizer, make_schedule
-from resnet_jax.training.state import TrainState, init_state, replicated, sharded
+from resnet_jax.training.state import TrainState, fresh_state, init_state, replicated, sharded
 from resnet_jax.training.step import (
     NO_STEP,
     add_sums,
@@ -186,3 +188,31 @@ def test_the_first_state_depends_on_the_seed_and_not_on_the_devices():
     jax.tree.map(np.testing.assert_array_equal, one, eight)
     for module, leaf in [("stem_conv", "kernel"), ("head", "kernel")]:
         assert np.abs(other.params[module][leaf] - one.params[module][leaf]).max() > 1e-3
+
+
+class TwoHeads(nn.Module):
+    """The least that has an auxiliary head."""
+
+    @nn.compact
+    def __call__(self, images, train=False, features=False):
+        pooled = images.mean(axis=(1, 2))
+        outputs = {name: nn.Dense(3, name=name)(pooled) for name in ("logits", "aux1")}
+        return outputs if features else outputs["logits"]
+
+
+def test_auxiliary_heads_take_part_in_the_loss_with_their_weight():
+    tx = optax.sgd(0.1)
+    state = fresh_state(TwoHeads(), tx, 8, 0)
+    images = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
+    batch = {"image": jnp.asarray(images), "label": jnp.array([0, 1, 2, 0]), "mask": jnp.ones(4)}
+    start = state.params["aux1"]["bias"]
+
+    def moved(weight):
+        new, sums = train_step(state, batch, model=TwoHeads(), tx=tx, key=jax.random.key(0), aux_weight=weight)
+        return new.params["aux1"]["bias"] - start, sums["loss"]
+
+    (still, loss), (once, same_loss), (twice, _) = moved(0.0), moved(0.3), moved(0.6)
+    np.testing.assert_array_equal(still, np.zeros(3))
+    np.testing.assert_allclose(twice, 2 * once, rtol=1e-4)
+    assert np.abs(once).max() > 1e-3
+    np.testing.assert_allclose(loss, same_loss)  # what is logged is the main head's
