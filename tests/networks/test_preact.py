@@ -137,9 +137,10 @@ def test_the_rate_of_stochastic_depth_rises_to_the_last_block():
     model = create_model("resnet8_cifar", stochastic_depth=1.0 - 1e-9, width=4)
     images = jnp.asarray(random_images(8))
     variables = model.init(jax.random.key(0), images)
-    outputs: Any = model.apply(
+    apply: Any = model.apply
+    outputs, _ = apply(
         variables, images, train=True, features=True, mutable=["batch_stats"], rngs={"dropout": jax.random.key(0)}
-    )[0]
+    )
     alone = zero_pad(np.asarray(outputs["stage2"])[:, ::2, ::2], 16)
     np.testing.assert_allclose(outputs["stage3"], alone, rtol=1e-6)
 
