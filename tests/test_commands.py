@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import cifar, convert, evaluate, imagenet, predict, quickstart
+from experiments import cifar, convert, evaluate, imagenet, models, predict, quickstart
 from resnet_jax import cli
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError
@@ -20,7 +20,12 @@ TRAINING = {
     "cifar": (cifar, CIFAR, "resnet{depth}_cifar"),
     "quickstart": (quickstart, {}, "resnet{depth}_cifar"),
 }
-OPTIONS = {"convert": convert.Options, "evaluate": evaluate.Options, "predict": predict.Options}
+OPTIONS = {
+    "convert": convert.Options,
+    "evaluate": evaluate.Options,
+    "models": models.Options,
+    "predict": predict.Options,
+}
 
 
 def parse(name, *argv):
