@@ -100,6 +100,8 @@ def _fit(run: Run, workdir: Path) -> log.Row:
 
         if start and loop.due(start, run.eval_every, run.total_steps) and start not in evaluations:
             evaluate(start, carry["state"])
+            if start not in evaluations:
+                raise _interrupted(start)
         reached, _ = loop.fit(
             **carry,
             batches=_report_skipped(run.training.batches(start, run.total_steps), skipped),
@@ -115,17 +117,22 @@ def _fit(run: Run, workdir: Path) -> log.Row:
             stop_requested=stop_requested,
             progress=progress.tick,
         )
+        speed = progress.average_images_per_second(run.config.batch_size)
         progress.close()
         manager.wait_until_finished()
         if reached < run.total_steps or reached not in evaluations:
-            raise InterruptedRunError(
-                f"stopped by a signal after step {reached:,}, which is saved; the same command continues the run"
-            )
+            raise _interrupted(reached)
         return evaluations[reached] | {
-            "images_per_second": progress.average_images_per_second(run.config.batch_size),
+            "images_per_second": speed,
             "skipped_images": len(skipped),
             "fingerprint": checkpoint.stored_digest(manager, reached),
         }
+
+
+def _interrupted(at: int) -> InterruptedRunError:
+    return InterruptedRunError(
+        f"stopped by a signal after step {at:,}, which is saved; the same command continues the run"
+    )
 
 
 def _restore_or_begin(run: Run, manager: Any) -> tuple[int, dict[str, Any]]:
