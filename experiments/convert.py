@@ -1,8 +1,8 @@
 """Turn trained weights into a .safetensors file of ours, or into the state dict that torchvision or timm loads.
 
-python -m experiments.convert resnet20-12fca82f.th --model=resnet20_cifar --out=resnet20.safetensors
-python -m experiments.convert timm/resnet50.a1_in1k --model=resnet50 --out=resnet50.npz
-python -m experiments.convert RUN --to=torch --out=model.safetensors
+    python -m experiments.convert resnet20-12fca82f.th --model=resnet20_cifar --out=resnet20.safetensors
+    python -m experiments.convert timm/resnet50.a1_in1k --model=resnet50 --out=resnet50.npz
+    python -m experiments.convert RUN --to=torch --out=model.safetensors
 
 The arrays keep their bits both ways. A .safetensors file also says which network it belongs to, where the weights come
 from, how images are preprocessed for them and what their classes are called.

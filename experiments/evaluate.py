@@ -1,8 +1,8 @@
 """Evaluate a training run, or a set of weights, on a set with the same classes: every image exactly once.
 
-python -m experiments.evaluate --workdir=RUN
-python -m experiments.evaluate --workdir=RUN --dataset=folder --data_dir=ROOT --checkpoint=best
-python -m experiments.evaluate --model=resnet50 --weights=timm/resnet50.a1_in1k --dataset=folder --data_dir=ROOT
+    python -m experiments.evaluate --workdir=RUN
+    python -m experiments.evaluate --workdir=RUN --dataset=folder --data_dir=ROOT --checkpoint=best
+    python -m experiments.evaluate --model=resnet50 --weights=timm/resnet50.a1_in1k --dataset=folder --data_dir=ROOT
 
 The classes are the folders ROOT/val/CLASS, or ROOT/CLASS where ROOT has neither train nor val.
 """

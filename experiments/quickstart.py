@@ -35,9 +35,10 @@ DEFAULTS = Config(
 def main(argv: Sequence[str]) -> None:
     """Train as the command line says, then draw what the network makes of held-out images."""
     config = parse_config(argv, "quickstart", __doc__, DEFAULTS, recipes={}, family="resnet{depth}_cifar")
-    train(config)
     path = Path(config.workdir) / "predictions.png"
-    if not path.exists():
+    drawn = path.exists()  # asked before the processes of the run come apart
+    train(config)
+    if not drawn:
         draw_test_predictions(config.workdir, path)
     print(f"look at {path}")
 

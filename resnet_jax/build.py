@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 
+from resnet_jax.analysis.counts import abstract_variables
 from resnet_jax.config import Config
 from resnet_jax.data.sources import ArraySource, Source, load_source
 from resnet_jax.errors import InputError
@@ -26,8 +29,12 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
     """
     if not config.model:
         raise InputError("name a network: --model=NAME or --depth=LAYERS")
-    names = ("bn_group_size", "zero_init", "shortcut", "stem", "norm", "stochastic_depth", "width")
+    names = ("bn_group_size", "shortcut", "stem", "norm", "stochastic_depth", "width")
     options = {name: getattr(config, name) for name in names if getattr(config, name)}
+    chosen: dict[str, Any] = {"shortcut": config.shortcut} if config.shortcut else {}
+    plain = create_model(config.model, **chosen)
+    if config.zero_init and getattr(plain, "shortcut", "none") != "none":  # a recipe's wish, where there are blocks
+        options["zero_init"] = True
     if config.bn_group_size and config.batch_size % config.bn_group_size:
         raise InputError(f"--bn_group_size={config.bn_group_size} does not divide --batch_size={config.batch_size}")
     return create_model(config.model, num_classes=num_classes, dtype=jnp.dtype(config.dtype).type, **options)
@@ -56,7 +63,8 @@ def build_optimizer(config: Config, schedule: optax.Schedule) -> optax.GradientT
         momentum=config.momentum,
         nesterov=config.nesterov,
         weight_decay=config.weight_decay,
-        decay_norm_and_bias=config.decay_norm_and_bias,
+        # What is frozen must not decay either.
+        decay_norm_and_bias=config.decay_norm_and_bias and config.norm != "frozen",
     )
 
 
@@ -116,10 +124,12 @@ def build_run(config: Config) -> Run:
     total_steps = config.steps or max(1, round(config.epochs * steps_per_epoch))
     eval_every = config.eval_every or Fraction(len(train_set), config.batch_size)
     schedule = build_schedule(config, total_steps)
+    model = build_model(config, len(train_set.class_names))
+    check_classifier(model, config.model, image_size)
     return Run(
         config=config,
         mesh=mesh,
-        model=build_model(config, len(train_set.class_names)),
+        model=model,
         tx=build_optimizer(config, schedule),
         schedule=schedule,
         training=train_feed(train_set, config, image_size, mesh),
@@ -145,3 +155,16 @@ def image_size_of(source: Source, config: Config) -> int:
     if isinstance(source, ArraySource):
         return source.images.shape[1]
     raise InputError(f"--image_size=0: the images of --dataset={config.dataset} have no common size; name one")
+
+
+def check_classifier(model: nn.Module, name: str, image_size: int) -> None:
+    """Refuse a network that does not answer an image with one class.
+
+    Raises:
+        InputError: it answers every pixel, or cannot take images of this size.
+    """
+    image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    variables = abstract_variables(model, image_size)
+    logits: Any = jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, image)
+    if len(logits.shape) != 2:
+        raise InputError(f"--model={name} classifies pixels, not images; this command trains classifiers")

@@ -4,6 +4,7 @@ import dataclasses
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, TypeVar, cast
 
 import tyro
@@ -29,7 +30,10 @@ def parse_options(kind: type[Options], argv: Sequence[str], name: str, descripti
     return tyro.cli(
         kind,
         # `--debug` alone means `--debug=True`, which tyro's own switches would refuse.
-        args=[f"{a}=True" if a in switches else a for a in argv],
+        args=[
+            f"{a}=True" if a in switches and following not in ("True", "False") else a
+            for a, following in zip_longest(argv, argv[1:])
+        ],
         prog=f"python -m experiments.{name}",
         description=description,
         use_underscores=True,
@@ -72,7 +76,7 @@ def parse_config(
     model = config.model
     if config.depth:
         model = family.format(depth=config.depth)
-        if config.model not in (defaults.model, model):
+        if _value_of(argv, "model", model) != model:
             raise InputError(f"--model={config.model} and --depth={config.depth} name two networks; give one of them")
     workdir = config.workdir or "-".join([f"runs/{config.dataset}", model, *filter(None, [recipe])])
     return dataclasses.replace(config, model=model, workdir=workdir)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ class Config:
     """A training run. Values given on the command line win over the recipe's, and those over the experiment's."""
 
     model: str = ""
-    """Network, by name; `resnet_jax.list_models()` prints them. Empty: the experiment's family at --depth."""
+    """Network, by name; `python -m experiments.models` lists them. Empty: the experiment's family at --depth."""
     depth: int = 0
     """Layers, as a short way to name the network (50: resnet50, or resnet50_cifar in experiments.cifar). 0: --model."""
     recipe: str = ""
@@ -108,7 +109,7 @@ class Config:
     eval_every: int = 0
     """Steps between evaluations. 0: an epoch."""
     checkpoint_every: int = 0
-    """Steps between checkpoints. 0: as eval_every."""
+    """Steps between checkpoints. 0: as eval_every. Evaluated steps are saved besides, so that the best can be kept."""
     keep: int = 2
     """Newest checkpoints that stay, besides the best."""
     tensorboard: bool = False
@@ -161,24 +162,21 @@ def check_config(config: Config) -> None:
     Raises:
         InputError: a number out of its range.
     """
-    for name, least in (("batch_size", 1), ("log_every", 1), ("keep", 1), ("num_workers", -1)):
-        if getattr(config, name) < least:
-            raise InputError(f"--{name}={getattr(config, name)} must be at least {least}")
-    for name in (
-        "steps",
-        "image_size",
-        "eval_every",
-        "checkpoint_every",
-        "learning_rate",
-        "weight_decay",
-        "seed",
-    ):
-        if getattr(config, name) < 0:
-            raise InputError(f"--{name}={getattr(config, name)} must not be negative")
-    for name in ("mean", "std"):
-        if len(getattr(config, name)) not in (0, 3):
-            raise InputError(f"--{name} takes three numbers, for R, G and B")
-    if bool(config.mean) != bool(config.std) or not all(s > 0 for s in config.std):
-        raise InputError("--mean and --std go together, and deviations are positive")
+    for name, low, high in RANGES:
+        for value in getattr(config, name) if name == "milestones" else [getattr(config, name)]:
+            if not low <= value <= high:
+                bounds = f"at least {low}" if high == inf else f"between {low} and {high}"
+                raise InputError(f"--{name}={value} must be {bounds}")
     if not config.steps and config.epochs <= 0:
         raise InputError(f"--epochs={config.epochs} must be positive")
+
+
+# Smallest and largest value that a run can have. Milestones and the warm-up are fractions of the training.
+RANGES: tuple[tuple[str, float, float], ...] = (
+    *((name, 1, inf) for name in ("batch_size", "log_every", "keep")),
+    *((name, 0, inf) for name in ("steps", "image_size", "eval_resize", "crop_padding", "eval_batch_size", "seed")),
+    *((name, 0, inf) for name in ("learning_rate", "reference_batch_size", "weight_decay", "warmup_learning_rate")),
+    *((name, 0, inf) for name in ("eval_every", "checkpoint_every", "bn_group_size", "width", "depth")),
+    *((name, 0, 1) for name in ("milestones", "warmup_fraction", "momentum", "label_smoothing", "stochastic_depth")),
+    ("num_workers", -1, inf),
+)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from resnet_jax.config import Config
@@ -43,9 +44,24 @@ def connect(config: Config) -> None:
 
 
 def _cluster_is_announced() -> bool:
-    slurm = int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ
+    # Inside `srun`; a batch script outside it has SLURM_PROCID too, but is not one of several processes.
+    slurm = int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_NODELIST" in os.environ
     tpu_pod = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
     return slurm or tpu_pod
+
+
+def agree(problem: InputError | None) -> None:
+    """Raise on every process what one of them has found; otherwise the others would wait for it for ever.
+
+    Raises:
+        InputError: this process's problem, or word of another's.
+    """
+    if jax.process_count() > 1:
+        found = np.flatnonzero(multihost_utils.process_allgather(np.array(problem is not None)))
+        if found.size and problem is None:
+            raise InputError(f"process {found[0]} cannot go on; see what it printed")
+    if problem is not None:
+        raise problem
 
 
 def barrier(name: str) -> None:

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 
 from resnet_jax.config import Config
 from resnet_jax.data import device_augment, host_augment, pipeline, resident
+from resnet_jax.data.order import check_train
 from resnet_jax.data.sources import ArraySource, Source
 from resnet_jax.errors import InputError
 from resnet_jax.training.state import replicated, sharded
@@ -52,6 +53,7 @@ def train_feed(source: Source, config: Config, image_size: int, mesh: Mesh) -> F
     if config.batch_size % devices:
         nearest = max(devices, config.batch_size // devices * devices)
         raise InputError(f"--batch_size={config.batch_size} cannot be shared by {devices} devices; take {nearest}")
+    check_train(len(source), config.batch_size, config.seed)
     order = {"batch_size": config.batch_size, "seed": config.seed, **processes()}
     normalize = normalizer(config)
     if isinstance(source, ArraySource):

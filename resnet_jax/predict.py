@@ -10,7 +10,7 @@ import numpy as np
 
 from resnet_jax.analysis.plots import draw_predictions
 from resnet_jax.config import Config
-from resnet_jax.data.decode import decode_image
+from resnet_jax.data.decode import UnreadableImage, decode_image
 from resnet_jax.data.sources import load_source
 from resnet_jax.errors import InputError
 from resnet_jax.inputs import eval_transform, normalizer
@@ -22,16 +22,23 @@ def read_images(paths: Sequence[str | Path], config: Config, image_size: int) ->
     """Image files as the network's evaluation sees them: uint8 [N,image_size,image_size,3].
 
     Raises:
-        InputError: a file is missing or cannot be read; it is named.
+        InputError: there is none, or some are missing or cannot be read; all of those are named.
     """
+    if not paths:
+        raise InputError("name at least one image file")
     transform = eval_transform(config, image_size)
-    images = []
+    images, problems = [], []
     for path in map(Path, paths):
         try:
-            data = path.read_bytes()
+            images.append(transform(decode_image(path.read_bytes(), str(path))))
+        except IsADirectoryError:
+            problems.append(f"{path} is a folder; name the files in it: {path}/*")
         except OSError as error:
-            raise InputError(f"{path}: {error.strerror}") from error
-        images.append(transform(decode_image(data, str(path))))
+            problems.append(f"{path}: {error.strerror}")
+        except UnreadableImage as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError("; ".join(problems))
     return np.stack(images)
 
 
@@ -40,14 +47,14 @@ def probabilities(model: Any, variables: Any, images: np.ndarray, config: Config
     prepare = normalizer(config)
 
     @jax.jit
-    def apply(batch: jax.Array) -> jax.Array:
+    def apply(variables: Any, batch: jax.Array) -> jax.Array:
         return jax.nn.softmax(model.apply(variables, prepare({"image": batch})["image"], train=False))
 
     # The last batch is filled up, so that the network is compiled once.
     size = min(batch_size, len(images))
     fill = np.zeros((-len(images) % size, *images.shape[1:]), images.dtype)
     filled = np.concatenate([images, fill])
-    parts = [apply(jnp.asarray(filled[i : i + size])) for i in range(0, len(filled), size)]
+    parts = [apply(variables, jnp.asarray(filled[i : i + size])) for i in range(0, len(filled), size)]
     return np.concatenate(jax.device_get(parts))[: len(images)]
 
 
@@ -79,6 +86,8 @@ def draw_test_predictions(workdir: str | Path, path: Path, count: int = 32) -> N
     images = np.stack([example.image for example in examples])
     p = probabilities(model, variables, images, config)
     names = source.class_names
+    if jax.process_index() > 0:  # all processes are needed to restore and compute, one to write
+        return
     draw_predictions(
         images,
         [names[example.label] for example in examples],

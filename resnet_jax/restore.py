@@ -45,7 +45,7 @@ def restore_run(workdir: str | Path, which: str | int = "newest") -> tuple[Confi
             "newest": steps[-1] if steps else None,
             "best": log.best_step(workdir / "metrics.jsonl", steps),
         }
-        step = named[which] if which in named else int(which)
+        step = named.get(str(which), int(which) if str(which).isdigit() else None)
         if step is None or step not in steps:
             there = f"there are {', '.join(map(str, steps))}" if steps else "there is none"
             raise InputError(f"--workdir={workdir}: no checkpoint {which!r}; {there}")

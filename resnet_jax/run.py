@@ -1,7 +1,7 @@
 """A training run from its config: the one module that knows every other."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
 from itertools import takewhile
@@ -15,8 +15,8 @@ from resnet_jax.analysis.counts import abstract_variables, multiply_adds, parame
 from resnet_jax.analysis.plots import draw_curves
 from resnet_jax.build import Run, build_run
 from resnet_jax.config import Config, check_config
-from resnet_jax.distributed import barrier, connect, stop_signal
-from resnet_jax.errors import InterruptedRunError
+from resnet_jax.distributed import agree, barrier, connect, stop_signal
+from resnet_jax.errors import InputError, InterruptedRunError
 from resnet_jax.training import checkpoint, log, loop, step
 from resnet_jax.training.progress import Progress
 from resnet_jax.training.state import TrainState, init_state, replicated
@@ -33,17 +33,24 @@ def train(config: Config) -> log.Row:
     check_config(config)
     connect(config)
     workdir = Path(config.workdir).absolute()
-    with folder.locked(workdir) if _first_process() else nullcontext():
+    with ExitStack() as stack:
+        problem = None
+        if _first_process():
+            try:
+                stack.enter_context(folder.locked(workdir))
+            except InputError as error:
+                problem = error
+        agree(problem)
         folder.check_config_matches(workdir, config)
         if (result := folder.read_result(workdir)) is not None:
             _say(f"{workdir} is finished, nothing to do: {_outcome(result)}")
             return result
         run = build_run(config)
+        _say(_headline(run))  # traces the network: what cannot run does not take the folder
         if _first_process():
             facts = {"image_size": run.image_size, "class_names": run.class_names}
             folder.write_config(workdir, config, facts)
         barrier("config.json is written")
-        _say(_headline(run))
         result = _fit(run, workdir)
         if _first_process():
             folder.write_result(workdir, result)
@@ -67,7 +74,7 @@ def _fit(run: Run, workdir: Path) -> log.Row:
         barrier("metrics.jsonl ends where the run continues")
         evaluations = {row["step"]: row for row in log.read_rows(metrics) if row["split"] == "eval"}
         skipped: set[str] = set()
-        progress = Progress(start, run.total_steps)
+        progress = Progress(start, run.total_steps, quiet=not _first_process())
         eval_step = _jit_eval_step(run)
 
         def record(row: log.Row) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -148,3 +149,25 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
 def test_evaluating_on_a_set_of_other_classes_is_refused(finished):
     with pytest.raises(InputError, match="has 1000 classes, the network 10"):
         evaluate(from_run(finished), dataset="fake")
+
+
+def test_a_run_that_cannot_start_does_not_take_the_folder(tmp_path):
+    mistakes: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"batch_size": 2000}, "more than the 1437 training examples"),
+        ({"model": "unet_resnet18", "width": 0}, "classifies pixels"),
+        ({"milestones": (30.0, 60.0)}, "--milestones=30.0 must be between 0 and 1"),
+        ({"norm": "group"}, "multiples of 32"),
+    )
+    for wrong, message in mistakes:
+        with pytest.raises(InputError, match=message):
+            train(replace(TOY, workdir=str(tmp_path), **wrong))
+        assert not (tmp_path / "config.json").exists()
+
+
+def test_the_best_evaluated_checkpoint_stays(tmp_path):
+    train(replace(TOY, workdir=str(tmp_path), steps=16, eval_every=5, checkpoint_every=3, keep=1, learning_rate=0.02))
+    scores = {row["step"]: row["top1"] for row in rows(tmp_path) if row["split"] == "eval"}
+    best = max(sorted(scores), key=lambda step: scores[step])
+    kept = {int(path.name) for path in (tmp_path / "checkpoints").iterdir()}
+    assert {best, 16} <= kept
+    assert len(kept) <= 2  # which is best is known once the newest has been evaluated

@@ -1,8 +1,8 @@
 """Residual blocks. A block receives its parts already settled and only arranges them.
 
 `conv`, `norm` and `shortcut` are layers; `merge` joins shortcut and branch, as a rule by adding; `branch_end` is what
-follows the last normalisation of the branch, by default nothing (channel attention, stochastic depth). Each block maps
-[B,H,W,C] to [B,H/strides,W/strides,filters * expansion].
+follows the last normalisation of the branch, by default nothing (channel attention, stochastic depth); with
+`zero_last` the branch starts at zero. Each block maps [B,H,W,C] to [B,H/strides,W/strides,filters * expansion].
 
 Where a stage trades its stride for dilation, the convolution that would have carried the stride still sees its input
 at the old spacing, `dilation_before`, and those behind it see theirs at the new one, `dilation`: the values that the
@@ -20,6 +20,11 @@ from resnet_jax.networks.layers import blur_pool
 from resnet_jax.networks.shortcuts import add
 
 
+def last_scale(zero: bool) -> Callable:
+    """Initialiser of the last normalisation scale of a branch."""
+    return nn.initializers.zeros if zero else nn.initializers.ones
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions (He et al. 2015, figure 5 left). With `blur`, a blurred subsampling is the stride."""
 
@@ -32,7 +37,7 @@ class BasicBlock(nn.Module):
     branch_end: Callable = lambda y: y
     dilation_before: int = 1
     dilation: int = 1
-    last_scale_init: Callable = nn.initializers.ones
+    zero_last: bool = False
     blur: bool = False
     expansion: ClassVar[int] = 1
 
@@ -45,7 +50,7 @@ class BasicBlock(nn.Module):
         if blur:
             y = blur_pool(y)
         y = self.conv(self.filters, 3, dilation=self.dilation, name="conv2")(y)
-        y = self.branch_end(self.norm(name="norm2", scale_init=self.last_scale_init)(y))
+        y = self.branch_end(self.norm(name="norm2", scale_init=last_scale(self.zero_last))(y))
         return nn.relu(self.merge(x, residual, y))
 
 
@@ -70,7 +75,7 @@ class Bottleneck(nn.Module):
     branch_end: Callable = lambda y: y
     dilation_before: int = 1
     dilation: int = 1
-    last_scale_init: Callable = nn.initializers.ones
+    zero_last: bool = False
     stride_on_1x1: bool = False
     groups: int = 1
     group_width: int = 64
@@ -96,5 +101,5 @@ class Bottleneck(nn.Module):
         if blur:
             y = blur_pool(y)
         y = self.conv(self.filters * self.expansion, 1, name="conv3")(y)
-        y = self.branch_end(self.norm(name="norm3", scale_init=self.last_scale_init)(y))
+        y = self.branch_end(self.norm(name="norm3", scale_init=last_scale(self.zero_last))(y))
         return nn.relu(self.merge(x, residual, y))

@@ -78,12 +78,19 @@ class ReorderedBlock(nn.Module):
     branch_end: Callable = lambda y: y
     dilation_before: int = 1
     dilation: int = 1
-    last_scale_init: Callable = nn.initializers.ones
+    zero_last: bool = False
     expansion: ClassVar[int] = 1
+
+    def __post_init__(self):
+        if self.zero_last and self.order != "relu_first":
+            raise ValueError(f"zero_init: a ReLU behind the zeros of {self.order} would keep them zero for ever")
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        last_norm = self.norm(name="norm2", scale_init=self.last_scale_init)
+        last_norm = self.norm(
+            name="norm2", scale_init=nn.initializers.zeros if self.zero_last else nn.initializers.ones
+        )
         residual = self.shortcut(x, self.filters, self.strides, self.conv, self.norm)
         y = nn.relu(x) if self.order == "relu_first" else x
         y = self.conv(self.filters, 3, self.strides, dilation=self.dilation_before, name="conv1")(y)

@@ -10,7 +10,16 @@ from typing import ClassVar
 import jax
 from flax import linen as nn
 
+from resnet_jax.networks.layers import he_normal_fan_out
 from resnet_jax.networks.shortcuts import add
+
+
+def last_kernel(zero: bool) -> Callable:
+    """Initialiser of a branch's last convolution: behind it there is no scale that could be zero.
+
+    A zero scale before it would be zero for ever: ReLU passes no gradient back at zero.
+    """
+    return nn.initializers.zeros if zero else he_normal_fan_out
 
 
 class PreActBasicBlock(nn.Module):
@@ -25,7 +34,7 @@ class PreActBasicBlock(nn.Module):
     branch_end: Callable = lambda y: y
     dilation_before: int = 1
     dilation: int = 1
-    last_scale_init: Callable = nn.initializers.ones
+    zero_last: bool = False
     expansion: ClassVar[int] = 1
 
     @nn.compact
@@ -34,8 +43,10 @@ class PreActBasicBlock(nn.Module):
         changes = self.strides > 1 or x.shape[-1] != self.filters
         residual = self.shortcut(active if changes else x, self.filters, self.strides, self.conv, self.norm)
         y = self.conv(self.filters, 3, self.strides, dilation=self.dilation_before, name="conv1")(active)
-        y = nn.relu(self.norm(name="norm2", scale_init=self.last_scale_init)(y))
-        y = self.branch_end(self.conv(self.filters, 3, dilation=self.dilation, name="conv2")(y))
+        y = nn.relu(self.norm(name="norm2")(y))
+        y = self.branch_end(
+            self.conv(self.filters, 3, dilation=self.dilation, kernel_init=last_kernel(self.zero_last), name="conv2")(y)
+        )
         return self.merge(x, residual, y)
 
 
@@ -51,7 +62,7 @@ class PreActBottleneck(nn.Module):
     branch_end: Callable = lambda y: y
     dilation_before: int = 1
     dilation: int = 1
-    last_scale_init: Callable = nn.initializers.ones
+    zero_last: bool = False
     expansion: ClassVar[int] = 4
 
     @nn.compact
@@ -63,6 +74,6 @@ class PreActBottleneck(nn.Module):
         y = self.conv(self.filters, 1, name="conv1")(active)
         y = nn.relu(self.norm(name="norm2")(y))
         y = self.conv(self.filters, 3, self.strides, dilation=self.dilation_before, name="conv2")(y)
-        y = nn.relu(self.norm(name="norm3", scale_init=self.last_scale_init)(y))
-        y = self.branch_end(self.conv(outputs, 1, name="conv3")(y))
+        y = nn.relu(self.norm(name="norm3")(y))
+        y = self.branch_end(self.conv(outputs, 1, kernel_init=last_kernel(self.zero_last), name="conv3")(y))
         return self.merge(x, residual, y)

@@ -18,6 +18,8 @@ from resnet_jax.networks.layers import BatchNorm, Conv, StochasticDepth
 from resnet_jax.networks.shortcuts import SHORTCUTS
 from resnet_jax.networks.stems import STEMS, apply_stem, pool_stem
 
+GROUPS = 32  # of GroupNorm, as in BiT
+
 NORMS = ("batch", "frozen", "group")
 
 PARTS = {"shortcut": SHORTCUTS, "merge": MERGES, "stem": STEMS, "attention": ATTENTION, "norm": NORMS}
@@ -46,8 +48,8 @@ class ResNet(nn.Module):
             its resolution, and its convolutions are dilated instead, so that each still sees what it saw
             (8 or 16, for dense prediction).
         bn_group_size: examples normalised together; 0 is the whole global batch.
-        zero_init: start the last normalisation scale of every block at zero (Goyal et al. 2017), so that each
-            block starts as its shortcut.
+        zero_init: start the last normalisation scale (in pre-activation blocks, the last convolution) of every block
+            at zero (Goyal et al. 2017), so that each block starts as its shortcut.
         conv_head: the classifier is a 1x1 convolution, as in the weights of BiT and of timm's pre-activation nets.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.
@@ -86,6 +88,14 @@ class ResNet(nn.Module):
             raise ValueError("zero_init needs shortcuts: a plain network with zero scales passes nothing on")
         if self.output_stride < STEMS[self.stem].total_stride:
             raise ValueError(f"output_stride={self.output_stride}: the stem alone has {STEMS[self.stem].total_stride}")
+        if self.zero_init and self.standardise:
+            raise ValueError("zero_init: a standardised kernel of zeros is divided by its own deviation, zero")
+        if self.merge != "add" and self.shortcut == "none":
+            raise ValueError(f"merge={self.merge!r} needs a shortcut to merge")
+        if self.norm == "group" and any(c % GROUPS for c in (self.width, *STEMS[self.stem].hidden)):
+            raise ValueError(f"norm='group' needs multiples of {GROUPS} channels, in the stem too; width={self.width}")
+        if not 0 <= self.stochastic_depth < 1:
+            raise ValueError(f"stochastic_depth={self.stochastic_depth} must be at least 0 and below 1")
         super().__post_init__()
 
     @nn.compact
@@ -101,14 +111,14 @@ class ResNet(nn.Module):
             **types,
         )
         if self.norm == "group":
-            norm = partial(nn.GroupNorm, num_groups=32, epsilon=1e-5, **types)
+            norm = partial(nn.GroupNorm, num_groups=GROUPS, epsilon=1e-5, **types)
         block = partial(
             self.block,
             conv=conv,
             norm=norm,
             shortcut=SHORTCUTS[self.shortcut],
             merge=partial(MERGES[self.merge], conv=conv, train=train),
-            last_scale_init=nn.initializers.zeros if self.zero_init else nn.initializers.ones,
+            zero_last=self.zero_init,
         )
         attention = ATTENTION[self.attention]
         stem = STEMS[self.stem]

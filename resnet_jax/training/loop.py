@@ -71,7 +71,7 @@ def fit(
         total_steps: where the training ends.
         train_step: adds a step's sums to the given ones, which it must not donate.
         log_every: in steps, as the next two; all three also happen at the end.
-        checkpoint_every: see above.
+        checkpoint_every: see above; every evaluated step is saved besides.
         eval_every: see above.
         log: gets the step and the sums since the last log.
         save: gets the step, the state and the sums.
@@ -96,7 +96,8 @@ def fit(
             log(step, sums)
             sums = fresh_sums()
             in_flight.clear()
-        if due(step, checkpoint_every, total_steps):
+        # What is evaluated is saved, so that the best that was measured can be kept.
+        if due(step, checkpoint_every, total_steps) or due(step, eval_every, total_steps):
             check_finite(sums)
             save(step, state, sums)
         if due(step, eval_every, total_steps):

@@ -13,11 +13,14 @@ from resnet_jax.training.log import say
 class Progress:
     """Shows where a run is: a bar on a terminal, plain lines elsewhere; and times its steps.
 
-    The clock starts when the first step has been compiled and given to the device, and rests while `paused`.
+    `quiet` shows nothing: of several processes, one is enough. The clock starts when the first step has been compiled
+    and given to the device, and rests while `paused`.
     """
 
-    def __init__(self, start: int, total_steps: int):
-        self.bar = tqdm(initial=start, total=total_steps, unit="step", disable=None, dynamic_ncols=True)
+    def __init__(self, start: int, total_steps: int, quiet: bool = False):
+        disable = True if quiet else None
+        self.bar = tqdm(initial=start, total=total_steps, unit="step", disable=disable, dynamic_ncols=True)
+        self.quiet = quiet
         self.total_steps = total_steps
         self.resting = 0.0  # seconds
         self.step: int | None = None
@@ -47,7 +50,7 @@ class Progress:
         if speed:
             numbers["images/s"] = f"{speed:,.1f}"
         self.bar.set_postfix(numbers)
-        if self.bar.disable:
+        if self.bar.disable and not self.quiet:
             text = ", ".join(f"{name} {value}" for name, value in numbers.items())
             say(f"step {row['step']:,} of {self.total_steps:,}: top-1 {row['top1']:.4f}, {text}")
 

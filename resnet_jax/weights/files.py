@@ -16,7 +16,7 @@ import numpy as np
 
 from resnet_jax.errors import InputError
 
-PRETRAINED = "pip install 'resnet_jax[pretrained]'"
+PRETRAINED = "pip install -e '.[pretrained]'"
 
 # What a compressed file may unpack to, unless it is small: trained weights hardly compress, zeros do a thousandfold.
 MAX_RATIO = 20
@@ -111,8 +111,7 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         import torch
     except ImportError:
         raise InputError(
-            f"{path}: only PyTorch reads this kind of file; pip install torch, or have it converted to .safetensors "
-            "where it is installed (python -m experiments.convert)"
+            f"{path}: only PyTorch reads this kind of file; pip install torch, or get the weights as .safetensors"
         ) from None
     if zipfile.is_zipfile(path):
         _refuse_zip_bomb(path)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from resnet_jax.errors import InputError
 from resnet_jax.networks.he2016 import ReorderedBlock
 from resnet_jax.networks.layers import StochasticDepth
 from resnet_jax.networks.preact import PreActBasicBlock, PreActBottleneck
@@ -156,3 +157,35 @@ def test_frozen_normalisation_changes_neither_statistics_nor_scales():
     jax.tree.map(np.testing.assert_array_equal, updates["batch_stats"], variables["batch_stats"])
     assert not np.any(gradients["stage1_block01"]["norm1"]["scale"])
     assert np.any(gradients["stage1_block01"]["conv1"]["kernel"])
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet8_cifar", "preresnet8_cifar", "preresnet164_cifar", "resnet110_relu_first_cifar"]
+)
+def test_a_branch_that_starts_at_zero_does_not_stay_there(name):
+    model = create_model(name, zero_init=True, width=4).clone(stage_sizes=(1, 1, 1))
+    images = jnp.asarray(random_images(8))
+    variables: Any = model.init(jax.random.key(0), images)
+
+    def loss(params):
+        logits, _ = model.apply(variables | {"params": params}, images, train=True, mutable=["batch_stats"])
+        return jnp.square(logits - 1).sum()
+
+    gradients = jax.grad(loss)(variables["params"])
+    for block in (name for name in gradients if name.startswith("stage")):
+        assert any(np.any(leaf) for leaf in jax.tree.leaves(gradients[block])), block
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("resnet110_norm_after_add_cifar", {"zero_init": True}, "zero for ever"),
+        ("resnetv2_50x1_bit", {"zero_init": True}, "standardised kernel"),
+        ("resnet20_cifar", {"merge": "constant", "shortcut": "none"}, "needs a shortcut"),
+        ("resnet20_cifar", {"norm": "group"}, "multiples of 32"),
+        ("resnet20_cifar", {"stochastic_depth": 1.0}, "below 1"),
+    ],
+)
+def test_parts_that_do_not_go_together_are_refused(name, options, message):
+    with pytest.raises((InputError, ValueError), match=message):
+        create_model(name, **options).init(jax.random.key(0), jnp.asarray(random_images(8)))

@@ -80,6 +80,7 @@ def test_log_save_and_evaluation_come_when_due_and_at_the_end_in_this_order():
     assert [call[:2] for call in calls] == [
         ("log", 3),
         ("save", 4),
+        ("save", 5),
         ("evaluate", 5),
         ("log", 6),
         ("save", 8),
@@ -89,14 +90,14 @@ def test_log_save_and_evaluation_come_when_due_and_at_the_end_in_this_order():
         ("evaluate", 10),
     ]
     assert reached == int(state["step"]) == 10
-    assert [int(call[2]["step"]) for call in [*of(calls, "save"), *of(calls, "evaluate")]] == [4, 8, 10, 5, 10]
+    assert [int(call[2]["step"]) for call in [*of(calls, "save"), *of(calls, "evaluate")]] == [4, 5, 8, 10, 5, 10]
 
 
 def test_a_log_holds_the_sums_since_the_last_one():
     _, calls, _ = run(total_steps=10)
     assert [float(sums["count"]) for _, _, sums in of(calls, "log")] == [3, 3, 3, 1]
     # What is saved is the unfinished interval: nothing of it is lost when the run goes on from there.
-    assert [float(sums["count"]) for _, _, _, sums in of(calls, "save")] == [1, 2, 0]
+    assert [float(sums["count"]) for _, _, _, sums in of(calls, "save")] == [1, 2, 2, 0]
 
 
 @given(steps=st.integers(1, 12), epochs=st.integers(1, 9), total=st.integers(1, 60))
@@ -125,7 +126,7 @@ def test_a_run_that_was_stopped_and_goes_on_logs_and_evaluates_what_the_unbroken
 def test_a_stop_at_the_last_step_is_an_end():
     (reached, _), calls, _ = run(stop_at={10})
     assert reached == 10
-    assert [step for _, step, *_ in of(calls, "save")] == [4, 8, 10]
+    assert [step for _, step, *_ in of(calls, "save")] == [4, 5, 8, 10]
 
 
 @pytest.mark.parametrize(
