@@ -5,7 +5,6 @@ ends with. Everything but the three steps runs op by op: XLA then compiles each 
 together, where a whole ResNet-152 would take minutes.
 """
 
-import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -25,12 +23,18 @@ from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import cross_entropy, train_step
 from resnet_jax.weights.torch_layout import Rules, from_torch, to_torch
 
-from .conftest import PASSED
+from .conftest import COMPARED
+from .originals import torch, torchvision
 
-torch = pytest.importorskip("torch", reason="the originals need PyTorch")
-with contextlib.suppress(ImportError):
-    import torchvision_cpu  # noqa: F401 (before torchvision, whose operators do not load beside a CPU build of torch)
-torchvision = pytest.importorskip("torchvision", reason="the originals are torchvision's")
+__all__ = [
+    "RESNET_STAGES",
+    "check_evaluation",
+    "check_three_steps",
+    "check_training",
+    "make_pair",
+    "torch",
+    "torchvision",
+]
 
 # Largest difference, as a share of the largest value of the original.
 EVALUATION = 1e-4
@@ -181,9 +185,9 @@ def check_evaluation(pair: Pair, stages: Mapping[str, str] | None = None) -> Non
     for feature in stages:
         assert_close(ours[feature], as_ours(theirs[feature], ours[feature].ndim), EVALUATION, feature)
     assert_close(ours["logits"], logits, EVALUATION, "logits")
-    PASSED["logits"].add(pair.name)
+    COMPARED["logits"].add(pair.name)
     if stages:
-        PASSED["stages"].add(pair.name)
+        COMPARED["stages"].add(pair.name)
 
 
 def check_training(pair: Pair) -> None:
@@ -210,7 +214,7 @@ def check_training(pair: Pair) -> None:
     assert_near(ours, theirs, "gradient of {}")
     pair.original.zero_grad()
     pair.original.load_state_dict({name: torch.from_numpy(value) for name, value in before.items()})
-    PASSED["training mode"].add(pair.name)
+    COMPARED["training mode"].add(pair.name)
 
 
 def check_three_steps(pair: Pair, learning_rate: float = 0.01) -> None:
@@ -247,7 +251,7 @@ def check_three_steps(pair: Pair, learning_rate: float = 0.01) -> None:
             f"way of {{}} in {step + 1} steps",
         )
         check_statistics(pair, was, {"batch_stats": state.batch_stats}, before, theirs, counts)
-    PASSED["three steps"].add(pair.name)
+    COMPARED["three steps"].add(pair.name)
 
 
 def check_statistics(pair: Pair, was: Any, now: Any, before: Any, after: Any, counts: Mapping[str, int]) -> None:

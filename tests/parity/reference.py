@@ -14,19 +14,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 from flax import traverse_util
 
 from resnet_jax.networks.registry import create_model
 from resnet_jax.weights.rules import rules_for
 from resnet_jax.weights.torch_layout import from_torch, torch_name
-from tests.parity import torchvision_cpu
+from tests.parity.conftest import COMPARED
+from tests.parity.originals import torch, torchvision
 
-REASON = "the originals are torchvision's: pip install torch torchvision"
-torch = pytest.importorskip("torch", reason=REASON)
-if torch.version.cuda is None:
-    operators = torchvision_cpu.declare(torch)
-torchvision = pytest.importorskip("torchvision", reason=REASON, exc_type=ImportError)
+__all__ = ["Pair", "assert_trains_like_original", "evaluation_errors", "torch", "torchvision"]
+
 torch.set_num_threads(1)
 
 MOMENTUM = 0.9
@@ -132,6 +129,8 @@ def evaluation_errors(pair: Pair) -> dict[str, float]:
         hook.remove()
     apply = jax.jit(lambda v, x: pair.ours.apply(v, x, train=False, features=True), compiler_options=QUICK_COMPILATION)
     outputs = apply(pair.variables(), pair.images)
+    COMPARED["logits"].add(pair.name)
+    COMPARED["stages"].add(pair.name)
     return {stage: relative_error(outputs[stage], channels_last(seen[stage])) for stage in seen}
 
 
@@ -234,6 +233,8 @@ def training_errors(pair: Pair, steps: int = 3) -> dict[str, tuple[float, float]
         shape = pair.logits_of(pair.original.eval()(pair.torch_images()))["logits"].shape
     rng = np.random.default_rng(1)
     labels = [rng.integers(shape[1], size=(shape[0], *shape[2:])) for _ in range(steps)]
+    COMPARED["training mode"].add(pair.name)
+    COMPARED["three steps"].add(pair.name)
     exact = train_original(pair, labels, torch.float64)
     runs = (train_ours(pair, labels), train_original(pair, labels, torch.float32))
     errors = {

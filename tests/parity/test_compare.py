@@ -5,16 +5,16 @@ import pytest
 from resnet_jax.weights.rules import rules_for
 
 from .compare import RESNET_STAGES, check_evaluation, check_three_steps, check_training, make_pair, torch, torchvision
-from .conftest import PASSED
+from .conftest import COMPARED
 
 
 @pytest.fixture
 def pair():
-    before = {check: set(names) for check, names in PASSED.items()}
+    before = {check: set(names) for check, names in COMPARED.items()}
     original = torchvision.models.resnet18(weights=None, num_classes=10)
     yield make_pair("resnet18", original, rules_for("resnet18"), num_classes=10, steady=True, last_norm="norm2")
-    PASSED.clear()
-    PASSED.update(before)
+    COMPARED.clear()
+    COMPARED.update(before)
 
 
 def norms(pair):

@@ -1,7 +1,5 @@
 """What is known of each set of weights, against torchvision's and timm's own records."""
 
-import contextlib
-
 import pytest
 
 from resnet_jax.networks.registry import list_models
@@ -34,10 +32,9 @@ def test_weights_are_known_wherever_they_lie():
 
 @pytest.fixture(scope="module")
 def originals():
-    pytest.importorskip("torch", reason="the records are torchvision's and timm's")
-    with contextlib.suppress(ImportError):
-        import torchvision_cpu  # noqa: F401 (before torchvision, as in tests/parity)
-    return pytest.importorskip("torchvision"), pytest.importorskip("timm")
+    from tests.parity.originals import torchvision  # skips where it is absent
+
+    return torchvision, pytest.importorskip("timm")
 
 
 @pytest.mark.parametrize("weights", HUB, ids=lambda w: w.name)
