@@ -7,10 +7,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from PIL import Image
 
 import resnet_jax
+from resnet_jax.build import build_optimizer
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError
 from resnet_jax.evaluate import evaluate
@@ -171,3 +173,11 @@ def test_the_best_evaluated_checkpoint_stays(tmp_path):
     kept = {int(path.name) for path in (tmp_path / "checkpoints").iterdir()}
     assert {best, 16} <= kept
     assert len(kept) <= 2  # which is best is known once the newest has been evaluated
+
+
+def test_what_is_frozen_does_not_decay():
+    tx = build_optimizer(replace(TOY, norm="frozen", weight_decay=0.1), optax.constant_schedule(0.1))
+    params = {"scale": jnp.ones(3), "kernel": jnp.ones((2, 2))}
+    updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+    assert not np.any(updates["scale"])
+    assert np.all(updates["kernel"] < 0)
