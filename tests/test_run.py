@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -178,7 +178,7 @@ def test_the_best_evaluated_checkpoint_stays(tmp_path):
 def test_what_is_frozen_does_not_decay():
     tx = build_optimizer(replace(TOY, norm="frozen", weight_decay=0.1), optax.constant_schedule(0.1))
     params: Any = {"scale": jnp.ones(3), "kernel": jnp.ones((2, 2))}
-    updates: Any
     updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
-    assert not np.any(updates["scale"])
-    assert np.all(updates["kernel"] < 0)
+    decayed = cast(Any, updates)
+    assert not np.any(decayed["scale"])
+    assert np.all(decayed["kernel"] < 0)
