@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import jax
@@ -31,13 +32,13 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
         raise InputError("name a network: --model=NAME or --depth=LAYERS")
     names = ("bn_group_size", "shortcut", "stem", "norm", "stochastic_depth", "width")
     options = {name: getattr(config, name) for name in names if getattr(config, name)}
-    chosen: dict[str, Any] = {"shortcut": config.shortcut} if config.shortcut else {}
-    plain = create_model(config.model, **chosen)
-    if config.zero_init and getattr(plain, "shortcut", "none") != "none":  # a recipe's wish, where there are blocks
-        options["zero_init"] = True
     if config.bn_group_size and config.batch_size % config.bn_group_size:
         raise InputError(f"--bn_group_size={config.bn_group_size} does not divide --batch_size={config.batch_size}")
-    return create_model(config.model, num_classes=num_classes, dtype=jnp.dtype(config.dtype).type, **options)
+    build = partial(create_model, config.model, num_classes=num_classes, dtype=jnp.dtype(config.dtype).type, **options)
+    model = build()
+    if config.zero_init and getattr(model, "shortcut", "none") != "none":  # a recipe's wish, where there are blocks
+        return build(zero_init=True)
+    return model
 
 
 def build_schedule(config: Config, total_steps: int) -> optax.Schedule:

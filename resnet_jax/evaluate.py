@@ -47,10 +47,7 @@ def evaluate(
     feed = eval_feed(source, config, trained.image_size, mesh)
     variables = jax.device_put(variables, replicated(mesh))
 
-    @partial(jax.jit, out_shardings=replicated(mesh))
-    def eval_step(variables: Any, batch: loop.Batch) -> step.Sums:
-        return step.eval_step(variables, feed.prepare(batch), model=trained.model)
-
+    eval_step = step.jit_eval_step(trained.model, feed.prepare, replicated(mesh))
     return step.averages(loop.evaluate(feed.batches(), partial(eval_step, variables)))
 
 

@@ -75,7 +75,7 @@ def _fit(run: Run, workdir: Path) -> log.Row:
         evaluations = {row["step"]: row for row in log.read_rows(metrics) if row["split"] == "eval"}
         skipped: set[str] = set()
         progress = Progress(start, run.total_steps, quiet=not _first_process())
-        eval_step = _jit_eval_step(run)
+        eval_step = step.jit_eval_step(run.model, run.testing.prepare, replicated(run.mesh))
 
         def record(row: log.Row) -> None:
             if _first_process():
@@ -171,13 +171,6 @@ def _jit_train_step(run: Run) -> Callable:
 
     whole = replicated(run.mesh)
     return jax.jit(train_step, donate_argnums=0, out_shardings=(whole, whole))
-
-
-def _jit_eval_step(run: Run) -> Callable:
-    def eval_step(variables: Any, batch: loop.Batch) -> step.Sums:
-        return step.eval_step(variables, run.testing.prepare(batch), model=run.model)
-
-    return jax.jit(eval_step, out_shardings=replicated(run.mesh))
 
 
 def _report_skipped(batches: Iterator[loop.Batch], skipped: set[str]) -> Iterator[loop.Batch]:

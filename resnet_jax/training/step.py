@@ -4,6 +4,7 @@ A batch is a dict of arrays whose first axis is B: "image" float32 [B,H,W,C], "l
 1 for examples that count and 0 for padding.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -113,6 +114,17 @@ def eval_step(variables: Any, batch: Batch, *, model: nn.Module) -> Sums:
     """The sums of one evaluation batch; running statistics are used and nothing is changed."""
     logits: Any = model.apply(variables, batch["image"], train=False)
     return classification_sums(logits, batch, cross_entropy(logits, batch["label"]))
+
+
+def jit_eval_step(
+    model: nn.Module, prepare: Callable[[Any], Batch], sharding: jax.sharding.Sharding
+) -> Callable[[Any, Any], Sums]:
+    """The compiled `eval_step` of (variables, fed batch); `prepare` makes the batch of what is fed."""
+
+    def prepared_step(variables: Any, batch: Any) -> Sums:
+        return eval_step(variables, prepare(batch), model=model)
+
+    return jax.jit(prepared_step, out_shardings=sharding)
 
 
 def averages(sums: Sums) -> dict[str, float]:
