@@ -1,5 +1,6 @@
-"""The parts that a config describes: network, learning rate, optimizer, data."""
+"""The parts of a training run that a config describes, put together."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -13,13 +14,24 @@ from jax.sharding import Mesh
 
 from resnet_jax.analysis.counts import abstract_variables
 from resnet_jax.config import Config
+from resnet_jax.data.sizes import FixedSize, ProgressiveSize
 from resnet_jax.data.sources import ArraySource, Source, load_source
 from resnet_jax.errors import InputError
-from resnet_jax.inputs import Feed, eval_feed, train_feed
+from resnet_jax.evaluation.views import averaged_logits
+from resnet_jax.build_training import build_average, build_loss, build_optimizer, build_schedule
+from resnet_jax.inputs import Feed, build_sizes, eval_feed, train_feed
 from resnet_jax.networks.registry import create_model
+from resnet_jax.training.average import Average
 from resnet_jax.training.loop import Interval
-from resnet_jax.training.optim import make_optimizer, make_schedule
+from resnet_jax.training.losses import Loss
 from resnet_jax.training.state import data_mesh
+
+
+# Options of networks that are flags too; left empty, they are the network's own.
+NETWORK_OPTIONS = (
+    *("bn_group_size", "shortcut", "stem", "norm", "stochastic_depth", "width", "dropout"),
+    *("scan", "remat"),
+)
 
 
 def build_model(config: Config, num_classes: int) -> nn.Module:
@@ -30,43 +42,24 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
     """
     if not config.model:
         raise InputError("name a network: --model=NAME or --depth=LAYERS")
-    names = ("bn_group_size", "shortcut", "stem", "norm", "stochastic_depth", "width")
-    options = {name: getattr(config, name) for name in names if getattr(config, name)}
-    if config.bn_group_size and config.batch_size % config.bn_group_size:
-        raise InputError(f"--bn_group_size={config.bn_group_size} does not divide --batch_size={config.batch_size}")
-    build = partial(create_model, config.model, num_classes=num_classes, dtype=jnp.dtype(config.dtype).type, **options)
-    model = build()
-    if config.zero_init and getattr(model, "shortcut", "none") != "none":  # a recipe's wish, where there are blocks
-        return build(zero_init=True)
-    return model
+    options = {name: getattr(config, name) for name in NETWORK_OPTIONS if getattr(config, name)}
+    build = partial(create_model, config.model, num_classes=num_classes, dtype=jnp.dtype(config.dtype).type)
+    model = build(**options)
+    # Wishes of a recipe, where the network has such a thing.
+    if config.zero_init and getattr(model, "shortcut", "none") != "none" and not getattr(model, "standardise", False):
+        options["zero_init"] = True
+    if config.blur_strides and hasattr(model, "blur_strides"):
+        options["blur_strides"] = True
+    return build(**options)
 
 
-def build_schedule(config: Config, total_steps: int) -> optax.Schedule:
-    """The learning rate of every step; the peak is scaled with the batch."""
-    scale = config.batch_size / config.reference_batch_size if config.reference_batch_size else 1.0
-    peak = config.learning_rate * scale
-    return make_schedule(
-        config.schedule,
-        peak=peak,
-        total_steps=total_steps,
-        warmup_steps=round(config.warmup_fraction * total_steps),
-        warmup_start=min(config.warmup_learning_rate, peak),
-        warmup=config.warmup,
-        milestones=config.milestones,
-    )
+def build_apply(model: nn.Module, views: str) -> Callable[[Any, jax.Array], jax.Array]:
+    """What evaluation asks a network: (variables, images [B,H,W,3]) -> logits [B,K], averaged over views of each."""
 
+    def apply(variables: Any, images: jax.Array) -> jax.Array:
+        return averaged_logits(lambda x: model.apply(variables, x, train=False), images, views)
 
-def build_optimizer(config: Config, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """The optimizer of a config."""
-    return make_optimizer(
-        config.optimizer,
-        schedule,
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-        weight_decay=config.weight_decay,
-        # What is frozen must not decay either.
-        decay_norm_and_bias=config.decay_norm_and_bias and config.norm != "frozen",
-    )
+    return apply
 
 
 @dataclass(frozen=True)
@@ -84,7 +77,10 @@ class Run:
         num_train: examples in the training set.
         num_test: examples in the test set.
         class_names: K names, in the order of the labels.
-        image_size: pixels a side of what the network sees.
+        image_size: pixels a side of what the network sees in evaluation.
+        size_at: step -> the same in training.
+        loss: what is minimised.
+        average: how the average of the weights follows them, if one is kept.
         total_steps: length of the training.
         eval_every: in steps; an epoch need not be a whole number of them.
         checkpoint_every: in steps.
@@ -101,6 +97,9 @@ class Run:
     num_test: int
     class_names: tuple[str, ...]
     image_size: int
+    size_at: FixedSize | ProgressiveSize
+    loss: Loss
+    average: Average | None
     total_steps: int
     eval_every: Interval
     checkpoint_every: Interval
@@ -119,26 +118,31 @@ def build_run(config: Config) -> Run:
     mesh = data_mesh()
     data_dir = config.data_dir or None
     train_set = load_source(config.dataset, "train", data_dir, config.image_size)
-    test_set = load_source(config.dataset, "val", data_dir, config.image_size)
-    image_size = image_size_of(train_set, config)
+    test_set = load_source(config.dataset, "val", data_dir, config.eval_image_size or config.image_size)
+    train_size = image_size_of(train_set, config)
+    image_size = config.eval_image_size or train_size
     steps_per_epoch = len(train_set) / config.batch_size
     total_steps = config.steps or max(1, round(config.epochs * steps_per_epoch))
     eval_every = config.eval_every or Fraction(len(train_set), config.batch_size)
     schedule = build_schedule(config, total_steps)
     model = build_model(config, len(train_set.class_names))
     check_classifier(model, config.model, image_size)
+    size_at = build_sizes(config, train_size, steps_per_epoch, total_steps)
     return Run(
         config=config,
         mesh=mesh,
         model=model,
-        tx=build_optimizer(config, schedule),
+        tx=build_optimizer(config, schedule, total_steps),
         schedule=schedule,
-        training=train_feed(train_set, config, image_size, mesh),
+        training=train_feed(train_set, config, size_at, mesh),
         testing=eval_feed(test_set, config, image_size, mesh),
         num_train=len(train_set),
         num_test=len(test_set),
         class_names=tuple(train_set.class_names),
         image_size=image_size,
+        size_at=size_at,
+        loss=build_loss(config),
+        average=build_average(config, total_steps),
         total_steps=total_steps,
         eval_every=eval_every,
         checkpoint_every=config.checkpoint_every or eval_every,

@@ -29,21 +29,63 @@ class Config:
     """Where the data are: a folder with train/CLASS/ and val/CLASS/, CIFAR's binary files, or prepared TFDS data."""
     image_size: int = 224
     """Pixels a side of what the network sees. 0: as the data set has them (digits, CIFAR)."""
+    eval_image_size: int = 0
+    """Pixels a side in evaluation; larger than image_size it makes up for the larger objects of training crops (FixRes,
+    Touvron et al. 2019). 0: image_size."""
     eval_resize: int = 0
-    """Shorter side before the centre crop of evaluation. 0: image_size / 0.875 (256 for 224)."""
+    """Shorter side before the centre crop of evaluation. 0: eval_image_size / eval_crop."""
+    eval_crop: float = 0.875
+    """Side of the centre crop of evaluation, as a part of the shorter side."""
+    eval_views: Literal["center", "flip", "flip_translate"] = "center"
+    """What the logits of evaluation are averaged over: the image; and its mirror image; and both moved by a pixel."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     """How photographs are resized, antialiased."""
+    train_interpolation: Literal["", "bilinear", "bicubic", "random"] = ""
+    """The same for training crops, where it may be drawn for every image. Empty: as --interpolation."""
     mean: tuple[float, ...] = ()
     """Of R, G, B in [0, 1], subtracted from every image. Empty: the data set's own, ImageNet's where none is known."""
     std: tuple[float, ...] = ()
     """Of R, G, B, by which the difference is divided; empty as --mean."""
     crop: Literal["random_resized", "scale_jitter"] = "random_resized"
-    """Training crop of photographs: an area of 8 to 100 % (Szegedy et al. 2015), or a crop of image_size from the
+    """Training crop of photographs: a part of the area (Szegedy et al. 2015), or a crop of image_size from the
     image resized to a shorter side of 256 to 480 at image_size 224 (He et al. 2015)."""
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    """Smallest and largest part of the area that random_resized takes."""
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Narrowest and widest width / height that it takes."""
     crop_padding: int = 4
-    """Zero pixels around small images (digits, CIFAR) before the random crop."""
-    flip: bool = True
-    """Mirror half of the training images."""
+    """Pixels around small images (digits, CIFAR) before the random crop."""
+    padding_mode: Literal["zeros", "reflect"] = "zeros"
+    """What these pixels show."""
+    flip: Literal["random", "alternating", "none"] = "random"
+    """Mirror half of the training images: by chance, or each in every other epoch (Jordan 2024)."""
+    auto_augment: str = ""
+    """Operations drawn for every image: rand-m7-mstd0.5-inc1 (RandAugment, as timm writes it), randaugment-n2-m9 (the
+    paper's), ta_wide (TrivialAugment), augmix, 3a (grey, solarise or blur)."""
+    color_jitter: float = 0.0
+    """Brightness, contrast and saturation times 1 - this to 1 + this."""
+    lighting: float = 0.0
+    """Standard deviation of AlexNet's noise along the principal components of colour."""
+    erase: float = 0.0
+    """Probability with which a random rectangle of an image is erased (Zhong et al. 2017)."""
+    erase_fill: Literal["zero", "noise"] = "zero"
+    """What is there instead: the mean colour, or normal noise."""
+    cutout: int = 0
+    """Side in pixels of a square that is erased in every image (DeVries and Taylor 2017). 0: none."""
+    mixup: float = 0.0
+    """Alpha of the beta distribution by which two images and their labels are averaged (Zhang et al. 2017). 0: off."""
+    cutmix: float = 0.0
+    """The same for pasting a rectangle of one image into another (Yun et al. 2019). With both, each half of the time."""
+    mix_probability: float = 1.0
+    """Share of the batches that are mixed at all."""
+    repeats: int = 1
+    """Views of an example in a batch (repeated augmentation, Hoffer et al. 2020). An epoch then shows that many times
+    fewer examples."""
+    progressive: str = ""
+    """LOW:HIGH, pixels a side in training, which grow from epoch to epoch (160:192 is ffcv's); each size is compiled
+    once. Empty: image_size throughout."""
+    progressive_ramp: tuple[float, float] = (11 / 16, 13 / 16)
+    """From where to where they grow, as fractions of the training."""
     num_workers: int = -1
     """Processes that decode photographs. 0: threads of this process; -1: one for every core but one, at most 16."""
 
@@ -56,32 +98,79 @@ class Config:
     steps: int = 0
     """Length of the training in steps; wins over --epochs when not 0."""
 
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """SGD with momentum, or Adam with decoupled weight decay."""
+    optimizer: Literal["sgd", "adamw", "lamb", "lars", "muon", "rmsprop"] = "sgd"
+    """SGD with momentum, Adam with decoupled decay, or another."""
     learning_rate: float = 0.1
-    """Peak rate for a batch of reference_batch_size; it is scaled in proportion to the batch."""
+    """Peak rate for a batch of reference_batch_size."""
     reference_batch_size: int = 256
     """The batch that learning_rate is meant for. 0: learning_rate is taken as it is."""
+    rate_scaling: Literal["linear", "sqrt"] = "linear"
+    """How the rate grows with the batch: in proportion (SGD, Goyal et al. 2017) or as its root (Adam, LAMB)."""
     momentum: float = 0.9
-    """Of SGD."""
+    """Of SGD, LARS, Muon and RMSprop; beta1 of Adam and LAMB."""
     nesterov: bool = False
-    """Nesterov's form of the momentum."""
+    """Nesterov's form of SGD's momentum."""
     weight_decay: float = 1e-4
-    """L2 coefficient."""
+    """Coefficient of the decay."""
+    decay: Literal["", "l2", "decoupled"] = ""
+    """Added to the gradient, or to the update (times the rate). Empty: as the optimizer was published."""
     decay_norm_and_bias: bool = True
     """Whether normalisation scales and biases decay too."""
-    schedule: Literal["step", "cosine", "linear", "constant"] = "step"
-    """How the rate falls after the warm-up; linear with a warm-up is the one-cycle schedule."""
+    clip_norm: float = 0.0
+    """Largest norm of the whole gradient. 0: any."""
+    adaptive_clip: float = 0.0
+    """Largest norm of a unit's gradient as a multiple of its weights' (Brock et al. 2021). 0: any."""
+    layer_decay: float = 1.0
+    """Each block's rate as a multiple of the next one's; below 1 for fine-tuning."""
+    norm_bias_rate: float = 1.0
+    """Rate of normalisation biases as a multiple of the others' (airbench: 64)."""
+    stem_fraction: float = 1.0
+    """Part of the training after which the stem no longer changes."""
+    schedule: Literal["step", "cosine", "linear", "polynomial", "constant"] = "step"
+    """How the rate falls after the warm-up; linear with a warm-up is the one-cycle schedule, polynomial is quadratic."""
     milestones: tuple[float, ...] = ()
-    """For the step schedule: where the rate is divided by ten, as fractions of the training."""
+    """For the step schedule: where the rate is multiplied by milestone_factor, as fractions of the training."""
+    milestone_factor: float = 0.1
+    """See above."""
+    final_fraction: float = 0.0
+    """The last rate as a part of the peak, of the schedules that fall steadily."""
     warmup_fraction: float = 0.0
     """Length of the warm-up, as a fraction of the training."""
     warmup: Literal["linear", "constant"] = "linear"
     """Climb to the peak rate, or stay at warmup_learning_rate until the warm-up ends."""
     warmup_learning_rate: float = 0.0
     """The rate of the first step when there is a warm-up; not scaled with the batch, but never above the peak."""
+    warmup_from: float = 0.0
+    """The same as a part of the peak; the larger of the two counts."""
+    accumulate: int = 1
+    """Micro-batches that a step works through one after the other, for want of memory."""
+
+    loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
+    """One question of K answers, or K questions of yes and no."""
+    target_threshold: float = -1.0
+    """Of binary cross-entropy: targets above it are asked for in full, the others not at all. Negative: as they are."""
     label_smoothing: float = 0.0
     """Share of the target spread over all classes."""
+    teacher: str = ""
+    """Folder of a run, or with --teacher_weights the name of a network, from whose answers is learnt too."""
+    teacher_weights: str = ""
+    """Its weights: a file or a hub id."""
+    distill_weight: float = 0.5
+    """The teacher's share of the loss."""
+    temperature: float = 1.0
+    """Softens the teacher's answers and one's own (Hinton et al. 2015). 0: only the teacher's best class counts."""
+
+    ema: float = 0.0
+    """What an average of the weights keeps of itself at every update; it is evaluated beside the weights. 0: none."""
+    ema_fraction: float = 0.0
+    """The same as a time: over what part of the training the average reaches back; wins over --ema when not 0."""
+    ema_every: int = 1
+    """Steps between its updates."""
+    ema_rise: Literal["none", "ramp", "copy", "cubic"] = "ramp"
+    """How --ema rises at the start: (1 + n) / (10 + n) at the n-th update, 0 during the warm-up of the rate, or with
+    the cube of the step."""
+    lookahead: bool = False
+    """Set the weights to their average at every update (Zhang et al. 2019)."""
 
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the computation; parameters, statistics, logits and loss stay float32."""
@@ -99,6 +188,14 @@ class Config:
     they are. Empty: the network's own."""
     stochastic_depth: float = 0.0
     """Probability with which the last residual block is left out of a training step; it rises linearly from 0."""
+    dropout: float = 0.0
+    """Probability with which a value is dropped, in networks that have dropout. 0: the network's own."""
+    blur_strides: bool = False
+    """Blur before convolutions of stride 2, as ffcv does."""
+    scan: bool = False
+    """Compile the identical blocks of a stage once: compile time no longer grows with depth."""
+    remat: bool = False
+    """Compute the activations within a block again for the gradient instead of keeping them: less memory."""
     width: int = 0
     """Filters of the first stage. 0: the network's own."""
     seed: int = 0
@@ -123,6 +220,8 @@ class Config:
     """How many processes there are."""
     process_id: int = -1
     """Which of them this is, from 0."""
+    dry_run: bool = False
+    """Print the settings and how they change over the training, draw it to WORKDIR/dry_run.png, and stop."""
     debug: bool = False
     """Print the traceback of an error."""
 
@@ -130,7 +229,7 @@ class Config:
 # What may differ when a run is continued: it changes where things lie or what is shown, never a number of the run.
 # (`depth` is one way to say `model`.)
 FREE_TO_CHANGE = {
-    *("depth", "workdir", "data_dir", "num_workers", "keep", "tensorboard", "wandb", "debug"),
+    *("depth", "workdir", "data_dir", "num_workers", "keep", "tensorboard", "wandb", "debug", "dry_run"),
     *("coordinator_address", "num_processes", "process_id"),
 }
 
@@ -154,29 +253,3 @@ def read_config(path: Path) -> tuple[Config, dict[str, Any]]:
     """The config in a run's config.json, and everything else that stands there (versions, class names, …)."""
     record = json.loads(path.read_text())
     return from_json(record.pop("config")), record
-
-
-def check_config(config: Config) -> None:
-    """Refuse values that no run can have.
-
-    Raises:
-        InputError: a number out of its range.
-    """
-    for name, low, high in RANGES:
-        for value in getattr(config, name) if name == "milestones" else [getattr(config, name)]:
-            if not low <= value <= high:
-                bounds = f"at least {low}" if high == inf else f"between {low} and {high}"
-                raise InputError(f"--{name}={value} must be {bounds}")
-    if not config.steps and config.epochs <= 0:
-        raise InputError(f"--epochs={config.epochs} must be positive")
-
-
-# Smallest and largest value that a run can have. Milestones and the warm-up are fractions of the training.
-RANGES: tuple[tuple[str, float, float], ...] = (
-    *((name, 1, inf) for name in ("batch_size", "log_every", "keep")),
-    *((name, 0, inf) for name in ("steps", "image_size", "eval_resize", "crop_padding", "eval_batch_size", "seed")),
-    *((name, 0, inf) for name in ("learning_rate", "reference_batch_size", "weight_decay", "warmup_learning_rate")),
-    *((name, 0, inf) for name in ("eval_every", "checkpoint_every", "bn_group_size", "width", "depth")),
-    *((name, 0, 1) for name in ("milestones", "warmup_fraction", "momentum", "label_smoothing", "stochastic_depth")),
-    ("num_workers", -1, inf),
-)

@@ -4,6 +4,7 @@ Small sets that are arrays live whole on the device, and a batch is only a list 
 cropped by worker processes. Both ways follow the same order of examples.
 """
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,9 +15,15 @@ import jax
 from jax.sharding import Mesh
 
 from resnet_jax.config import Config
+from resnet_jax.config_checks import progressive_sizes
 from resnet_jax.data import device_augment, host_augment, pipeline, resident
+from resnet_jax.data.erasing import cutout, random_erasing
+from resnet_jax.data.mixing import mix
 from resnet_jax.data.order import check_train
+from resnet_jax.data.policies import policy
+from resnet_jax.data.sizes import FixedSize, ProgressiveSize
 from resnet_jax.data.sources import ArraySource, Source
+from resnet_jax.data.transform import TrainTransform
 from resnet_jax.errors import InputError
 from resnet_jax.training.state import replicated, sharded
 from resnet_jax.weights.names import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
@@ -36,37 +43,44 @@ class Feed:
 
     Attributes:
         batches: from `(start, stop)`, in steps, to the batches of training; from `()` to one pass of evaluation.
-        prepare: pure; the fed batch -> {"image" float32 [B,H,W,3] normalised, "label", "mask", …}.
+        prepare: pure; the fed batch, and in training the steps done before it -> {"image" float32 [B,H,W,3] normalised,
+            "label", "mask", …}.
     """
 
     batches: Callable[..., Iterator[Batch]]
-    prepare: Callable[[Batch], Batch]
+    prepare: Callable[..., Batch]
 
 
-def train_feed(source: Source, config: Config, image_size: int, mesh: Mesh) -> Feed:
+def train_feed(source: Source, config: Config, size_at: FixedSize | ProgressiveSize, mesh: Mesh) -> Feed:
     """The feed of a training run.
 
+    Args:
+        source: the examples.
+        config: the run's.
+        size_at: step -> pixels a side of its images.
+        mesh: the devices.
+
     Raises:
-        InputError: the devices cannot share the batch, or the set is smaller than one.
+        InputError: the devices cannot share the batch, the set is smaller than one, or there is no such policy.
     """
     devices = mesh.devices.size
     if config.batch_size % devices:
         nearest = max(devices, config.batch_size // devices * devices)
         raise InputError(f"--batch_size={config.batch_size} cannot be shared by {devices} devices; take {nearest}")
-    check_train(len(source), config.batch_size, config.seed)
-    order = {"batch_size": config.batch_size, "seed": config.seed, **processes()}
-    normalize = normalizer(config)
-    if isinstance(source, ArraySource):
+    check_train(len(source), config.batch_size, config.seed, config.repeats)
+    order = {"batch_size": config.batch_size, "seed": config.seed, "repeats": config.repeats, **processes()}
+    finish = partial(finish_batch, config=config, num_classes=len(source.class_names))
+    if isinstance(source, ArraySource) and not host_work(source, config, size_at):
         pool = resident.put(source, replicated(mesh))
 
-        def prepare(batch: Batch) -> Batch:
+        def prepare(batch: Batch, step: Any) -> Batch:
             batch = resident.gather(batch["pool"], batch["request"])
-            keys = device_augment.example_keys(config.seed, batch["epoch"], batch["index"])
+            keys = batch_keys(config, batch)
             if config.crop_padding:
-                batch = device_augment.pad_and_crop(batch, keys, config.crop_padding)
-            if config.flip:
+                batch = device_augment.pad_and_crop(batch, keys, config.crop_padding, config.padding_mode)
+            if config.flip == "random":
                 batch = device_augment.random_flip(batch, keys)
-            return normalize(batch)
+            return finish(batch, step)
 
         def requests(start: int, stop: int) -> Iterator[Batch]:
             rows = resident.train_requests(len(source), **order, start=start, stop=stop)
@@ -75,19 +89,70 @@ def train_feed(source: Source, config: Config, image_size: int, mesh: Mesh) -> F
 
         return Feed(requests, prepare)
 
-    crop = {
-        "random_resized": host_augment.random_resized_crop,
-        "scale_jitter": host_augment.scale_jitter_crop,
-    }[config.crop]
-    crop = partial(crop, size=image_size, interpolation=config.interpolation)
-    transform = partial(crop_and_flip, crop=crop, flip=config.flip)
+    transform = TrainTransform(
+        crop="pad" if isinstance(source, ArraySource) else config.crop,
+        scale=config.crop_scale,
+        ratio=config.crop_ratio,
+        padding=config.crop_padding,
+        padding_mode=config.padding_mode,
+        interpolation=config.train_interpolation or config.interpolation,
+        flip=config.flip == "random",
+        jitter=config.color_jitter,
+        lighting=config.lighting,
+        augment=config.auto_augment,
+    )
+    if config.auto_augment:
+        policy(config.auto_augment)  # a wrong name is refused here, and not by a worker
     workers = worker_count(config.num_workers)
 
     def streamed(start: int, stop: int) -> Iterator[Batch]:
-        host = pipeline.train_batches(source, transform, **order, start=start, stop=stop, num_workers=workers)
+        host = pipeline.train_batches(
+            source, transform, **order, size_at=size_at, start=start, stop=stop, num_workers=workers
+        )
         return pipeline.to_device(host, sharded(mesh))
 
-    return Feed(streamed, normalize)
+    return Feed(streamed, finish)
+
+
+def host_work(source: ArraySource, config: Config, size_at: FixedSize | ProgressiveSize) -> bool:
+    """Whether a set of small images needs what is done to one image at a time, on the host."""
+    resized = size_at != FixedSize(source.images.shape[1])
+    return resized or bool(config.auto_augment or config.color_jitter or config.lighting)
+
+
+def batch_keys(config: Config, batch: Batch) -> jax.Array:
+    """The keys [B] of a training batch's examples."""
+    return device_augment.example_keys(config.seed, batch["epoch"], batch["index"], batch["view"])
+
+
+# Folded into the run's key before the step is, so that mixing draws other numbers than the network's dropout.
+MIX = 0x6D6978
+
+
+def finish_batch(batch: Batch, step: Any, *, config: Config, num_classes: int) -> Batch:
+    """What is done to whole batches after crops and operations: the end of every training feed.
+
+    Alternating flips, normalisation, then rectangles erased (zero is the mean by now), then mixing of examples.
+    """
+    keys = batch_keys(config, batch)
+    if config.flip == "alternating":
+        batch = device_augment.alternating_flip(batch, config.seed)
+    batch = normalizer(config)(batch)
+    if config.erase:
+        batch = random_erasing(batch, keys, config.erase, fill=config.erase_fill)
+    if config.cutout:
+        batch = cutout(batch, keys, config.cutout)
+    if config.mixup or config.cutmix:
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), MIX), step)
+        batch = mix(
+            batch,
+            key,
+            num_classes=num_classes,
+            mixup_alpha=config.mixup,
+            cutmix_alpha=config.cutmix,
+            probability=config.mix_probability,
+        )
+    return batch
 
 
 def eval_feed(source: Source, config: Config, image_size: int, mesh: Mesh) -> Feed:
@@ -95,7 +160,7 @@ def eval_feed(source: Source, config: Config, image_size: int, mesh: Mesh) -> Fe
     devices = mesh.devices.size
     batch_size = -(-(config.eval_batch_size or config.batch_size) // devices) * devices
     normalize = normalizer(config)
-    if isinstance(source, ArraySource):
+    if isinstance(source, ArraySource) and source.images.shape[1] == image_size:
         pool = resident.put(source, replicated(mesh))
 
         def requests() -> Iterator[Batch]:
@@ -105,6 +170,8 @@ def eval_feed(source: Source, config: Config, image_size: int, mesh: Mesh) -> Fe
 
         return Feed(requests, lambda batch: normalize(resident.gather(batch["pool"], batch["request"])))
 
+    if isinstance(source, ArraySource):  # small images are seen whole
+        config = dataclasses.replace(config, eval_resize=config.eval_resize or image_size)
     transform = eval_transform(config, image_size)
     workers = worker_count(config.num_workers)
 
@@ -113,12 +180,6 @@ def eval_feed(source: Source, config: Config, image_size: int, mesh: Mesh) -> Fe
         return pipeline.to_device(host, sharded(mesh))
 
     return Feed(streamed, normalize)
-
-
-def crop_and_flip(image: Any, rng: Any, *, crop: Callable, flip: bool) -> Any:
-    """A training photograph, uint8 [H,W,3] -> [size,size,3]."""
-    image = crop(image, rng=rng)
-    return host_augment.random_flip(image, rng) if flip else image
 
 
 def eval_transform(config: Config, image_size: int) -> Callable:
@@ -143,11 +204,20 @@ def preprocessing(config: Config, image_size: int) -> Preprocessing:
     mean, std = MEAN_STD.get(config.dataset, (IMAGENET_MEAN, IMAGENET_STD))
     return Preprocessing(
         image_size=image_size,
-        resize=config.eval_resize or round(image_size / 0.875),
+        resize=config.eval_resize or round(image_size / config.eval_crop),
         mean=config.mean or mean,
         std=config.std or std,
         interpolation=config.interpolation,
     )
+
+
+def build_sizes(config: Config, image_size: int, steps_per_epoch: float, total_steps: int) -> FixedSize | ProgressiveSize:
+    """Pixels a side of every training step's images."""
+    sizes = progressive_sizes(config.progressive)
+    if sizes is None:
+        return FixedSize(image_size)
+    start, stop = (fraction * total_steps / steps_per_epoch for fraction in config.progressive_ramp)
+    return ProgressiveSize(*sizes, start=start, stop=stop, steps_per_epoch=steps_per_epoch)
 
 
 def processes() -> dict[str, int]:

@@ -13,8 +13,9 @@ import jax
 from resnet_jax import workdir as folder
 from resnet_jax.analysis.counts import abstract_variables, multiply_adds, parameter_count
 from resnet_jax.analysis.plots import draw_curves
-from resnet_jax.build import Run, build_run
-from resnet_jax.config import Config, check_config
+from resnet_jax.build import Run, build_apply, build_run
+from resnet_jax.config import Config
+from resnet_jax.config_checks import check_config
 from resnet_jax.distributed import agree, barrier, connect, stop_signal
 from resnet_jax.errors import InputError, InterruptedRunError
 from resnet_jax.training import checkpoint, log, loop, step
@@ -75,7 +76,8 @@ def _fit(run: Run, workdir: Path) -> log.Row:
         evaluations = {row["step"]: row for row in log.read_rows(metrics) if row["split"] == "eval"}
         skipped: set[str] = set()
         progress = Progress(start, run.total_steps, quiet=not _first_process())
-        eval_step = step.jit_eval_step(run.model, run.testing.prepare, replicated(run.mesh))
+        apply = build_apply(run.model, run.config.eval_views)
+        eval_step = step.jit_eval_step(apply, run.testing.prepare, replicated(run.mesh))
 
         def record(row: log.Row) -> None:
             if _first_process():
@@ -91,14 +93,16 @@ def _fit(run: Run, workdir: Path) -> log.Row:
 
         def evaluate(at: int, state: TrainState) -> None:
             with progress.paused():
-                variables = {"params": state.params, "batch_stats": state.batch_stats}
                 # Several processes can only stop together, after a step; one may leave an evaluation.
                 alone = jax.process_count() == 1
-                batches = takewhile(lambda _: not (alone and stop_requested(at)), run.testing.batches())
-                sums = loop.evaluate(batches, partial(eval_step, variables))
-                if alone and stop_requested(at):
-                    return  # cut short: a run that continues from this step begins with it
-                row = evaluations[at] = _place(run, at, "eval") | step.averages(sums)
+                row = _place(run, at, "eval")
+                for prefix, variables in [("", state.variables), *([("ema_", state.ema)] if state.ema else [])]:
+                    batches = takewhile(lambda _: not (alone and stop_requested(at)), run.testing.batches())
+                    result = step.averages(loop.evaluate(batches, partial(eval_step, variables)))
+                    if alone and stop_requested(at):
+                        return  # cut short: a run that continues from this step begins with it
+                    row |= {prefix + name: value for name, value in result.items() if prefix + name not in row}
+                evaluations[at] = row
                 record(row)
                 if _first_process():
                     title = f"{run.config.model} on {run.config.dataset}"
@@ -144,7 +148,7 @@ def _interrupted(at: int) -> InterruptedRunError:
 
 def _restore_or_begin(run: Run, manager: Any) -> tuple[int, dict[str, Any]]:
     carry = {
-        "state": init_state(run.model, run.tx, run.image_size, run.config.seed, run.mesh),
+        "state": begin(run),
         "sums": jax.jit(step.zero_sums, out_shardings=replicated(run.mesh))(),
     }
     restored = checkpoint.restore_newest(manager, carry, _say)
@@ -160,12 +164,15 @@ def _jit_train_step(run: Run) -> Callable:
     def train_step(state: TrainState, sums: step.Sums, batch: loop.Batch) -> tuple[TrainState, step.Sums]:
         state, new = step.train_step(
             state,
-            run.training.prepare(batch),
+            run.training.prepare(batch, state.step),
             model=run.model,
             tx=run.tx,
             key=key,
-            label_smoothing=run.config.label_smoothing,
+            loss=run.loss,
             aux_weight=getattr(run.model, "aux_weight", 0.0),
+            micro_batches=run.config.accumulate,
+            group_size=max(1, run.config.bn_group_size),
+            average=run.average,
         )
         return state, step.add_sums(sums, new)
 

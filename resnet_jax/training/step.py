@@ -1,7 +1,8 @@
 """One step of training and one of evaluation: pure functions that `jax.jit` divides over whatever devices there are.
 
-A batch is a dict of arrays whose first axis is B: "image" float32 [B,H,W,C], "label" int32 [B], and "mask" float32 [B],
-1 for examples that count and 0 for padding.
+A batch is a dict of arrays whose first axis is B: "image" float32 [B,H,W,C], "label" int32 [B], "mask" float32 [B], 1 for
+examples that count and 0 for padding; where examples were mixed "target" float32 [B,K], and with a teacher its logits,
+"teacher" float32 [B,K].
 """
 
 from collections.abc import Callable
@@ -12,34 +13,28 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from resnet_jax.training.accumulate import accumulated
+from resnet_jax.training.average import Average
+from resnet_jax.training.losses import Loss, cross_entropy
 from resnet_jax.training.state import TrainState
 
 Batch = dict[str, jax.Array]
 Sums = dict[str, jax.Array]
 
 NO_STEP = jnp.iinfo(jnp.int32).max
+SUMMED = ("loss", "top1", "top5", "count")
 
 
 def zero_sums() -> Sums:
     """The empty sums: what a log interval starts from."""
-    zeros = {name: jnp.zeros((), jnp.float32) for name in ("loss", "top1", "top5", "count")}
+    zeros = {name: jnp.zeros((), jnp.float32) for name in SUMMED}
     return zeros | {"first_bad_step": jnp.full((), NO_STEP, jnp.int32)}
 
 
 def add_sums(a: Sums, b: Sums) -> Sums:
     """Sums of two disjoint sets of examples, from the sums of each."""
-    total = {name: a[name] + b[name] for name in a if name != "first_bad_step"}
+    total = {name: a[name] + b[name] for name in SUMMED}
     return total | {"first_bad_step": jnp.minimum(a["first_bad_step"], b["first_bad_step"])}
-
-
-def cross_entropy(logits: jax.Array, label: jax.Array, smoothing: float = 0.0) -> jax.Array:
-    """Softmax cross-entropy [B] in nats of logits [B,K] against label [B], in float32.
-
-    `smoothing` moves that share of the target evenly over all K classes (Szegedy et al. 2016).
-    """
-    target = jax.nn.one_hot(label, logits.shape[-1])
-    target = target * (1.0 - smoothing) + smoothing / logits.shape[-1]
-    return optax.softmax_cross_entropy(logits.astype(jnp.float32), target)
 
 
 def classification_sums(logits: jax.Array, batch: Batch, loss: jax.Array) -> Sums:
@@ -68,61 +63,85 @@ def train_step(
     model: nn.Module,
     tx: optax.GradientTransformation,
     key: jax.Array,
-    label_smoothing: float = 0.0,
+    loss: Loss = cross_entropy,
     aux_weight: float = 0.0,
+    micro_batches: int = 1,
+    group_size: int = 1,
+    average: Average | None = None,
 ) -> tuple[TrainState, Sums]:
     """The state after one step, and the step's sums.
-
-    With `aux_weight`, the cross-entropy of every auxiliary head, which the model gives among its features as "aux1",
-    "aux2", …, is added to the loss with that weight; the sums are the main head's alone.
 
     `first_bad_step` of the sums is this step's number (from 1) if its loss, its gradient or the new state is not
     finite. All three are looked at, because a finite loss proves nothing: XLA on CPUs turns the mean of relu(NaN),
     which is this network's head, into 0.
-    """
 
-    def loss_of(params: Any) -> tuple[jax.Array, tuple]:
+    Args:
+        state: where training stands.
+        batch: what the loss and the network need of it.
+        model: the network.
+        tx: the optimizer.
+        key: of everything random in the network; the step is folded in.
+        loss: (logits, batch) -> [B]; its mean over the counted examples is minimised.
+        aux_weight: the losses of auxiliary heads, which the model gives among its features as "aux1", "aux2", …, are
+            added with this weight; the sums are the main head's alone.
+        micro_batches: parts in which the batch is worked through, for want of memory.
+        group_size: examples that are normalised together; a micro-batch holds whole groups, and then gradients and
+            statistics are those of the whole batch.
+        average: how `state.ema` follows; None leaves it.
+    """
+    count = batch["mask"].sum()
+    step_key = jax.random.fold_in(key, state.step)
+
+    def loss_of(params: Any, part: Batch, number: jax.Array) -> tuple[jax.Array, tuple]:
         outputs, updates = model.apply(
             {"params": params, "batch_stats": state.batch_stats},
-            batch["image"],
+            part["image"],
             train=True,
             features=True,
             mutable=["batch_stats"],
-            rngs={"dropout": jax.random.fold_in(key, state.step)},
+            rngs={"dropout": jax.random.fold_in(step_key, number) if micro_batches > 1 else step_key},
         )
         logits = outputs["logits"]
-        losses = cross_entropy(logits, batch["label"], label_smoothing)
+        losses = loss(logits, part)
         auxiliary = [outputs[name] for name in sorted(outputs) if name.startswith("aux")] if aux_weight else []
-        all_losses = losses + sum(aux_weight * cross_entropy(a, batch["label"], label_smoothing) for a in auxiliary)
-        mean = (all_losses * batch["mask"]).sum() / batch["mask"].sum()
-        return mean, (logits, losses, updates.get("batch_stats", {}))
+        all_losses = losses + sum(aux_weight * loss(a, part) for a in auxiliary)
+        share = (all_losses * part["mask"]).sum() / count
+        return share, (classification_sums(logits, part, losses), updates.get("batch_stats", {}))
 
-    (loss, (logits, losses, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    def gradients_of(part: Batch, number: jax.Array) -> tuple:
+        value_and_grad = jax.value_and_grad(loss_of, has_aux=True)
+        (share, (sums, batch_stats)), gradients = value_and_grad(state.params, part, number)
+        return (share, gradients, {name: sums[name] for name in SUMMED}), batch_stats
+
+    (mean, gradients, sums), batch_stats = accumulated(gradients_of, batch, micro_batches, group_size)
     updates, opt_state = tx.update(gradients, state.opt_state, state.params)
     new_state = TrainState(
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
         batch_stats=batch_stats,
         opt_state=opt_state,
+        ema=state.ema,
     )
-    sums = classification_sums(logits, batch, losses)
-    finite = all_finite((loss, gradients, new_state))
+    if average is not None:
+        ema, variables = average.follow(state.ema, new_state.variables, new_state.step)
+        new_state = new_state.replace(ema=ema, **variables)
+    finite = all_finite((mean, gradients, new_state))
     return new_state, sums | {"first_bad_step": jnp.where(finite, NO_STEP, new_state.step)}
 
 
-def eval_step(variables: Any, batch: Batch, *, model: nn.Module) -> Sums:
-    """The sums of one evaluation batch; running statistics are used and nothing is changed."""
-    logits: Any = model.apply(variables, batch["image"], train=False)
-    return classification_sums(logits, batch, cross_entropy(logits, batch["label"]))
+def eval_step(variables: Any, batch: Batch, *, apply: Callable[[Any, jax.Array], jax.Array]) -> Sums:
+    """The sums of one evaluation batch: softmax cross-entropy and hits of the logits `apply(variables, image)`."""
+    logits = apply(variables, batch["image"])
+    return classification_sums(logits, batch, cross_entropy(logits, batch))
 
 
 def jit_eval_step(
-    model: nn.Module, prepare: Callable[[Any], Batch], sharding: jax.sharding.Sharding
+    apply: Callable[[Any, jax.Array], jax.Array], prepare: Callable[[Any], Batch], sharding: jax.sharding.Sharding
 ) -> Callable[[Any, Any], Sums]:
     """The compiled `eval_step` of (variables, fed batch); `prepare` makes the batch of what is fed."""
 
     def prepared_step(variables: Any, batch: Any) -> Sums:
-        return eval_step(variables, prepare(batch), model=model)
+        return eval_step(variables, prepare(batch), apply=apply)
 
     return jax.jit(prepared_step, out_shardings=sharding)
 

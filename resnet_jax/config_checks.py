@@ -1,0 +1,71 @@
+"""What no run can have: refused in one line, before anything is loaded or written."""
+
+import math
+from collections.abc import Sequence
+
+from resnet_jax.config import Config
+from resnet_jax.errors import InputError
+
+INF = math.inf
+
+# Smallest and largest value that a run can have, of numbers and of every number in a tuple.
+RANGES: tuple[tuple[str, float, float], ...] = (
+    *((name, 1, INF) for name in ("batch_size", "log_every", "keep", "repeats", "ema_every", "accumulate")),
+    *((name, 0, INF) for name in ("steps", "image_size", "eval_image_size", "eval_resize", "eval_batch_size", "seed")),
+    *((name, 0, INF) for name in ("learning_rate", "reference_batch_size", "weight_decay", "warmup_learning_rate")),
+    *((name, 0, INF) for name in ("eval_every", "checkpoint_every", "bn_group_size", "width", "depth", "crop_padding")),
+    *((name, 0, INF) for name in ("color_jitter", "lighting", "cutout", "mixup", "cutmix", "temperature")),
+    *((name, 0, INF) for name in ("clip_norm", "adaptive_clip", "norm_bias_rate", "milestone_factor")),
+    *((name, 0, 1) for name in ("milestones", "warmup_fraction", "warmup_from", "final_fraction", "momentum")),
+    *((name, 0, 1) for name in ("label_smoothing", "stochastic_depth", "dropout", "erase", "mix_probability")),
+    *((name, 0, 1) for name in ("ema", "ema_fraction", "distill_weight", "progressive_ramp", "layer_decay", "stem_fraction")),
+    ("eval_crop", 0.01, 1),
+    ("crop_scale", 1e-6, 1),
+    ("crop_ratio", 1e-3, 1e3),
+    ("target_threshold", -1, 1),
+    ("num_workers", -1, INF),
+)
+
+
+def check_config(config: Config) -> None:
+    """Refuse values that no run can have.
+
+    Raises:
+        InputError: a number out of its range, or options that contradict each other.
+    """
+    for name, low, high in RANGES:
+        value = getattr(config, name)
+        for number in value if isinstance(value, Sequence) else [value]:
+            if not low <= number <= high:
+                bounds = f"at least {low}" if high == INF else f"between {low} and {high}"
+                raise InputError(f"--{name}={number} must be {bounds}")
+    for name in ("crop_scale", "crop_ratio", "progressive_ramp"):
+        first, last = getattr(config, name)
+        if first > last:
+            raise InputError(f"--{name} {first} {last}: the smaller one comes first")
+    if not config.steps and config.epochs <= 0:
+        raise InputError(f"--epochs={config.epochs} must be positive")
+    if config.lookahead and not (config.ema or config.ema_fraction):
+        raise InputError("--lookahead needs an average to follow: --ema=0.5 --ema_every=6 is the paper's")
+    if config.target_threshold >= 0 and config.loss != "binary_cross_entropy":
+        raise InputError(f"--target_threshold={config.target_threshold} goes with --loss=binary_cross_entropy")
+    whole = config.accumulate * max(1, config.bn_group_size)
+    if config.batch_size % whole:
+        groups = f" of groups of --bn_group_size={config.bn_group_size}" if config.bn_group_size else ""
+        parts = f"{config.accumulate} micro-batches{groups}" if config.accumulate > 1 else f"groups of {whole}"
+        raise InputError(f"--batch_size={config.batch_size} cannot be divided into {parts}; take a multiple of {whole}")
+    progressive_sizes(config.progressive)
+
+
+def progressive_sizes(text: str) -> tuple[int, int] | None:
+    """The sizes in --progressive=LOW:HIGH, or None when it is empty.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if not text:
+        return None
+    low, _, high = text.partition(":")
+    if not (low.isdecimal() and high.isdecimal() and 0 < int(low) <= int(high)):
+        raise InputError(f"--progressive={text} is not LOW:HIGH in pixels, such as 160:192")
+    return int(low), int(high)

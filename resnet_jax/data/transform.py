@@ -1,0 +1,59 @@
+"""What happens to one training image on the host, from its pixels to the size that the network sees."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from resnet_jax.data import host_augment
+from resnet_jax.data.color import color_jitter, pca_lighting
+from resnet_jax.data.host_augment import Interpolation
+from resnet_jax.data.policies import policy
+
+
+@dataclass(frozen=True)
+class TrainTransform:
+    """A training image: (uint8 [H,W,3], rng, size) -> uint8 [size,size,3]. Pickles, for worker processes.
+
+    Attributes:
+        crop: "random_resized" (Szegedy et al. 2015), "scale_jitter" (He et al. 2015), or "pad", for small images: moved
+            within a border of `padding` pixels, and resized where `size` is another.
+        scale: of random_resized: smallest and largest part of the area.
+        ratio: of random_resized: narrowest and widest width / height.
+        padding: of pad.
+        padding_mode: of pad: "zeros" or "reflect".
+        interpolation: of the resizing.
+        flip: mirror half of the images.
+        jitter: brightness, contrast and saturation change by up to this part.
+        lighting: standard deviation of the noise along the principal components of colour.
+        augment: a policy's name; "" is none.
+    """
+
+    crop: Literal["random_resized", "scale_jitter", "pad"] = "random_resized"
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    padding: int = 0
+    padding_mode: Literal["zeros", "reflect"] = "zeros"
+    interpolation: Interpolation = "bilinear"
+    flip: bool = True
+    jitter: float = 0.0
+    lighting: float = 0.0
+    augment: str = ""
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
+        if self.crop == "random_resized":
+            image = host_augment.random_resized_crop(image, size, rng, self.scale, self.ratio, self.interpolation)
+        elif self.crop == "scale_jitter":
+            image = host_augment.scale_jitter_crop(image, size, rng, interpolation=self.interpolation)
+        else:
+            image = host_augment.pad_and_crop(image, rng, self.padding, self.padding_mode)
+            image = host_augment.resize(image, size, size, self.interpolation)
+        if self.flip:
+            image = host_augment.random_flip(image, rng)
+        if self.augment:
+            image = policy(self.augment)(image, rng)
+        if self.jitter:
+            image = color_jitter(image, rng, *(self.jitter,) * 3)
+        if self.lighting:
+            image = pca_lighting(image, rng, self.lighting)
+        return image

@@ -1,0 +1,233 @@
+"""Recipes for ImageNet, and for any other photographs. Numbers are those of the sources, which say how each is read."""
+
+from resnet_jax.recipes.recipe import Recipe
+
+STEPS_PER_EPOCH = 1_281_167  # divided by the batch: what turns epochs and steps of a paper into fractions here
+
+HE2015 = Recipe(
+    source="He et al. 2015, arXiv:1512.03385, section 3.4",
+    result="ResNet-50: 75.3 % top-1, ResNet-101: 76.4 %, ResNet-152: 77.0 %, one centre crop (published)",
+    cost="up to 600,000 steps of 256 (published); 120 epochs here",
+    settings={
+        "epochs": 120.0,
+        "batch_size": 256,
+        "learning_rate": 0.1,
+        "reference_batch_size": 256,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "schedule": "step",
+        "milestones": (0.25, 0.5, 0.75),
+        "crop": "scale_jitter",
+        "lighting": 0.1,
+    },
+    left_out="the rate is divided when the error stops falling, here at fixed times; each channel's mean and deviation "
+    "stand for the per-pixel mean; statistics are moving averages, not computed anew after training",
+)
+
+GOYAL2017 = Recipe(
+    source="Goyal et al. 2017, arXiv:1706.02677; augmentation of fb.resnet.torch",
+    result="ResNet-50: 76.4 % top-1 at batch 256, 76.3 % at 8192 (published)",
+    cost="90 epochs at 224 px",
+    settings={
+        "epochs": 90.0,
+        "batch_size": 256,
+        "learning_rate": 0.1,
+        "reference_batch_size": 256,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "decay_norm_and_bias": False,
+        "schedule": "step",
+        "milestones": (30 / 90, 60 / 90, 80 / 90),
+        "warmup": "linear",
+        "warmup_fraction": 5 / 90,
+        "warmup_learning_rate": 0.1,
+        "zero_init": True,
+        "crop": "random_resized",
+        "color_jitter": 0.4,
+        "lighting": 0.1,
+    },
+    left_out="the whole batch is normalised together; --bn_group_size=32 is the paper's",
+)
+
+TORCHVISION_V2 = Recipe(
+    source="torchvision's second weights: pytorch/vision issue 3995 and pull request 5201",
+    result="ResNet-50: 80.858 % top-1, 95.434 % top-5, with the average of the weights (published)",
+    cost="600 epochs at 176 px, each image four times",
+    settings={
+        "epochs": 600.0,
+        "batch_size": 1024,
+        "learning_rate": 0.5,
+        "reference_batch_size": 1024,
+        "momentum": 0.9,
+        "weight_decay": 2e-5,
+        "decay_norm_and_bias": False,
+        "schedule": "cosine",
+        "warmup_fraction": 5 / 600,
+        "warmup_from": 0.01,
+        "image_size": 176,
+        "eval_image_size": 224,
+        "eval_resize": 232,
+        "auto_augment": "ta_wide",
+        "erase": 0.1,
+        "repeats": 4,
+        "label_smoothing": 0.1,
+        "mixup": 0.2,
+        "cutmix": 1.0,
+        # Its decay of 0.99998 is scaled by batch, interval and epochs, which makes it this part of any training.
+        "ema_fraction": 1 / ((1 - 0.99998) * STEPS_PER_EPOCH),
+        "ema_every": 32,
+        "ema_rise": "copy",
+    },
+)
+
+RSB_A2 = Recipe(
+    source="Wightman et al. 2021, ResNet strikes back, arXiv:2110.00476, A2; settings read in mmpretrain",
+    result="ResNet-50: 79.83 % top-1 at 224 px (published by timm; mmpretrain 79.55)",
+    cost="300 epochs at 224 px, each image three times",
+    settings={
+        "epochs": 300.0,
+        "batch_size": 2048,
+        "optimizer": "lamb",
+        "learning_rate": 5e-3,
+        "reference_batch_size": 2048,
+        "rate_scaling": "sqrt",
+        "weight_decay": 0.02,
+        "decay_norm_and_bias": False,
+        "schedule": "cosine",
+        "final_fraction": 1e-6 / 5e-3,
+        "warmup_fraction": 5 / 300,
+        "warmup_from": 1e-4,
+        "image_size": 224,
+        "eval_crop": 0.95,
+        "interpolation": "bicubic",
+        "auto_augment": "rand-m7-mstd0.5-inc1",
+        "repeats": 3,
+        "loss": "binary_cross_entropy",
+        "mixup": 0.1,
+        "cutmix": 1.0,
+        "stochastic_depth": 0.05,
+    },
+    left_out="the rate's growth with the root of the batch is ours: the sources name one batch",
+)
+
+RSB_A1 = Recipe(
+    source=RSB_A2.source.replace("A2", "A1"),
+    result="ResNet-50: 80.38 % top-1 at 224 px (published by timm; the paper says 80.4)",
+    cost="600 epochs at 224 px, each image three times",
+    settings=RSB_A2.settings
+    | {"epochs": 600.0, "warmup_fraction": 5 / 600, "weight_decay": 0.01, "mixup": 0.2, "label_smoothing": 0.1},
+    left_out=RSB_A2.left_out,
+)
+
+RSB_A3 = Recipe(
+    source=RSB_A2.source.replace("A2", "A3"),
+    result="ResNet-50: 78.05 % top-1 at 224 px, 75.99 % at 160 px (published by timm; mmpretrain 78.30)",
+    cost="100 epochs at 160 px",
+    settings=RSB_A2.settings
+    | {
+        "epochs": 100.0,
+        "learning_rate": 8e-3,
+        "final_fraction": 1e-6 / 8e-3,
+        "warmup_fraction": 5 / 100,
+        "image_size": 160,
+        "eval_image_size": 224,
+        "auto_augment": "rand-m6-mstd0.5-inc1",
+        "repeats": 1,
+        "stochastic_depth": 0.0,
+    },
+    left_out=RSB_A2.left_out,
+)
+
+FFCV16 = Recipe(
+    source="libffcv/ffcv-imagenet, rn50_configs/rn50_16_epochs.yaml",
+    result="ResNet-50: 73.8 % top-1, 90.8 % top-5, with the mirror image (published)",
+    cost="16 epochs at 160 to 192 px; 14.9 minutes on eight A100 (published)",
+    settings={
+        "epochs": 16.0,
+        "batch_size": 4096,
+        "learning_rate": 1.7,
+        "reference_batch_size": 4096,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "decay_norm_and_bias": False,
+        "schedule": "linear",
+        "warmup_fraction": 2 / 16,
+        "warmup_from": 1e-4,
+        "image_size": 192,
+        "progressive": "160:192",
+        "progressive_ramp": (11 / 16, 13 / 16),
+        "eval_image_size": 256,
+        "eval_crop": 224 / 256,
+        "eval_views": "flip",
+        "label_smoothing": 0.1,
+        "blur_strides": True,
+    },
+    left_out="images are resized with antialiasing",
+)
+
+FFCV88 = Recipe(
+    source=FFCV16.source.replace("16", "88"),
+    result="ResNet-50: 78.4 % top-1, 94.1 % top-5, with the mirror image (published)",
+    cost="88 epochs at 160 to 192 px; 77.2 minutes on eight A100 (published)",
+    settings=FFCV16.settings | {"epochs": 88.0, "warmup_fraction": 2 / 88, "progressive_ramp": (65 / 88, 76 / 88)},
+    left_out=FFCV16.left_out,
+)
+
+BIT_I1K = Recipe(
+    source="google-research/big_vision, configs/bit_i1k.py; Kolesnikov et al. 2019, arXiv:1912.11370",
+    result="no number in the file",
+    cost="90 epochs at 224 px; about 32 minutes on 128 TPU v3 cores (published)",
+    settings={
+        "model": "resnetv2_50x1_bit",
+        "epochs": 90.0,
+        "batch_size": 4096,
+        "learning_rate": 0.1,
+        "reference_batch_size": 256,
+        "momentum": 0.9,
+        # The file's decay, 1e-4 x batch / 256 a step at the peak, is not multiplied by the rate, 0.1 x batch / 256; here
+        # the decoupled decay is.
+        "weight_decay": 1e-3,
+        "decay": "decoupled",
+        "clip_norm": 1.0,
+        "schedule": "cosine",
+        "warmup_fraction": 1000 * 4096 / STEPS_PER_EPOCH / 90,
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+    },
+    left_out="the momentum is kept in float32; all training images are used, the file holds one percent back",
+)
+
+MLPERF_LARS = Recipe(
+    source="MLPerf training's reference with LARS, mlcommons/training, resnet-tf2",
+    result="ResNet-50: 75.9 % top-1 (published)",
+    cost="42 epochs at 224 px; 39 to 42 were enough (published)",
+    settings={
+        "epochs": 42.0,
+        "batch_size": 4096,
+        "optimizer": "lars",
+        "learning_rate": 10.0,
+        "reference_batch_size": 4096,
+        "momentum": 0.9,
+        "weight_decay": 2e-4,
+        "decay_norm_and_bias": False,
+        "schedule": "polynomial",
+        "final_fraction": 1e-4 / 10,
+        "warmup_fraction": 5 / 42,
+        "label_smoothing": 0.1,
+        "mean": (123.68 / 255, 116.78 / 255, 103.94 / 255),
+        "std": (1 / 255, 1 / 255, 1 / 255),
+    },
+)
+
+IMAGENET = {
+    "goyal2017": GOYAL2017,
+    "he2015": HE2015,
+    "torchvision_v2": TORCHVISION_V2,
+    "rsb_a1": RSB_A1,
+    "rsb_a2": RSB_A2,
+    "rsb_a3": RSB_A3,
+    "ffcv16": FFCV16,
+    "ffcv88": FFCV88,
+    "bit_i1k": BIT_I1K,
+    "mlperf_lars": MLPERF_LARS,
+}
