@@ -6,7 +6,10 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+from resnet_jax.errors import InputError
+
+# "random" is bilinear or bicubic, drawn for every image as timm does; the random crops take it, and nothing else.
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "random"]
 
 
 def random_resized_crop(
@@ -25,14 +28,22 @@ def random_resized_crop(
         rng: source of randomness.
         scale: smallest and largest part of the area.
         ratio: narrowest and widest width / height of the part.
-        interpolation: Pillow's filter, antialiased.
+        interpolation: Pillow's filter, antialiased; "random" draws it.
 
     Returns:
         uint8 [size,size,3].
     """
     top, left, height, width = crop_box(image.shape[0], image.shape[1], rng, scale, ratio)
     # First the crop, then the resize: with Pillow's own box= the filter would see pixels beyond the crop.
-    return _resize(image[top : top + height, left : left + width], size, size, interpolation)
+    crop = image[top : top + height, left : left + width]
+    return _resize(crop, size, size, drawn_interpolation(interpolation, rng))
+
+
+def drawn_interpolation(interpolation: Interpolation, rng: np.random.Generator) -> Interpolation:
+    """The interpolation itself, and for "random" one of bilinear and bicubic, each as likely."""
+    if interpolation == "random":
+        return "bilinear" if rng.random() < 0.5 else "bicubic"
+    return interpolation
 
 
 def crop_box(
@@ -70,16 +81,24 @@ def scale_jitter_crop(
         size: of the result, pixels.
         rng: source of randomness.
         short_side: smallest and largest shorter side, as multiples of `size`; at least 1.
-        interpolation: Pillow's filter, antialiased.
+        interpolation: Pillow's filter, antialiased; "random" draws it.
 
     Returns:
         uint8 [size,size,3].
     """
     low, high = (round(size * factor) for factor in short_side)
-    image = resize_short_side(image, int(rng.integers(low, high + 1)), interpolation)
+    image = resize_short_side(image, int(rng.integers(low, high + 1)), drawn_interpolation(interpolation, rng))
     top = int(rng.integers(image.shape[0] - size + 1))
     left = int(rng.integers(image.shape[1] - size + 1))
     return image[top : top + size, left : left + size]
+
+
+def pad_and_crop(image: np.ndarray, rng: np.random.Generator, padding: int) -> np.ndarray:
+    """The image [H,W,C] moved by up to `padding` pixels each way, black coming in from the edges (He et al. 2015)."""
+    height, width = image.shape[:2]
+    top, left = (int(offset) for offset in rng.integers(2 * padding + 1, size=2))
+    padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+    return padded[top : top + height, left : left + width]
 
 
 def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -118,5 +137,7 @@ def resize_short_side(image: np.ndarray, short: int, interpolation: Interpolatio
 
 
 def _resize(image: np.ndarray, height: int, width: int, interpolation: Interpolation) -> np.ndarray:
+    if interpolation == "random":
+        raise InputError("--interpolation=random is for the random crops of training; take bilinear or bicubic here")
     resample = Image.Resampling[interpolation.upper()]
     return np.asarray(Image.fromarray(image).resize((width, height), resample))
