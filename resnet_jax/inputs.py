@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from resnet_jax.config import Config
 from resnet_jax.data import device_augment, host_augment, pipeline, resident
 from resnet_jax.data.order import check_train
+from resnet_jax.data.sizes import FixedSize
 from resnet_jax.data.sources import ArraySource, Source
 from resnet_jax.errors import InputError
 from resnet_jax.training.state import replicated, sharded
@@ -61,7 +62,7 @@ def train_feed(source: Source, config: Config, image_size: int, mesh: Mesh) -> F
 
         def prepare(batch: Batch) -> Batch:
             batch = resident.gather(batch["pool"], batch["request"])
-            keys = device_augment.example_keys(config.seed, batch["epoch"], batch["index"])
+            keys = device_augment.example_keys(config.seed, batch["epoch"], batch["index"], batch["view"])
             if config.crop_padding:
                 batch = device_augment.pad_and_crop(batch, keys, config.crop_padding)
             if config.flip:
@@ -79,12 +80,12 @@ def train_feed(source: Source, config: Config, image_size: int, mesh: Mesh) -> F
         "random_resized": host_augment.random_resized_crop,
         "scale_jitter": host_augment.scale_jitter_crop,
     }[config.crop]
-    crop = partial(crop, size=image_size, interpolation=config.interpolation)
-    transform = partial(crop_and_flip, crop=crop, flip=config.flip)
+    transform = partial(crop_and_flip, crop=partial(crop, interpolation=config.interpolation), flip=config.flip)
     workers = worker_count(config.num_workers)
 
     def streamed(start: int, stop: int) -> Iterator[Batch]:
-        host = pipeline.train_batches(source, transform, **order, start=start, stop=stop, num_workers=workers)
+        options = {"num_workers": workers, "size_at": FixedSize(image_size)}
+        host = pipeline.train_batches(source, transform, **order, **options, start=start, stop=stop)
         return pipeline.to_device(host, sharded(mesh))
 
     return Feed(streamed, normalize)
@@ -115,9 +116,9 @@ def eval_feed(source: Source, config: Config, image_size: int, mesh: Mesh) -> Fe
     return Feed(streamed, normalize)
 
 
-def crop_and_flip(image: Any, rng: Any, *, crop: Callable, flip: bool) -> Any:
+def crop_and_flip(image: Any, rng: Any, size: int, *, crop: Callable, flip: bool) -> Any:
     """A training photograph, uint8 [H,W,3] -> [size,size,3]."""
-    image = crop(image, rng=rng)
+    image = crop(image, size=size, rng=rng)
     return host_augment.random_flip(image, rng) if flip else image
 
 
