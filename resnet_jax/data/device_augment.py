@@ -1,10 +1,12 @@
-"""Augmentation and normalisation of a batch on the device: pure, batch in and batch out, to be called inside jit.
+"""Flips, crops and normalisation of a batch on the device: pure, batch in and batch out, to be called inside jit.
 
-Each example has a key of its own that depends on the seed, the epoch and the example, not on its place in the batch or
-on the device that holds it.
+Each example has a key of its own that depends on the seed, the epoch, the example and its view, not on its place in
+the batch or on the device that holds it. `erasing` and `mixing` hold the other augmentations.
 """
 
+import functools
 from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,47 +15,73 @@ from jax.typing import ArrayLike
 Batch = dict[str, jax.Array]
 
 # Folded into an example's key, so that no two augmentations draw the same numbers.
-_FLIP, _CROP = range(2)
+FLIP, CROP, ERASE, CUTOUT = range(4)
 
 
-def example_keys(seed: int | jax.Array, epoch: ArrayLike, index: ArrayLike) -> jax.Array:
+def example_keys(seed: int | jax.Array, epoch: ArrayLike, index: ArrayLike, view: ArrayLike = 0) -> jax.Array:
     """One key for each example.
 
     Args:
         seed: of the run.
         epoch: int32 [B].
         index: int32 [B], the example's number in the source.
+        view: int32 [B], which of an epoch's views of the example; or one for all.
 
     Returns:
         keys [B].
     """
     key = jax.random.key(seed)
-    return jax.vmap(lambda e, i: jax.random.fold_in(jax.random.fold_in(key, e), i))(epoch, index)
+
+    def example_key(*numbers: jax.Array) -> jax.Array:
+        return functools.reduce(jax.random.fold_in, numbers, key)
+
+    return jax.vmap(example_key)(epoch, index, jnp.broadcast_to(view, jnp.shape(index)))
+
+
+def keys_for(keys: jax.Array, augmentation: int) -> jax.Array:
+    """The keys [B] of one of the augmentations that are numbered above, from those of the examples."""
+    return jax.vmap(lambda key: jax.random.fold_in(key, augmentation))(keys)
 
 
 def random_flip(batch: Batch, keys: jax.Array) -> Batch:
     """Mirrors images [B,H,W,C] left to right, each with probability one half."""
-    image = batch["image"]
-    flip = jax.vmap(jax.random.bernoulli)(_keys_for(keys, _FLIP))
-    return {**batch, "image": jnp.where(flip[:, None, None, None], image[:, :, ::-1], image)}
+    return _mirrored(batch, _coins(keys))
 
 
-def pad_and_crop(batch: Batch, keys: jax.Array, padding: int) -> Batch:
-    """Moves images by up to `padding` pixels each way, as a random crop of the padded image (He et al. 2015).
+def alternating_flip(batch: Batch, seed: int | jax.Array) -> Batch:
+    """Mirrors each image left to right in every other epoch (Jordan 2024, https://arxiv.org/abs/2404.00498).
 
-    What comes in from the edge is black: the zeros are those of the uint8 image, before normalisation.
+    A coin decides in which: in epoch 0 this is `random_flip` of the first views. Two epochs in a row then always show
+    both sides, which half of the pairs of epochs would not by chance.
 
     Args:
-        batch: with "image" uint8 [B,H,W,C].
+        batch: with "image" [B,H,W,C], "epoch" and "index" int32 [B].
+        seed: of the run.
+
+    Returns:
+        The batch with "image" of the same shape.
+    """
+    epoch, index = batch["epoch"], batch["index"]
+    coins = _coins(example_keys(seed, jnp.zeros_like(epoch), index))
+    return _mirrored(batch, (coins + epoch) % 2 == 1)
+
+
+def pad_and_crop(batch: Batch, keys: jax.Array, padding: int, mode: Literal["zeros", "reflect"] = "zeros") -> Batch:
+    """Moves images by up to `padding` pixels each way, as a random crop of the padded image (He et al. 2015).
+
+    Args:
+        batch: with "image" [B,H,W,C]; uint8, before normalisation, if the zeros are to be black.
         keys: [B].
         padding: pixels on each side.
+        mode: what comes in from the edge: zeros, or the image reflected about its outermost pixels (Jordan 2024).
 
     Returns:
         The batch with "image" of the same shape.
     """
     image = batch["image"]
-    padded = jnp.pad(image, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    offsets = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, 2 * padding + 1))(_keys_for(keys, _CROP))
+    margins = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    padded = jnp.pad(image, margins, mode="constant" if mode == "zeros" else mode)
+    offsets = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, 2 * padding + 1))(keys_for(keys, CROP))
 
     def crop(padded_image: jax.Array, offset: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice(padded_image, (offset[0], offset[1], 0), image.shape[1:])
@@ -79,5 +107,10 @@ def normalize(batch: Batch, mean: Sequence[float], std: Sequence[float]) -> Batc
     return {**batch, "image": (batch["image"].astype(jnp.float32) / 255 - center) / spread}
 
 
-def _keys_for(keys: jax.Array, augmentation: int) -> jax.Array:
-    return jax.vmap(lambda key: jax.random.fold_in(key, augmentation))(keys)
+def _coins(keys: jax.Array) -> jax.Array:
+    return jax.vmap(jax.random.bernoulli)(keys_for(keys, FLIP))
+
+
+def _mirrored(batch: Batch, flip: jax.Array) -> Batch:
+    image = batch["image"]
+    return {**batch, "image": jnp.where(flip[:, None, None, None], image[:, :, ::-1], image)}

@@ -1,8 +1,13 @@
 """The order of the examples: a batch is a function of (seed, step) and of nothing else.
 
-Position p = step * batch_size + j of the endless stream lies in epoch p // n and is example number p % n of that
+Position q = step * batch_size + j of the endless stream lies in epoch q // n and is example number q % n of that
 epoch's permutation. Batches therefore run across the ends of epochs, every example comes exactly once an epoch, and
 to resume a run at a step needs the step's number only, with any number of processes and workers.
+
+With repeated augmentation (Hoffer et al. 2020, https://arxiv.org/abs/1901.09335) an example is shown `repeats` times
+in a row of that stream, each time as another view of it. An epoch keeps its n samples, of the first
+ceil(n / repeats) examples of its permutation. Torchvision's and timm's samplers do the same, but for up to 255 samples
+that they drop.
 """
 
 from functools import lru_cache
@@ -20,18 +25,33 @@ def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
     return order
 
 
-def rows(seed: int, step: int, batch_size: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+def places(step: int, batch_size: int, n: int, repeats: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the rows of one global training batch stand in the orders of their epochs.
+
+    First come all views 0, then all views 1, and so on, so that the views of one example lie far apart: on different
+    devices where there are `repeats` of them or more.
+
+    Returns:
+        epoch [B], place in the epoch's permutation [B] and view [B], 0 to repeats - 1; int64.
+    """
+    epoch, sample = np.divmod(step * batch_size + np.arange(batch_size, dtype=np.int64), n)
+    place, view = np.divmod(sample, repeats)
+    by_view = np.argsort(view, kind="stable")
+    return epoch[by_view], place[by_view], view[by_view]
+
+
+def rows(seed: int, step: int, batch_size: int, n: int, repeats: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The examples of one global training batch.
 
     Returns:
-        epoch [B] and index [B], int32.
+        epoch [B], index [B] and view [B], int32.
     """
-    epoch, place = np.divmod(step * batch_size + np.arange(batch_size, dtype=np.int64), n)
+    epoch, place, view = places(step, batch_size, n, repeats)
     index = np.empty(batch_size, np.int32)
     for value in np.unique(epoch):
         of_epoch = epoch == value
         index[of_epoch] = epoch_order(seed, int(value), n)[place[of_epoch]]
-    return epoch.astype(np.int32), index
+    return epoch.astype(np.int32), index, view.astype(np.int32)
 
 
 def eval_rows(step: int, batch_size: int, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,12 +65,14 @@ def eval_rows(step: int, batch_size: int, n: int) -> tuple[np.ndarray, np.ndarra
     return np.where(real, index, 0).astype(np.int32), real.astype(np.float32)
 
 
-def example_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """The randomness of one example's augmentation in one epoch.
+def example_rng(seed: int, epoch: int, index: int, view: int = 0) -> np.random.Generator:
+    """The randomness of one view of an example in one epoch.
 
     The index is a spawn key because numpy pads seeds with zeros: (seed, epoch, 0) would be the order's own stream.
     """
-    return np.random.default_rng(np.random.SeedSequence((seed, epoch), spawn_key=(index,)))
+    # Without repeated augmentation there is no view to speak of, and the stream is that of runs that never had one.
+    spawn_key = (index, view) if view else (index,)
+    return np.random.default_rng(np.random.SeedSequence((seed, epoch), spawn_key=spawn_key))
 
 
 def local_slice(batch_size: int, process_index: int, process_count: int) -> slice:
@@ -65,13 +87,15 @@ def local_slice(batch_size: int, process_index: int, process_count: int) -> slic
     return slice(process_index * share, (process_index + 1) * share)
 
 
-def check_train(n: int, batch_size: int, seed: int) -> None:
+def check_train(n: int, batch_size: int, seed: int, repeats: int = 1) -> None:
     """Refuses what no training stream can be drawn from.
 
     Raises:
-        InputError: the set is smaller than a batch, or the seed is negative.
+        InputError: the set is smaller than a batch, the seed is negative, or no view of an example is asked for.
     """
     if n < batch_size:
         raise InputError(f"--batch_size={batch_size} is more than the {n} training examples; take {n} or less")
     if seed < 0:
         raise InputError(f"--seed={seed} is negative; take 0 or more")
+    if repeats < 1:
+        raise InputError(f"--repeats={repeats} shows no example; take 1, or more for repeated augmentation")

@@ -15,27 +15,31 @@ from jax.sharding import Sharding
 
 from resnet_jax.data.decode import UnreadableImage, decode_image
 from resnet_jax.data.examples import Source
-from resnet_jax.data.order import check_train, epoch_order, eval_rows, example_rng, local_slice, rows
+from resnet_jax.data.order import check_train, epoch_order, eval_rows, example_rng, local_slice, places, rows
 from resnet_jax.data.read_ahead import read_ahead
 from resnet_jax.errors import InputError
 
 __all__ = ["epoch_order", "eval_batches", "rows", "to_device", "train_batches"]
 
 Batch = dict[str, Any]
+TrainTransform = Callable[[np.ndarray, np.random.Generator, Any], np.ndarray]
 
-# Unreadable images that one batch may meet: 20, or a quarter of a large batch. More is no accident of a few files.
+# Unreadable images that one batch may meet, each as often as it has views: 20, or a quarter of a large batch. More is
+# no accident of a few files.
 MAX_UNREADABLE = 20
 
 
 def train_batches(
     source: Source,
-    transform: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+    transform: TrainTransform,
     *,
     batch_size: int,
     seed: int,
     start: int,
     stop: int,
     num_workers: int,
+    repeats: int = 1,
+    size_at: Callable[[int], int] | None = None,
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Batch]:
@@ -45,26 +49,29 @@ def train_batches(
 
     Args:
         source: the examples.
-        transform: (image uint8 [H,W,3], rng) -> uint8 [size,size,3]; must pickle.
+        transform: (image uint8 [H,W,3], rng, size) -> uint8 [size,size,3]; must pickle.
         batch_size: global, over all processes.
         seed: of the order and of the augmentation.
         start: first step.
         stop: the step after the last.
         num_workers: processes that decode; 0 for threads of this one.
+        repeats: views of each example in an epoch (see `order`).
+        size_at: step -> the size of that batch's images (see `sizes`); must pickle. None where the transform knows
+            it, which then gets None.
         process_index: which share of every batch is this process's.
         process_count: how many processes share it.
 
     Returns:
         dicts of {"image" uint8 [b,size,size,3], "label" int32 [b], "mask" float32 [b] of ones, "epoch" int32 [b],
-        "index" int32 [b], "skipped": the messages of the unreadable images}.
+        "index" int32 [b], "view" int32 [b], "skipped": the messages of the unreadable images}.
 
     Raises:
         InputError: the set is smaller than a batch, the processes cannot share the batch, too many images are
             unreadable, or a worker process died.
     """
-    check_train(len(source), batch_size, seed)
+    check_train(len(source), batch_size, seed, repeats)
     local = local_slice(batch_size, process_index, process_count)
-    steps = _TrainSteps(source, transform, batch_size, seed, start, stop, local)
+    steps = _TrainSteps(source, transform, batch_size, seed, start, stop, repeats, size_at, local)
     return read_ahead(steps, num_workers)
 
 
@@ -91,7 +98,7 @@ def eval_batches(
 
     Returns:
         dicts of {"image" uint8 [b,size,size,3], "label" int32 [b], "mask" float32 [b], "epoch" int32 [b] of zeros,
-        "index" int32 [b]}.
+        "index" int32 [b], "view" int32 [b] of zeros}.
 
     Raises:
         InputError: the processes cannot share the batch, an image is unreadable (leaving it out would change the
@@ -132,47 +139,51 @@ class _TrainSteps:
     """The training batches of one process, by step - start."""
 
     source: Source
-    transform: Callable[[np.ndarray, np.random.Generator], np.ndarray]
+    transform: TrainTransform
     batch_size: int
     seed: int
     start: int
     stop: int
+    repeats: int
+    size_at: Callable[[int], int] | None
     local: slice
 
     def __len__(self) -> int:
         return max(0, self.stop - self.start)
 
     def __getitem__(self, index: int) -> Batch:
-        step, n = self.start + index, len(self.source)
-        epochs, _ = rows(self.seed, step, self.batch_size, n)
-        first = step * self.batch_size + self.local.start
+        step = self.start + index
+        size = self.size_at(step) if self.size_at else None
+        stand = places(step, self.batch_size, len(self.source), self.repeats)
+        epochs, at, views = (column[self.local] for column in stand)
         skipped: list[str] = []
         images, labels, chosen = [], [], []
-        for position, epoch in enumerate(epochs[self.local], start=first):
-            image, label, example = self._readable(int(epoch), position % n, skipped)
-            images.append(image)
+        for epoch, place, view in zip(epochs.tolist(), at.tolist(), views.tolist(), strict=True):
+            image, label, example = self._readable(epoch, place, skipped)
+            rng = example_rng(self.seed, epoch, example, view)
+            images.append(self.transform(image, rng, size))
             labels.append(label)
             chosen.append(example)
         return {
             "image": np.stack(images),
             "label": np.array(labels, np.int32),
             "mask": np.ones(len(images), np.float32),
-            "epoch": epochs[self.local],
+            "epoch": epochs.astype(np.int32),
             "index": np.array(chosen, np.int32),
+            "view": views.astype(np.int32),
             "skipped": list(dict.fromkeys(skipped)),
         }
 
     def _readable(self, epoch: int, place: int, skipped: list[str]) -> tuple[np.ndarray, int, int]:
-        """The first readable example from a place of the epoch on; adds to `skipped` those before it."""
+        """The first readable example from a place of the epoch on, decoded; adds to `skipped` those before it."""
         order = epoch_order(self.seed, epoch, len(self.source))
         while True:
             index = int(order[place % len(order)])
             try:
-                image, label = _decoded(self.source, index)
-                return self.transform(image, example_rng(self.seed, epoch, index)), label, index
+                return *_decoded(self.source, index), index
             except UnreadableImage as error:
                 skipped.append(str(error))
-            if len(skipped) > max(MAX_UNREADABLE, self.batch_size // 4):
+            if len(skipped) > max(MAX_UNREADABLE * self.repeats, self.batch_size // 4):
                 raise InputError(f"{len(skipped)} unreadable images in one batch, the last: {skipped[-1]}")
             place += 1
 
@@ -199,7 +210,8 @@ class _EvalSteps:
         label = np.zeros(len(chosen), np.int32)
         for row in range(real):
             image[row], label[row] = images[row], examples[row][1]
-        return {"image": image, "label": label, "mask": mask, "epoch": np.zeros_like(chosen), "index": chosen}
+        zeros = np.zeros_like(chosen)
+        return {"image": image, "label": label, "mask": mask, "epoch": zeros, "index": chosen, "view": zeros}
 
 
 def _decoded(source: Source, index: int) -> tuple[np.ndarray, int]:

@@ -30,23 +30,24 @@ def train_requests(
     seed: int,
     start: int,
     stop: int,
+    repeats: int = 1,
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[dict[str, np.ndarray]]:
     """This process's rows of the batches of steps start to stop - 1, the same ones as `pipeline.train_batches`.
 
     Returns:
-        dicts of {"epoch" int32 [b], "index" int32 [b], "mask" float32 [b]}.
+        dicts of {"epoch" int32 [b], "index" int32 [b], "view" int32 [b], "mask" float32 [b]}.
 
     Raises:
         InputError: the set is smaller than a batch, or the processes cannot share the batch.
     """
-    check_train(data_len, batch_size, seed)
+    check_train(data_len, batch_size, seed, repeats)
     local = local_slice(batch_size, process_index, process_count)
 
     def request(step: int) -> dict[str, np.ndarray]:
-        epoch, index = (row[local] for row in rows(seed, step, batch_size, data_len))
-        return {"epoch": epoch, "index": index, "mask": np.ones(len(index), np.float32)}
+        epoch, index, view = (row[local] for row in rows(seed, step, batch_size, data_len, repeats))
+        return {"epoch": epoch, "index": index, "view": view, "mask": np.ones(len(index), np.float32)}
 
     return map(request, range(start, stop))
 
@@ -57,7 +58,7 @@ def eval_requests(
     """Every example once, in order; the last batch is padded and masked with 0.
 
     Returns:
-        dicts of {"epoch" int32 [b], "index" int32 [b], "mask" float32 [b]}; the epoch is 0.
+        dicts of {"epoch" int32 [b], "index" int32 [b], "view" int32 [b], "mask" float32 [b]}; epoch and view are 0.
 
     Raises:
         InputError: the processes cannot share the batch.
@@ -66,7 +67,7 @@ def eval_requests(
 
     def request(step: int) -> dict[str, np.ndarray]:
         index, mask = (row[local] for row in eval_rows(step, batch_size, data_len))
-        return {"epoch": np.zeros_like(index), "index": index, "mask": mask}
+        return {"epoch": np.zeros_like(index), "index": index, "view": np.zeros_like(index), "mask": mask}
 
     return map(request, range(-(-data_len // batch_size)))
 
@@ -75,11 +76,11 @@ def gather(pool: dict[str, jax.Array], request: dict[str, jax.Array]) -> dict[st
     """The batch of one request; pure, to be called inside jit.
 
     Returns:
-        {"image" uint8 [B,H,W,3], "label" int32 [B], "mask", "epoch", "index"}.
+        {"image" uint8 [B,H,W,3], "label" int32 [B], "mask", "epoch", "index", "view"}.
     """
     stored = request["index"] % len(pool["labels"])  # a set may be longer than what it stores, and repeat
     return {
         "image": pool["images"].at[stored].get(mode="promise_in_bounds"),
         "label": pool["labels"].at[stored].get(mode="promise_in_bounds"),
-        **{name: request[name] for name in ("mask", "epoch", "index")},
+        **{name: request[name] for name in ("mask", "epoch", "index", "view")},
     }

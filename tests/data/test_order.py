@@ -24,12 +24,61 @@ def test_an_epoch_is_a_permutation(seed, epoch, n):
 @given(seed=st.integers(0, 1000), batch_size=sizes, n=sizes)
 def test_every_example_comes_once_an_epoch_across_batches(seed, batch_size, n):
     steps = -(-3 * n // batch_size)
-    epoch, index = (
-        np.concatenate(part) for part in zip(*(rows(seed, s, batch_size, n) for s in range(steps)), strict=True)
-    )
+    epoch, index, view = stream(seed, steps, batch_size, n, repeats=1)
     for e in range(3):
-        assert sorted(index[epoch == e]) == list(range(n))
+        assert list(index[epoch == e]) == list(epoch_order(seed, e, n))
     assert (np.diff(epoch) >= 0).all()
+    assert not view.any()
+
+
+@given(seed=st.integers(0, 1000), batch_size=sizes, n=sizes, repeats=st.integers(1, 5))
+def test_an_epoch_shows_the_first_examples_of_its_order_in_all_their_views(seed, batch_size, n, repeats):
+    epoch, index, view = stream(seed, -(-3 * n // batch_size), batch_size, n, repeats)
+    for e in range(3):
+        seen = sorted(zip(index[epoch == e], view[epoch == e], strict=True))
+        shown = epoch_order(seed, e, n)[: -(-n // repeats)]
+        assert len(seen) == n
+        assert len(set(seen)) == n
+        # The last example has fewer views where n is no multiple of them.
+        whole = [(i, v) for i in shown[: n // repeats] for v in range(repeats)]
+        assert seen == sorted(whole + [(i, v) for i in shown[n // repeats :] for v in range(n % repeats)])
+
+
+@given(seed=st.integers(0, 1000), step=st.integers(0, 50), batch_size=sizes, n=sizes, repeats=st.integers(1, 5))
+def test_a_batch_is_its_stretch_of_the_stream_by_view(seed, step, batch_size, n, repeats):
+    expected = []
+    for q in range(step * batch_size, (step + 1) * batch_size):
+        epoch, sample = divmod(q, n)
+        expected.append((epoch, epoch_order(seed, epoch, n)[sample // repeats], sample % repeats))
+    expected.sort(key=lambda row: row[2])  # stable
+    assert list(zip(*(column.tolist() for column in rows(seed, step, batch_size, n, repeats)), strict=True)) == expected
+
+
+@given(share=st.integers(1, 8), step=st.integers(0, 9), repeats=st.integers(2, 4))
+def test_the_views_of_an_example_lie_on_different_devices(share, step, repeats):
+    batch_size = share * repeats
+    _, index, view = rows(0, step, batch_size, 10 * batch_size, repeats)
+    device = np.repeat(np.arange(repeats), share)
+    for i in set(index.tolist()):
+        assert sorted(view[index == i]) == list(range(repeats))
+        assert len(set(device[index == i])) == repeats
+
+
+def test_repeats_need_not_divide_the_batch():
+    _, index, view = rows(0, 1, 2048, 1_281_167, 3)
+    assert list(np.bincount(view)) == [683, 682, 683]
+    examples, counts = np.unique(index, return_counts=True)
+    # The first example had two views in the batch before, the last one has two in the next.
+    assert len(examples) == 684
+    assert sorted(counts)[:2] == [1, 1]
+    assert set(counts.tolist()) == {1, 3}
+    assert counts.sum() == 2048
+
+
+def stream(seed, steps, batch_size, n, repeats):
+    """The columns of the first batches, one after another."""
+    batches = [rows(seed, step, batch_size, n, repeats) for step in range(steps)]
+    return [np.concatenate(column) for column in zip(*batches, strict=True)]
 
 
 @given(batch_size=sizes, n=sizes)
@@ -60,19 +109,28 @@ def test_the_order_is_pinned():
 
 
 def test_a_late_step_of_imagenet_is_found_at_once():
-    epoch, index = rows(0, 10**6, 1024, 1_281_167)
-    assert epoch.dtype == index.dtype == np.int32
+    epoch, index, view = rows(0, 10**6, 1024, 1_281_167)
+    assert epoch.dtype == index.dtype == view.dtype == np.int32
     assert epoch[0] == 10**6 * 1024 // 1_281_167
+
+
+def test_every_view_is_augmented_otherwise():
+    assert list(example_rng(0, 1, 2, 0).integers(0, 100, 5)) == list(example_rng(0, 1, 2).integers(0, 100, 5))
+    keys = [(1, 2, 0), (1, 2, 1), (1, 2, 2), (1, 0, 0), (1, 0, 1), (1, 1, 0), (1, 1, 1), (0, 1, 1)]
+    assert len({example_rng(0, *key).random() for key in keys}) == len(keys)
 
 
 def test_augmentation_draws_other_numbers_than_the_order():
     assert example_rng(0, 0, 0).random() != np.random.default_rng((0, 0)).random()
 
 
-@pytest.mark.parametrize(("n", "batch_size", "seed", "says"), [(7, 8, 0, "7 or less"), (8, 8, -1, "--seed=-1")])
-def test_impossible_training_streams_are_refused(n, batch_size, seed, says):
+@pytest.mark.parametrize(
+    ("n", "batch_size", "seed", "repeats", "says"),
+    [(7, 8, 0, 1, "7 or less"), (8, 8, -1, 1, "--seed=-1"), (8, 8, 0, 0, "--repeats=0 shows no example; take 1")],
+)
+def test_impossible_training_streams_are_refused(n, batch_size, seed, repeats, says):
     with pytest.raises(InputError, match=says):
-        check_train(n, batch_size, seed)
+        check_train(n, batch_size, seed, repeats)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():

@@ -13,6 +13,7 @@ from resnet_jax.data.examples import ArraySource
 from resnet_jax.data.folder import folder_source
 from resnet_jax.data.order import epoch_order
 from resnet_jax.data.pipeline import eval_batches, to_device, train_batches
+from resnet_jax.data.sizes import FixedSize, ProgressiveSize
 from resnet_jax.errors import InputError
 
 
@@ -27,12 +28,19 @@ def keep(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def noisy(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def keep_train(image: np.ndarray, rng: np.random.Generator, size: None) -> np.ndarray:
+    return image
+
+
+def noisy(image: np.ndarray, rng: np.random.Generator, size: None) -> np.ndarray:
     return image + rng.integers(0, 3, image.shape, np.uint8)
 
 
-def crop(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return host_augment.random_flip(host_augment.random_resized_crop(image, 16, rng), rng)
+def crop(image: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
+    return host_augment.random_flip(host_augment.random_resized_crop(image, size, rng), rng)
+
+
+GROWING = ProgressiveSize(8, 16, start=0, stop=2, steps_per_epoch=2, multiple=4)
 
 
 train = partial(train_batches, batch_size=6, seed=0, start=0, stop=7, num_workers=0)
@@ -46,23 +54,26 @@ def assert_equal_streams(left, right):
 
 
 @settings(deadline=None, max_examples=15)
-@given(n=st.integers(4, 30), share=st.integers(1, 4), processes=st.integers(1, 3), resume=st.integers(0, 6))
-def test_processes_together_see_the_stream_of_one_and_resume_anywhere(n, share, processes, resume):
-    batch_size = share * processes
-    if n < batch_size:
-        return
-    source = small_source(n)
-    options = {"batch_size": batch_size, "process_count": processes}
-    whole = list(train(source, noisy, batch_size=batch_size))
+@given(
+    n=st.integers(12, 30),
+    share=st.integers(1, 4),
+    processes=st.integers(1, 3),
+    resume=st.integers(0, 6),
+    repeats=st.integers(1, 4),
+)
+def test_processes_together_see_the_stream_of_one_and_resume_anywhere(n, share, processes, resume, repeats):
+    source, options = small_source(n), {"batch_size": share * processes, "repeats": repeats}
+    whole = list(train(source, noisy, **options))
+    options["process_count"] = processes
     parts = [list(train(source, noisy, start=resume, process_index=i, **options)) for i in range(processes)]
     for expected, *shares in zip(whole[resume:], *parts, strict=True):
-        for name in ("image", "label", "epoch", "index"):
+        for name in ("image", "label", "epoch", "index", "view"):
             np.testing.assert_array_equal(np.concatenate([part[name] for part in shares]), expected[name])
 
 
 def test_a_batch_is_what_it_says():
     source = small_source(20)
-    for batch in train(source, lambda image, rng: image):
+    for batch in train(source, keep_train):
         np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], batch["index"])
         np.testing.assert_array_equal(batch["label"], batch["index"] % 4)
         assert {name: (value.dtype.name, value.shape) for name, value in batch.items() if name != "skipped"} == {
@@ -71,15 +82,34 @@ def test_a_batch_is_what_it_says():
             "mask": ("float32", (6,)),
             "epoch": ("int32", (6,)),
             "index": ("int32", (6,)),
+            "view": ("int32", (6,)),
         }
         assert batch["skipped"] == []
+
+
+def test_the_views_of_an_example_differ():
+    batch = next(train(small_source(20), noisy, repeats=3))
+    first, second = batch["index"][:2]
+    assert list(batch["index"]) == [first, second] * 3
+    assert list(batch["view"]) == [0, 0, 1, 1, 2, 2]
+    assert len({batch["image"][row].tobytes() for row in (0, 2, 4)}) == 3
+
+
+def test_a_batch_has_the_size_of_its_step():
+    source = small_source(20)
+    batches = list(train(source, crop, size_at=GROWING))
+    assert [batch["image"].shape for batch in batches] == [(6, size, size, 3) for size in (8, 8, 12, 12, 16, 16, 16)]
+    resumed = list(train(source, crop, size_at=GROWING, start=3, process_index=1, process_count=2))
+    for batch, part in zip(batches[3:], resumed, strict=True):
+        np.testing.assert_array_equal(batch["image"][3:], part["image"])
 
 
 def test_the_stream_does_not_depend_on_the_workers(write_folder):
     root = write_folder({"train/a": 10, "train/b": 9})
     (root / "train" / "a" / "3.png").write_bytes(b"")
     source = folder_source("train", str(root))
-    streams = [list(train(source, crop, num_workers=workers)) for workers in (0, 1, 2)]
+    options = {"repeats": 2, "size_at": GROWING}
+    streams = [list(train(source, crop, num_workers=workers, **options)) for workers in (0, 1, 2)]
     assert_equal_streams(streams[0], streams[1])
     assert_equal_streams(streams[0], streams[2])
     assert type(streams[2][0]["image"]) is np.ndarray
@@ -103,17 +133,34 @@ class TestUnreadable:
         expected = []
         for place in range(12):
             expected.append(next(i for i in (order * 2)[place:] if i not in bad))
-        batches = list(train(source, lambda image, rng: image, stop=2))
+        batches = list(train(source, keep_train, stop=2))
         assert [int(i) for batch in batches for i in batch["index"]] == expected
         skipped = [message for batch in batches for message in batch["skipped"]]
         assert {message.split(": ")[0] for message in skipped} == {source[i].name for i in bad}
+
+    def test_is_replaced_in_all_its_views(self, write_folder):
+        root = write_folder({"train/a": 12})
+        (root / "train" / "a" / "3.png").write_bytes(b"")
+        source = folder_source("train", str(root))
+        bad = next(i for i in range(12) if source[i].name.endswith("/3.png"))
+        # 60 samples show 5 epochs of 12, each of the first four of its order three times.
+        batches = list(train(source, keep_train, stop=10, repeats=3))
+        index, view, epoch = (np.concatenate([batch[name] for batch in batches]) for name in ("index", "view", "epoch"))
+        assert bad not in index
+        for e in range(5):
+            order = [int(i) for i in epoch_order(0, e, 12)]
+            expected = [next(i for i in order[place:] + order if i != bad) for place in range(4)]
+            for v in range(3):
+                assert list(index[(epoch == e) & (view == v)]) == expected
+        assert any(bad in epoch_order(0, e, 12)[:4] for e in range(5))
+        assert {len(batch["skipped"]) for batch in batches} == {0, 1}
 
     def test_too_many_are_refused(self, write_folder):
         root = write_folder({"train/a": 30})
         for file in (root / "train" / "a").iterdir():
             file.write_bytes(b"<html>")
         with pytest.raises(InputError, match=r"21 unreadable images in one batch, the last: .*png: a web page"):
-            next(train(folder_source("train", str(root)), crop))
+            next(train(folder_source("train", str(root)), crop, size_at=FixedSize(16)))
 
     @pytest.mark.parametrize("workers", [0, 1])
     def test_one_ends_an_evaluation(self, write_folder, workers):
@@ -138,6 +185,7 @@ def test_evaluation_is_exact(n, processes):
         assert batch["image"].shape == (8, 2, 2, 3)
         assert not batch["image"][~real].any()
         assert not batch["label"][~real].any()
+        assert not batch["view"].any()
         seen += batch["image"][real][:, 0, 0, 0].tolist()
         np.testing.assert_array_equal(batch["label"][real], batch["index"][real] % 4)
     assert seen == list(range(n))
@@ -158,7 +206,7 @@ class TestToDevice:
         for host, device in zip(batches, to_device(iter(batches), self.sharding), strict=True):
             assert device["image"].sharding == self.sharding
             assert device["skipped"] == []
-            for name in ("image", "label", "mask", "epoch", "index"):
+            for name in ("image", "label", "mask", "epoch", "index", "view"):
                 np.testing.assert_array_equal(host[name], device[name])
 
     @pytest.mark.parametrize("ahead", [0, 1, 2])

@@ -18,16 +18,17 @@ def source_of(stored: int, length: int) -> ArraySource:
     return ArraySource(images, np.arange(stored, dtype=np.int32) % 3, ("a", "b", "c"), length)
 
 
-@pytest.mark.parametrize("stored", [5, 21])
-def test_training_sees_what_the_streamed_path_sees(stored):
-    source, options = source_of(stored, 21), {"batch_size": 8, "seed": 3, "start": 1, "stop": 7}
+@pytest.mark.parametrize(("stored", "repeats"), [(5, 1), (21, 1), (21, 3)])
+def test_training_sees_what_the_streamed_path_sees(stored, repeats):
+    source = source_of(stored, 21)
+    options = {"batch_size": 8, "seed": 3, "start": 1, "stop": 7, "repeats": repeats}
     pool = resident.put(source, REPLICATED)
-    streamed = train_batches(source, lambda image, rng: image, num_workers=0, **options)
+    streamed = train_batches(source, lambda image, rng, size: image, num_workers=0, **options)
     requests = to_device(resident.train_requests(len(source), **options), SHARDED)
     for expected, request in zip(streamed, requests, strict=True):
         batch = gather(pool, request)
         assert batch["image"].sharding == SHARDED
-        for name in ("image", "label", "mask", "epoch", "index"):
+        for name in ("image", "label", "mask", "epoch", "index", "view"):
             np.testing.assert_array_equal(batch[name], expected[name])
 
 
@@ -39,6 +40,7 @@ def test_evaluation_sees_what_the_streamed_path_sees():
     for expected, request in zip(streamed, requests, strict=True):
         batch, real = gather(pool, request), expected["mask"] == 1
         np.testing.assert_array_equal(batch["mask"], expected["mask"])
+        np.testing.assert_array_equal(batch["view"], expected["view"])
         np.testing.assert_array_equal(batch["image"][real], expected["image"][real])
         np.testing.assert_array_equal(batch["label"][real], expected["label"][real])
 

@@ -1,0 +1,147 @@
+"""Mixup and CutMix of a batch on the device: images and their labels are mixed with those of a neighbour.
+
+One mixture for the whole batch, timm's and torchvision's "batch" mode. An image [H,W,C] becomes
+share * image + (1 - share) * partner with a share [H,W] that is the same everywhere (mixup) or 1 outside a box and 0
+inside it (CutMix); the label's share is the mean over the pixels. All functions are pure, to be called inside jit.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from resnet_jax.errors import InputError
+
+Batch = dict[str, jax.Array]
+
+
+class Shares(NamedTuple):
+    """What an example keeps of itself.
+
+    Attributes:
+        pixels: float32 [H,W], each 0 to 1.
+        label: float32 scalar, 0 to 1.
+    """
+
+    pixels: jax.Array
+    label: jax.Array
+
+
+def mixup(batch: Batch, key: jax.Array, alpha: float, num_classes: int) -> Batch:
+    """Blends each image with its neighbour (Zhang et al. 2018, https://arxiv.org/abs/1710.09412); see `mix`."""
+    return mix(batch, key, num_classes=num_classes, mixup_alpha=alpha, cutmix_alpha=0.0)
+
+
+def cutmix(batch: Batch, key: jax.Array, alpha: float, num_classes: int) -> Batch:
+    """Pastes a box of its neighbour into each image (Yun et al. 2019, https://arxiv.org/abs/1905.04899); see `mix`."""
+    return mix(batch, key, num_classes=num_classes, mixup_alpha=0.0, cutmix_alpha=alpha)
+
+
+def mix(
+    batch: Batch,
+    key: jax.Array,
+    *,
+    num_classes: int,
+    mixup_alpha: float,
+    cutmix_alpha: float,
+    probability: float = 1.0,
+    switch_probability: float = 0.5,
+) -> Batch:
+    """Mixes a batch by one of the two, or leaves it as it is; what is drawn is drawn once for the batch.
+
+    Labels are not smoothed. To smooth the target afterwards is the same as to smooth both labels before.
+
+    Args:
+        batch: with "image" float32 [B,H,W,C], normalised, and "label" int32 [B]; every example counts, for one that is
+            padding would be mixed in like any other.
+        key: of this batch.
+        num_classes: K.
+        mixup_alpha: the share of the own image is drawn from Beta(alpha, alpha); 0 for no mixup.
+        cutmix_alpha: the same for CutMix.
+        probability: of mixing at all.
+        switch_probability: of CutMix, where both have an alpha.
+
+    Returns:
+        The batch with "image" mixed and "target" float32 [B,K]: share * onehot(label) + (1 - share) * onehot(label of
+        the partner). "label" is still the example's own.
+
+    Raises:
+        InputError: neither alpha is positive.
+    """
+    if max(mixup_alpha, cutmix_alpha) <= 0:
+        raise InputError(f"neither mixup ({mixup_alpha}) nor CutMix ({cutmix_alpha}) has a positive alpha; set one")
+    mixing_key, switch_key, share_key, box_key = jax.random.split(key, 4)
+    height, width = batch["image"].shape[1:3]
+    drawn = []
+    if mixup_alpha > 0:
+        drawn.append(even_shares(jax.random.beta(share_key, mixup_alpha, mixup_alpha), height, width))
+    if cutmix_alpha > 0:
+        outside = jax.random.beta(share_key, cutmix_alpha, cutmix_alpha)
+        drawn.append(shares_outside(random_box(box_key, outside, height, width), height, width))
+    shares = drawn[0]
+    if len(drawn) == 2:
+        shares = _either(jax.random.bernoulli(switch_key, switch_probability), drawn[1], drawn[0])
+    if probability < 1:
+        shares = _either(jax.random.bernoulli(mixing_key, probability), shares, even_shares(1.0, height, width))
+    return mix_by(batch, shares, num_classes)
+
+
+def mix_by(batch: Batch, shares: Shares, num_classes: int) -> Batch:
+    """Mixes every example with its neighbour by the same shares; returns what `mix` does."""
+    own = shares.pixels[None, :, :, None]
+    onehot = jax.nn.one_hot(batch["label"], num_classes)
+    return {
+        **batch,
+        "image": own * batch["image"] + (1 - own) * partners(batch["image"]),
+        "target": shares.label * onehot + (1 - shares.label) * partners(onehot),
+    }
+
+
+def partners(rows: jax.Array) -> jax.Array:
+    """What each example [B,...] is mixed with: rows 2i and 2i + 1 change places, an odd last one stays.
+
+    The order of examples is random, so that any partner is as good, and the neighbour lies on the same device: an even
+    share of a batch on each device is mixed without communication.
+    """
+    paired = len(rows) // 2 * 2
+    swapped = rows[:paired].reshape(paired // 2, 2, *rows.shape[1:])[:, ::-1].reshape(paired, *rows.shape[1:])
+    return swapped if paired == len(rows) else jnp.concatenate([swapped, rows[paired:]])
+
+
+def even_shares(share: jax.Array | float, height: int, width: int) -> Shares:
+    """Mixup's: the same in every pixel."""
+    return Shares(jnp.full((height, width), share, jnp.float32), jnp.asarray(share, jnp.float32))
+
+
+def shares_outside(box: jax.Array, height: int, width: int) -> Shares:
+    """CutMix's: the example outside the box (top, left, bottom, right), its partner inside it."""
+    top, left, bottom, right = box
+    row, column = jnp.arange(height), jnp.arange(width)
+    inside = ((row >= top) & (row < bottom))[:, None] & ((column >= left) & (column < right))[None, :]
+    return Shares(1.0 - inside, 1 - (bottom - top) * (right - left) / (height * width))
+
+
+def random_box(key: jax.Array, outside: jax.Array, height: int, width: int) -> jax.Array:
+    """A box about a uniformly random pixel, cut off at the edges of the image, as the paper's code and torchvision do.
+
+    Args:
+        key: source of randomness.
+        outside: the share of the image that the whole box leaves; once cut off, it leaves more.
+        height: of the image, pixels.
+        width: of the image, pixels.
+
+    Returns:
+        int32 [4]: top, left, bottom, right; the last two are no longer inside.
+    """
+    return clipped_box(jax.random.randint(key, (2,), 0, jnp.array([height, width])), outside, height, width)
+
+
+def clipped_box(center: jax.Array, outside: jax.Array | float, height: int, width: int) -> jax.Array:
+    """The box about `center` (row, column) of sides sqrt(1 - outside) times the image's; see `random_box`."""
+    size = jnp.array([height, width])
+    half = (jnp.sqrt(1 - outside) / 2 * size).astype(jnp.int32)  # so that the sides are even; timm's may be odd
+    return jnp.concatenate([jnp.maximum(center - half, 0), jnp.minimum(center + half, size)])
+
+
+def _either(first: jax.Array, a: Shares, b: Shares) -> Shares:
+    return jax.tree.map(lambda x, y: jnp.where(first, x, y), a, b)
