@@ -18,7 +18,8 @@ from resnet_jax.errors import InputError
 from resnet_jax.inputs import Feed, eval_feed, train_feed
 from resnet_jax.networks.registry import create_model
 from resnet_jax.training.loop import Interval
-from resnet_jax.training.optim import make_optimizer, make_schedule
+from resnet_jax.training.optim import make_optimizer
+from resnet_jax.training.schedules import make_schedule
 from resnet_jax.training.state import data_mesh
 
 
