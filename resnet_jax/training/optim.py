@@ -1,67 +1,23 @@
-"""Learning-rate schedules, optimizers, and which parameters decay."""
+"""The optimizers of the recipes, by name."""
 
-from collections.abc import Sequence
-from typing import Any
-
-import jax
-import jax.numpy as jnp
 import optax
 
+from resnet_jax.training.clipping import clip
+from resnet_jax.training.decay import add_decay
+from resnet_jax.training.muon import muon, normalize_matrices
+from resnet_jax.training.rates import scale_rates
+from resnet_jax.training.trust_ratio import lamb, lars
 
-def make_schedule(
-    kind: str,
-    *,
-    peak: float,
-    total_steps: int,
-    warmup_steps: int = 0,
-    warmup_start: float = 0.0,
-    warmup: str = "linear",
-    milestones: Sequence[float] = (),
-    factor: float = 0.1,
-    final: float = 0.0,
-) -> optax.Schedule:
-    """The learning rate as a function of the step.
-
-    Args:
-        kind: "step" (times `factor` at every milestone), "cosine" or "linear" (from `peak` down to `final`; with
-            warm-up this is the one-cycle schedule), or "constant".
-        peak: the rate after warm-up.
-        total_steps: length of the training, warm-up included; after it the rate stays at its last value.
-        warmup_steps: steps of the warm-up.
-        warmup_start: the rate of step 0 when there is a warm-up.
-        warmup: "linear" climbs to `peak`; "constant" stays at `warmup_start` (He et al. 2015 for 110 layers).
-        milestones: for "step", fractions of the training in (0, 1).
-        factor: for "step", what each milestone multiplies the rate by.
-        final: for "cosine" and "linear", the rate at the end.
-
-    Raises:
-        ValueError: an unknown kind.
-    """
-    decay_steps = max(1, total_steps - warmup_steps)
-    if kind == "step":
-        # Milestones count from the start of the training: the decay, which starts after the warm-up, is shifted.
-        boundaries: dict[int, float] = {}
-        for milestone in milestones:
-            step = round(milestone * total_steps) - warmup_steps
-            boundaries[step] = boundaries.get(step, 1.0) * factor  # two may share a step of a short training
-        decay = optax.piecewise_constant_schedule(peak, boundaries)
-    elif kind == "cosine":
-        decay = optax.cosine_decay_schedule(peak, decay_steps, alpha=final / peak if peak else 0.0)
-    elif kind == "linear":
-        decay = optax.linear_schedule(peak, final, decay_steps)
-    elif kind == "constant":
-        decay = optax.constant_schedule(peak)
-    else:
-        raise ValueError(f"there is no schedule {kind!r}")
-    if not warmup_steps:
-        return decay
-    climb = optax.linear_schedule(warmup_start, peak if warmup == "linear" else warmup_start, warmup_steps)
-    return optax.join_schedules([climb, decay], [warmup_steps])
-
-
-def decay_mask(params: Any) -> Any:
-    """True for the leaves that decay when norms and biases do not: kernels, which are what has two or more axes."""
-    return jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params)
+DECAYS = {  # the first is the optimizer's own
+    "sgd": ("l2", "decoupled"),
+    "adamw": ("decoupled", "l2"),
+    "rmsprop": ("l2",),
+    "lars": ("l2",),
+    "lamb": ("decoupled",),
+    "muon": ("decoupled",),
+}
+BETA2 = {"adamw": 0.999, "lamb": 0.999, "rmsprop": 0.9}
+EPSILON = {"adamw": 1e-8, "lamb": 1e-6, "rmsprop": 1e-10, "lars": 1e-7, "muon": 1e-7}
 
 
 def make_optimizer(
@@ -70,29 +26,106 @@ def make_optimizer(
     *,
     momentum: float = 0.9,
     nesterov: bool = False,
+    beta2: float = 0.0,
+    epsilon: float = 0.0,
     weight_decay: float = 0.0,
+    decay: str = "",
     decay_norm_and_bias: bool = True,
+    clip_norm: float = 0.0,
+    adaptive_clip: float = 0.0,
+    layer_decay: float = 1.0,
+    norm_bias_rate: float = 1.0,
+    trust_coefficient: float = 0.001,
+    other_rate: float = 1.0,
+    other_momentum: float = 0.9,
+    newton_schulz_steps: int = 5,
+    normalized_matrices: bool = False,
 ) -> optax.GradientTransformation:
-    """The optax transformation `tx`.
+    """The optax transformation `tx`. Its state has one shape under every schedule.
 
     Args:
-        kind: "sgd" (weight decay is added to the gradient before the momentum, as in torch and in the papers; no
-            dampening) or "adamw" (decoupled decay).
+        kind: "sgd" (torch's, without dampening), "adamw", "lars" (MLPerf's), "lamb" (timm's, which clips gradients to a
+            `clip_norm` of 1), "muon", or "rmsprop" (TensorFlow's and timm's RMSpropTF: epsilon inside the root, squares
+            that start from 1, the rate inside the momentum).
         schedule: the learning rate as a function of the step.
-        momentum: of "sgd"; the first decay of "adamw" is optax's 0.9.
-        nesterov: of "sgd".
-        weight_decay: L2 coefficient.
+        momentum: the first decay of "adamw" and "lamb".
+        nesterov: Nesterov's form of the momentum, of "sgd", "lars" and "muon"; the others have none.
+        beta2: how slowly the squares of "adamw", "lamb" and "rmsprop" are forgotten. 0: 0.999, of "rmsprop" 0.9.
+        epsilon: what keeps a denominator from 0, of all but "sgd". 0: the reference's own, in `EPSILON`.
+        weight_decay: the coefficient.
+        decay: "l2" is added to the gradient, before momentum; "decoupled" is multiplied by the rate alone (Loshchilov
+            and Hutter 2019, as in torch: rate times coefficient). "": the optimizer's own, the first in `DECAYS`.
         decay_norm_and_bias: whether normalisation scales and biases decay too (fb.resnet.torch) or not (Goyal et al.).
+            "lars" and "lamb" leave them out of decay and trust ratio in any case.
+        clip_norm: largest norm of all gradients together. 0: no limit.
+        adaptive_clip: largest ratio of a unit's gradient to the unit (Brock et al. 2021). 0: no limit.
+        layer_decay: in (0, 1], the rate of each block as a multiple of the next one's; see `rate_multipliers`.
+        norm_bias_rate: the rate of normalisation biases as a multiple of the others'; their decay per step stays.
+        trust_coefficient: of "lars".
+        other_rate: for "muon", the rate of what is no matrix, of stem and head, as a multiple of the matrices'. They
+            are moved by SGD with L2, as in airbench94_muon.
+        other_momentum: of that SGD, Nesterov's form where the matrices have it.
+        newton_schulz_steps: of "muon".
+        normalized_matrices: for "muon", normalise the matrices before each step, in place of their decay.
 
     Raises:
-        ValueError: an unknown kind.
+        ValueError: an unknown kind, or a decay that the kind does not have.
+        InputError: a `layer_decay` or `norm_bias_rate` out of range.
     """
-    mask = None if decay_norm_and_bias else decay_mask
-    if kind == "sgd":
-        return optax.chain(
-            optax.add_decayed_weights(weight_decay, mask=mask),
-            optax.sgd(schedule, momentum=momentum, nesterov=nesterov),
+    if kind not in DECAYS:
+        raise ValueError(f"there is no optimizer {kind!r}")
+    decay = decay or DECAYS[kind][0]
+    if decay not in DECAYS[kind]:
+        raise ValueError(f"the weight decay of {kind!r} is {' or '.join(map(repr, DECAYS[kind]))}, not {decay!r}")
+    beta2, epsilon = beta2 or BETA2.get(kind, 0.0), epsilon or EPSILON.get(kind, 0.0)
+    rates = scale_rates(layer_decay=layer_decay, norm_bias_rate=norm_bias_rate)
+    decaying = add_decay(weight_decay, decay_norm_and_bias=decay_norm_and_bias, norm_bias_rate=norm_bias_rate)
+    by_rate = optax.scale_by_learning_rate(schedule)
+
+    if kind == "sgd" and decay == "l2":
+        stages = [decaying, optax.sgd(schedule, momentum=momentum, nesterov=nesterov)]
+    elif kind == "sgd":
+        stages = [optax.trace(momentum, nesterov=nesterov), decaying, by_rate]
+    elif kind == "adamw":
+        adam = optax.scale_by_adam(momentum, beta2, epsilon)
+        stages = [*([decaying, adam] if decay == "l2" else [adam, decaying]), by_rate]
+    elif kind == "rmsprop":
+        rms = optax.scale_by_rms(beta2, epsilon, initial_scale=1.0, eps_in_sqrt=True)
+        stages = [decaying, rms, by_rate, optax.trace(momentum)]
+    elif kind == "lars":
+        stages = [
+            lars(
+                schedule,
+                momentum=momentum,
+                nesterov=nesterov,
+                weight_decay=weight_decay,
+                trust_coefficient=trust_coefficient,
+                epsilon=epsilon,
+            )
+        ]
+    elif kind == "lamb":
+        stages = [lamb(schedule, beta1=momentum, beta2=beta2, epsilon=epsilon, weight_decay=weight_decay)]
+    else:
+        others = optax.chain(
+            decaying,
+            optax.sgd(lambda step: other_rate * schedule(step), momentum=other_momentum, nesterov=nesterov),
         )
-    if kind == "adamw":
-        return optax.adamw(schedule, weight_decay=weight_decay, mask=mask)
-    raise ValueError(f"there is no optimizer {kind!r}")
+        matrices_decay = add_decay(0.0 if normalized_matrices else weight_decay)
+        stages = [
+            muon(
+                schedule,
+                others,
+                matrices_decay,
+                momentum=momentum,
+                nesterov=nesterov,
+                steps=newton_schulz_steps,
+                epsilon=epsilon,
+            )
+        ]
+
+    stages = [*clip(adaptive=adaptive_clip, norm=clip_norm), *stages]
+    if (layer_decay, norm_bias_rate) != (1.0, 1.0):
+        stages.append(rates)
+    if kind == "muon" and normalized_matrices:
+        stages.append(normalize_matrices())
+    return optax.chain(*stages)

@@ -12,7 +12,8 @@ from jax.sharding import Mesh
 
 from resnet_jax.networks.blocks import BasicBlock
 from resnet_jax.networks.resnet import ResNet
-from resnet_jax.training.optim import make_optimizer, make_schedule
+from resnet_jax.training.optim import make_optimizer
+from resnet_jax.training.schedules import make_schedule
 from resnet_jax.training.state import TrainState, fresh_state, init_state, replicated, sharded
 from resnet_jax.training.step import (
     NO_STEP,
