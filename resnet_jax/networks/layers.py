@@ -72,7 +72,8 @@ class BatchNorm(nn.Module):
     biased one (flax's convention; torch keeps the unbiased one, larger by n / (n - 1)), and `momentum` is the share
     that is kept (flax's 0.9 is torch's 0.1).
 
-    With `frozen`, neither the statistics nor scale and bias ever change (fine-tuning, small batches).
+    With `frozen`, neither the statistics nor scale and bias ever change (fine-tuning, small batches). Without
+    `use_scale` there is no scale to learn: values leave with variance 1 and the learned bias for a mean.
 
     Raises:
         ValueError: the batch is not a multiple of `group_size`.
@@ -81,6 +82,7 @@ class BatchNorm(nn.Module):
     use_running_average: bool
     group_size: int = 0
     frozen: bool = False
+    use_scale: bool = True
     momentum: float = 0.9
     epsilon: float = 1e-5
     dtype: Any = jnp.float32
@@ -92,7 +94,8 @@ class BatchNorm(nn.Module):
         channels = x.shape[-1]
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
-        scale = self.param("scale", self.scale_init, (channels,), self.param_dtype)
+        ones = jnp.ones((channels,), jnp.float32)
+        scale = self.param("scale", self.scale_init, (channels,), self.param_dtype) if self.use_scale else ones
         bias = self.param("bias", nn.initializers.zeros, (channels,), self.param_dtype)
 
         if self.frozen:

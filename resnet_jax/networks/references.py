@@ -32,6 +32,7 @@ REFERENCES: dict[str, Reference] = {
     r"densenet\d+": Reference("torchvision 0.28", "parity/test_densenet.py"),
     r"densenet\w+_cifar": Reference("Huang et al. 2017", "networks/test_numpy_references.py"),
     r"highway\d+_cifar": Reference("Srivastava et al. 2015", "networks/test_numpy_references.py"),
+    r"airbench\d+_cifar": Reference("torch, the network of Jordan 2024 written out", "parity/test_airbench.py"),
     r"alexnet": Reference("torchvision 0.28", "parity/test_alexnet.py"),
     r"vgg\d+(_bn)?": Reference("torchvision 0.28", "parity/test_vgg.py"),
     r"googlenet": Reference("torchvision 0.28", "parity/test_googlenet.py"),

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from resnet_jax.errors import InputError
-from resnet_jax.networks import alexnet, densenet, fcn, googlenet, highway, resnet_family, unet, vgg
+from resnet_jax.networks import airbench, alexnet, densenet, fcn, googlenet, highway, resnet_family, unet, vgg
 
-FAMILIES = (resnet_family, densenet, highway, alexnet, vgg, googlenet, fcn, unet)
+FAMILIES = (resnet_family, densenet, highway, alexnet, vgg, googlenet, fcn, unet, airbench)
 MODELS = {name: build for family in FAMILIES for name, build in family.MODELS.items()}
 ANY_DEPTH = resnet_family.ANY_DEPTH
 
