@@ -11,15 +11,17 @@ from collections.abc import Sequence
 
 from resnet_jax.cli import parse_config, run_command
 from resnet_jax.config import Config
-from resnet_jax.recipes import CIFAR
+from resnet_jax.recipes import CIFAR, IMAGENET
 from resnet_jax.run import train
 
+# The recipes for photographs keep CIFAR's size.
+RECIPES = {name: recipe.for_small_images() for name, recipe in IMAGENET.items()} | CIFAR
 DEFAULTS = Config(model="resnet20_cifar", recipe="he2015", dataset="cifar10", image_size=0)
 
 
 def main(argv: Sequence[str]) -> None:
     """Train as the command line says."""
-    train(parse_config(argv, "cifar", __doc__, DEFAULTS, recipes=CIFAR, family="resnet{depth}_cifar"))
+    train(parse_config(argv, "cifar", __doc__, DEFAULTS, recipes=RECIPES, family="resnet{depth}_cifar"))
 
 
 if __name__ == "__main__":

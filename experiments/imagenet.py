@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from resnet_jax.cli import parse_config, run_command
 from resnet_jax.config import Config
-from resnet_jax.recipes import IMAGENET
+from resnet_jax.recipes import CIFAR, IMAGENET
 from resnet_jax.run import train
 
 DEFAULTS = Config(model="resnet50", recipe="goyal2017", dataset="imagenet2012", image_size=224)
@@ -18,7 +18,7 @@ DEFAULTS = Config(model="resnet50", recipe="goyal2017", dataset="imagenet2012", 
 
 def main(argv: Sequence[str]) -> None:
     """Train as the command line says."""
-    train(parse_config(argv, "imagenet", __doc__, DEFAULTS, recipes=IMAGENET, family="resnet{depth}"))
+    train(parse_config(argv, "imagenet", __doc__, DEFAULTS, recipes=CIFAR | IMAGENET, family="resnet{depth}"))
 
 
 if __name__ == "__main__":

@@ -13,19 +13,18 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from resnet_jax.analysis.counts import abstract_variables
+from resnet_jax.build_training import build_average, build_loss, build_optimizer, build_schedule
 from resnet_jax.config import Config
 from resnet_jax.data.sizes import FixedSize, ProgressiveSize
 from resnet_jax.data.sources import ArraySource, Source, load_source
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.views import averaged_logits
-from resnet_jax.build_training import build_average, build_loss, build_optimizer, build_schedule
-from resnet_jax.inputs import Feed, build_sizes, eval_feed, train_feed
+from resnet_jax.inputs import Feed, build_sizes, eval_feed, plain_images, train_feed
 from resnet_jax.networks.registry import create_model
 from resnet_jax.training.average import Average
 from resnet_jax.training.loop import Interval
 from resnet_jax.training.losses import Loss
 from resnet_jax.training.state import data_mesh
-
 
 # Options of networks that are flags too; left empty, they are the network's own.
 NETWORK_OPTIONS = (
@@ -81,6 +80,7 @@ class Run:
         size_at: step -> the same in training.
         loss: what is minimised.
         average: how the average of the weights follows them, if one is kept.
+        settle: the network's own first variables, from its random ones: a layer that is computed from images.
         total_steps: length of the training.
         eval_every: in steps; an epoch need not be a whole number of them.
         checkpoint_every: in steps.
@@ -100,6 +100,7 @@ class Run:
     size_at: FixedSize | ProgressiveSize
     loss: Loss
     average: Average | None
+    settle: Callable[[Any], Any] | None
     total_steps: int
     eval_every: Interval
     checkpoint_every: Interval
@@ -143,10 +144,22 @@ def build_run(config: Config) -> Run:
         size_at=size_at,
         loss=build_loss(config),
         average=build_average(config, total_steps),
+        settle=build_settle(model, train_set, config, train_size),
         total_steps=total_steps,
         eval_every=eval_every,
         checkpoint_every=config.checkpoint_every or eval_every,
     )
+
+
+# airbench computes its first layer from this many images.
+SETTLE_IMAGES = 5000
+
+
+def build_settle(model: Any, source: Source, config: Config, image_size: int) -> Callable[[Any], Any] | None:
+    """How a network gets what it computes from training images before the first step; None: it computes nothing."""
+    if not hasattr(model, "whiten"):
+        return None
+    return lambda variables: model.whiten(variables, plain_images(source, config, image_size, SETTLE_IMAGES))
 
 
 def image_size_of(source: Source, config: Config) -> int:

@@ -70,7 +70,7 @@ def parse_config(
         known = ", ".join(recipes) or "none"
         raise InputError(f"--recipe={recipe}: there is no such recipe here; known are: {known}")
     settings = recipes[recipe].settings if recipe else {}
-    listing = "\n\n".join(f"--recipe={n}: {r.source}. {r.result}." for n, r in recipes.items())
+    listing = "\n\n".join(f"--recipe={n}: {r}" for n, r in recipes.items())
     base = dataclasses.replace(defaults, **settings, recipe=recipe)
     config = parse_options(Config, argv, name, f"{description}\n{listing}", default=base)
     model = config.model

@@ -3,11 +3,8 @@
 import dataclasses
 import json
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from typing import Any, Literal
-
-from resnet_jax.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ class Config:
     mixup: float = 0.0
     """Alpha of the beta distribution by which two images and their labels are averaged (Zhang et al. 2017). 0: off."""
     cutmix: float = 0.0
-    """The same for pasting a rectangle of one image into another (Yun et al. 2019). With both, each half of the time."""
+    """The same for pasting a rectangle of one image into another (Yun et al. 2019). With both, each half the time."""
     mix_probability: float = 1.0
     """Share of the batches that are mixed at all."""
     repeats: int = 1
@@ -127,7 +124,7 @@ class Config:
     stem_fraction: float = 1.0
     """Part of the training after which the stem no longer changes."""
     schedule: Literal["step", "cosine", "linear", "polynomial", "constant"] = "step"
-    """How the rate falls after the warm-up; linear with a warm-up is the one-cycle schedule, polynomial is quadratic."""
+    """How the rate falls after the warm-up; linear with a warm-up is the one-cycle schedule, polynomial is a square."""
     milestones: tuple[float, ...] = ()
     """For the step schedule: where the rate is multiplied by milestone_factor, as fractions of the training."""
     milestone_factor: float = 0.1

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import jax
 
+from resnet_jax.build import build_apply
 from resnet_jax.data.sources import load_source
 from resnet_jax.errors import InputError
 from resnet_jax.inputs import eval_feed
@@ -47,7 +48,8 @@ def evaluate(
     feed = eval_feed(source, config, trained.image_size, mesh)
     variables = jax.device_put(variables, replicated(mesh))
 
-    eval_step = step.jit_eval_step(trained.model, feed.prepare, replicated(mesh))
+    apply = build_apply(trained.model, config.eval_views)
+    eval_step = step.jit_eval_step(apply, feed.prepare, replicated(mesh))
     return step.averages(loop.evaluate(feed.batches(), partial(eval_step, variables)))
 
 

@@ -12,11 +12,13 @@ from functools import partial
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from resnet_jax.config import Config
 from resnet_jax.config_checks import progressive_sizes
 from resnet_jax.data import device_augment, host_augment, pipeline, resident
+from resnet_jax.data.decode import decode_image
 from resnet_jax.data.erasing import cutout, random_erasing
 from resnet_jax.data.mixing import mix
 from resnet_jax.data.order import check_train
@@ -211,13 +213,26 @@ def preprocessing(config: Config, image_size: int) -> Preprocessing:
     )
 
 
-def build_sizes(config: Config, image_size: int, steps_per_epoch: float, total_steps: int) -> FixedSize | ProgressiveSize:
+def build_sizes(
+    config: Config, image_size: int, steps_per_epoch: float, total_steps: int
+) -> FixedSize | ProgressiveSize:
     """Pixels a side of every training step's images."""
     sizes = progressive_sizes(config.progressive)
     if sizes is None:
         return FixedSize(image_size)
     start, stop = (fraction * total_steps / steps_per_epoch for fraction in config.progressive_ramp)
     return ProgressiveSize(*sizes, start=start, stop=stop, steps_per_epoch=steps_per_epoch)
+
+
+def plain_images(source: Source, config: Config, image_size: int, count: int) -> np.ndarray:
+    """The first `count` images of a source, or all it has, as evaluation sees them: float32 [N,size,size,3]."""
+    transform = eval_transform(config, image_size)
+    images = []
+    for index in range(min(count, len(source))):
+        image, _, name = source[index]
+        image = image if isinstance(image, np.ndarray) else decode_image(image, name)
+        images.append(image if image.shape[:2] == (image_size, image_size) else transform(image))
+    return np.asarray(normalizer(config)({"image": np.stack(images)})["image"])
 
 
 def processes() -> dict[str, int]:

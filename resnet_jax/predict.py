@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from resnet_jax.analysis.plots import draw_predictions
+from resnet_jax.build import build_apply
 from resnet_jax.config import Config
 from resnet_jax.data.decode import UnreadableImage, decode_image
 from resnet_jax.data.sources import load_source
@@ -44,11 +45,11 @@ def read_images(paths: Sequence[str | Path], config: Config, image_size: int) ->
 
 def probabilities(model: Any, variables: Any, images: np.ndarray, config: Config, batch_size: int = 64) -> np.ndarray:
     """Class probabilities [N,K] of images uint8 [N,H,W,3]."""
-    prepare = normalizer(config)
+    prepare, logits_of = normalizer(config), build_apply(model, config.eval_views)
 
     @jax.jit
     def apply(variables: Any, batch: jax.Array) -> jax.Array:
-        return jax.nn.softmax(model.apply(variables, prepare({"image": batch})["image"], train=False))
+        return jax.nn.softmax(logits_of(variables, prepare({"image": batch})["image"]))
 
     # The last batch is filled up, so that the network is compiled once.
     size = min(batch_size, len(images))

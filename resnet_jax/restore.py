@@ -1,5 +1,6 @@
 """A trained network from a run's folder."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import jax
 import optax
 from flax import linen as nn
 
-from resnet_jax.build import build_model, build_optimizer
+from resnet_jax.build import build_model
+from resnet_jax.build_training import build_average, build_optimizer
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError
 from resnet_jax.training import checkpoint, log
@@ -16,7 +18,9 @@ from resnet_jax.training.step import zero_sums
 from resnet_jax.workdir import read_run_config
 
 
-def restore_run(workdir: str | Path, which: str | int = "newest") -> tuple[Config, nn.Module, dict[str, Any]]:
+def restore_run(
+    workdir: str | Path, which: str | int = "newest", *, ema: bool = False
+) -> tuple[Config, nn.Module, dict[str, Any]]:
     """The config, the network and the trained variables of a run, finished or not.
 
     Nothing in the folder is changed, so that a run that is still training may be looked at.
@@ -24,20 +28,25 @@ def restore_run(workdir: str | Path, which: str | int = "newest") -> tuple[Confi
     Args:
         workdir: the run's folder.
         which: "newest", "best" (the highest evaluated top-1 among the checkpoints that are kept), or a step.
+        ema: the average of the weights instead of the weights themselves.
 
     Returns:
         (config, model, variables): `model.apply(variables, images)` takes normalised float32 images.
 
     Raises:
-        InputError: there is no run, no such checkpoint, or it is damaged.
+        InputError: there is no run, no such checkpoint, it is damaged, or no average was kept.
     """
     workdir = Path(workdir).absolute()
     config, facts = read_run_config(workdir)
     model = build_model(config, len(facts["class_names"]))
-    # The optimizer's state has the same shape under every schedule.
-    tx = build_optimizer(config, optax.constant_schedule(0.0))
+    # The optimizer's state has the same shape under every schedule, and in a training of any length.
+    tx = build_optimizer(config, optax.constant_schedule(0.0), 1)
+    averaged = build_average(config, 1) is not None
+    if ema and not averaged:
+        raise InputError(f"--workdir={workdir}: this run kept no average of its weights; leave out --ema")
     mesh = data_mesh()
-    shapes = jax.eval_shape(lambda: {"state": fresh_state(model, tx, facts["image_size"], 0), "sums": zero_sums()})
+    fresh = partial(fresh_state, model, tx, facts["image_size"], 0, averaged=averaged)
+    shapes = jax.eval_shape(lambda: {"state": fresh(), "sums": zero_sums()})
     target = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=replicated(mesh)), shapes)
     with checkpoint.open_reader(workdir / "checkpoints") as manager:
         steps = sorted(manager.all_steps())
@@ -50,4 +59,4 @@ def restore_run(workdir: str | Path, which: str | int = "newest") -> tuple[Confi
             there = f"there are {', '.join(map(str, steps))}" if steps else "there is none"
             raise InputError(f"--workdir={workdir}: no checkpoint {which!r}; {there}")
         state = checkpoint.restore_step(manager, step, target)["state"]
-    return config, model, {"params": state.params, "batch_stats": state.batch_stats}
+    return config, model, state.ema if ema else state.variables

@@ -1,5 +1,6 @@
 """A training run from its config: the one module that knows every other."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from resnet_jax import workdir as folder
 from resnet_jax.analysis.counts import abstract_variables, multiply_adds, parameter_count
@@ -16,15 +18,21 @@ from resnet_jax.analysis.plots import draw_curves
 from resnet_jax.build import Run, build_apply, build_run
 from resnet_jax.config import Config
 from resnet_jax.config_checks import check_config
+from resnet_jax.distil import taught
 from resnet_jax.distributed import agree, barrier, connect, stop_signal
+from resnet_jax.dry_run import dry_run
 from resnet_jax.errors import InputError, InterruptedRunError
 from resnet_jax.training import checkpoint, log, loop, step
 from resnet_jax.training.progress import Progress
 from resnet_jax.training.state import TrainState, init_state, replicated
 
+MEANS = ("loss", "top1", "top5")  # of an evaluation; they are also taken of the average of the weights
+
 
 def train(config: Config) -> log.Row:
     """Train, or continue, the run of this config in its workdir; returns what its result.json says.
+
+    With `dry_run`, only print and draw what would be done; returns nothing then.
 
     Raises:
         InputError: something the user gave cannot be used.
@@ -32,6 +40,9 @@ def train(config: Config) -> log.Row:
         InterruptedRunError: a signal asked it to stop; it saved and left.
     """
     check_config(config)
+    if config.dry_run:
+        dry_run(config)
+        return {}
     connect(config)
     workdir = Path(config.workdir).absolute()
     with ExitStack() as stack:
@@ -46,7 +57,7 @@ def train(config: Config) -> log.Row:
         if (result := folder.read_result(workdir)) is not None:
             _say(f"{workdir} is finished, nothing to do: {_outcome(result)}")
             return result
-        run = build_run(config)
+        run = taught(build_run(config))
         _say(_headline(run))  # traces the network: what cannot run does not take the folder
         if _first_process():
             facts = {"image_size": run.image_size, "class_names": run.class_names}
@@ -101,7 +112,7 @@ def _fit(run: Run, workdir: Path) -> log.Row:
                     result = step.averages(loop.evaluate(batches, partial(eval_step, variables)))
                     if alone and stop_requested(at):
                         return  # cut short: a run that continues from this step begins with it
-                    row |= {prefix + name: value for name, value in result.items() if prefix + name not in row}
+                    row |= {prefix + name: value for name, value in result.items() if not prefix or name in MEANS}
                 evaluations[at] = row
                 record(row)
                 if _first_process():
@@ -146,9 +157,19 @@ def _interrupted(at: int) -> InterruptedRunError:
     )
 
 
+def _first_state(run: Run) -> TrainState:
+    averaged = run.average is not None
+    state = init_state(run.model, run.tx, run.image_size, run.config.seed, run.mesh, averaged=averaged)
+    if run.settle is not None:
+        whole = replicated(run.mesh)
+        variables = jax.device_put(run.settle(state.variables), whole)
+        state = dataclasses.replace(state, **variables, ema=jax.tree.map(jnp.copy, variables) if averaged else {})
+    return state
+
+
 def _restore_or_begin(run: Run, manager: Any) -> tuple[int, dict[str, Any]]:
     carry = {
-        "state": begin(run),
+        "state": _first_state(run),
         "sums": jax.jit(step.zero_sums, out_shardings=replicated(run.mesh))(),
     }
     restored = checkpoint.restore_newest(manager, carry, _say)

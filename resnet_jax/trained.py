@@ -57,6 +57,8 @@ class WhichNetwork:
     """Folder of a training run."""
     checkpoint: str = "newest"
     """Of the run: newest, best, or a step."""
+    ema: bool = False
+    """The average of the run's weights instead of the weights."""
     model: str = ""
     """Instead of a run: a network by name, with --weights."""
     weights: str = ""
@@ -78,10 +80,12 @@ def load_trained(which: WhichNetwork) -> Trained:
     """
     if bool(which.workdir) == bool(which.model):
         raise InputError("name one: --workdir=RUN, or --model=NAME with --weights=FILE_OR_HUB_ID")
+    if which.ema and not which.workdir:
+        raise InputError("--ema goes with --workdir: only runs keep an average")
     if which.workdir and which.weights:
         raise InputError("--weights goes with --model=NAME, not with --workdir")
     if which.workdir:
-        trained = from_run(which.workdir, which.checkpoint)
+        trained = from_run(which.workdir, which.checkpoint, ema=which.ema)
     else:
         trained = from_weights(which.model, which.weights or None, which.num_classes)
     size = which.image_size or trained.image_size
@@ -90,9 +94,9 @@ def load_trained(which: WhichNetwork) -> Trained:
     return dataclasses.replace(trained, config=config, image_size=size)
 
 
-def from_run(workdir: str | Path, which: str | int = "newest") -> Trained:
+def from_run(workdir: str | Path, which: str | int = "newest", *, ema: bool = False) -> Trained:
     """A run's network; arguments and errors are `restore_run`'s."""
-    config, model, variables = restore_run(workdir, which)
+    config, model, variables = restore_run(workdir, which, ema=ema)
     _, facts = read_run_config(Path(workdir).absolute())
     return Trained(config, model, variables, facts["image_size"], tuple(facts["class_names"]), str(workdir))
 

@@ -26,7 +26,7 @@ TOY = Config(
     dataset="digits",
     image_size=0,
     crop_padding=1,
-    flip=False,
+    flip="none",
     batch_size=64,
     steps=12,
     learning_rate=0.05,
@@ -176,7 +176,7 @@ def test_the_best_evaluated_checkpoint_stays(tmp_path):
 
 
 def test_what_is_frozen_does_not_decay():
-    tx = build_optimizer(replace(TOY, norm="frozen", weight_decay=0.1), optax.constant_schedule(0.1))
+    tx = build_optimizer(replace(TOY, norm="frozen", weight_decay=0.1), optax.constant_schedule(0.1), 1)
     params: Any = {"scale": jnp.ones(3), "kernel": jnp.ones((2, 2))}
     updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
     decayed = cast(Any, updates)

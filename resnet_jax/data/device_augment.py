@@ -35,7 +35,7 @@ def example_keys(seed: int | jax.Array, epoch: ArrayLike, index: ArrayLike, view
     def example_key(*numbers: jax.Array) -> jax.Array:
         return functools.reduce(jax.random.fold_in, numbers, key)
 
-    return jax.vmap(example_key)(epoch, index, jnp.broadcast_to(view, jnp.shape(index)))
+    return jax.vmap(example_key)(jnp.asarray(epoch), jnp.asarray(index), jnp.broadcast_to(view, jnp.shape(index)))
 
 
 def keys_for(keys: jax.Array, augmentation: int) -> jax.Array:

@@ -36,7 +36,7 @@ def random_resized_crop(
     top, left, height, width = crop_box(image.shape[0], image.shape[1], rng, scale, ratio)
     # First the crop, then the resize: with Pillow's own box= the filter would see pixels beyond the crop.
     crop = image[top : top + height, left : left + width]
-    return _resize(crop, size, size, drawn_interpolation(interpolation, rng))
+    return resize(crop, size, size, drawn_interpolation(interpolation, rng))
 
 
 def drawn_interpolation(interpolation: Interpolation, rng: np.random.Generator) -> Interpolation:
@@ -93,11 +93,17 @@ def scale_jitter_crop(
     return image[top : top + size, left : left + size]
 
 
-def pad_and_crop(image: np.ndarray, rng: np.random.Generator, padding: int) -> np.ndarray:
-    """The image [H,W,C] moved by up to `padding` pixels each way, black coming in from the edges (He et al. 2015)."""
+def pad_and_crop(
+    image: np.ndarray, rng: np.random.Generator, padding: int, mode: Literal["zeros", "reflect"] = "zeros"
+) -> np.ndarray:
+    """The image [H,W,C] moved by up to `padding` pixels each way (He et al. 2015).
+
+    What comes in from the edges is black, or with "reflect" the image reflected about its outermost pixels.
+    """
     height, width = image.shape[:2]
     top, left = (int(offset) for offset in rng.integers(2 * padding + 1, size=2))
-    padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+    margins = ((padding, padding), (padding, padding), (0, 0))
+    padded = np.pad(image, margins, mode="constant" if mode == "zeros" else mode)
     return padded[top : top + height, left : left + width]
 
 
@@ -132,11 +138,12 @@ def resize_short_side(image: np.ndarray, short: int, interpolation: Interpolatio
     """The image [H,W,3] with a shorter side of `short` pixels; the longer one is truncated, as torchvision does."""
     height, width = image.shape[:2]
     if height <= width:
-        return _resize(image, short, int(short * width / height), interpolation)
-    return _resize(image, int(short * height / width), short, interpolation)
+        return resize(image, short, int(short * width / height), interpolation)
+    return resize(image, int(short * height / width), short, interpolation)
 
 
-def _resize(image: np.ndarray, height: int, width: int, interpolation: Interpolation) -> np.ndarray:
+def resize(image: np.ndarray, height: int, width: int, interpolation: Interpolation = "bilinear") -> np.ndarray:
+    """The image [H,W,C] as [height,width,C], antialiased."""
     if interpolation == "random":
         raise InputError("--interpolation=random is for the random crops of training; take bilinear or bicubic here")
     resample = Image.Resampling[interpolation.upper()]

@@ -47,7 +47,7 @@ class TrainTransform:
             image = host_augment.scale_jitter_crop(image, size, rng, interpolation=self.interpolation)
         else:
             image = host_augment.pad_and_crop(image, rng, self.padding, self.padding_mode)
-            image = host_augment.resize(image, size, size, self.interpolation)
+            image = self._resized(image, rng, size)
         if self.flip:
             image = host_augment.random_flip(image, rng)
         if self.augment:
@@ -57,3 +57,8 @@ class TrainTransform:
         if self.lighting:
             image = pca_lighting(image, rng, self.lighting)
         return image
+
+    def _resized(self, image: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
+        if image.shape[:2] == (size, size):
+            return image
+        return host_augment.resize(image, size, size, host_augment.drawn_interpolation(self.interpolation, rng))

@@ -25,8 +25,7 @@ HE2015_DEEP = Recipe(
     source=f"{HE2015.source}, for 110 layers and more",
     result="test error of ResNet-110 6.43 % (6.61 +- 0.16 over five runs), 1202 7.93 % (published)",
     cost=HE2015.cost,
-    settings=HE2015.settings
-    | {"warmup": "constant", "warmup_fraction": 400 / 64_000, "warmup_learning_rate": 0.01},
+    settings=HE2015.settings | {"warmup": "constant", "warmup_fraction": 400 / 64_000, "warmup_learning_rate": 0.01},
     left_out=HE2015.left_out,
 )
 

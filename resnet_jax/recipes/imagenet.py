@@ -184,8 +184,8 @@ BIT_I1K = Recipe(
         "learning_rate": 0.1,
         "reference_batch_size": 256,
         "momentum": 0.9,
-        # The file's decay, 1e-4 x batch / 256 a step at the peak, is not multiplied by the rate, 0.1 x batch / 256; here
-        # the decoupled decay is.
+        # The file's decay, 1e-4 x batch / 256 a step at the peak, is not multiplied by the rate, 0.1 x batch / 256;
+        # here the decoupled decay is.
         "weight_decay": 1e-3,
         "decay": "decoupled",
         "clip_norm": 1.0,

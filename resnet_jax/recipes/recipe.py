@@ -1,7 +1,11 @@
 """What a recipe is."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
+
+# Settings that say how large photographs are.
+SIZES = ("image_size", "eval_image_size", "eval_resize", "eval_crop", "progressive", "crop")
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,11 @@ class Recipe:
     cost: str
     settings: dict[str, Any]
     left_out: str = ""
+
+    def for_small_images(self) -> "Recipe":
+        """The same ingredients for images that come in one small size, which is kept."""
+        settings = {name: value for name, value in self.settings.items() if name not in SIZES}
+        return dataclasses.replace(self, settings=settings)
 
     def __str__(self) -> str:
         """One paragraph for --help."""

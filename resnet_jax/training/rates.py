@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from resnet_jax.errors import InputError
-from resnet_jax.training.paths import by_path, is_norm_bias, layer_of, map_with_path
+from resnet_jax.training.paths import STEM, by_path, is_norm_bias, layer_of, map_with_path
 
 
 def rate_multipliers(params: Any, *, layer_decay: float = 1.0, norm_bias_rate: float = 1.0) -> Any:
@@ -49,3 +49,15 @@ def scale_rates(*, layer_decay: float = 1.0, norm_bias_rate: float = 1.0) -> opt
         raise InputError(f"--norm_bias_rate={norm_bias_rate}: give a number above 0; with 1 they learn like the others")
     multipliers = partial(rate_multipliers, layer_decay=layer_decay, norm_bias_rate=norm_bias_rate)
     return optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, multipliers(updates)))
+
+
+def freeze_stem(*, after: int) -> optax.GradientTransformation:
+    """Leave the stem as it is once `after` steps are done; to stand behind everything else."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        free = (state < after).astype(jnp.float32)
+        frozen = map_with_path(lambda path, u: u * free if layer_of(path) == STEM else u, updates)
+        return frozen, optax.safe_increment(state)
+
+    return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)

@@ -28,7 +28,7 @@ class TrainState:
     params: Any
     batch_stats: Any
     opt_state: Any
-    ema: Any
+    ema: Any = struct.field(default_factory=dict)
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -52,7 +52,13 @@ def sharded(mesh: Mesh) -> NamedSharding:
 
 
 def init_state(
-    model: nn.Module, tx: optax.GradientTransformation, image_size: int, seed: int, mesh: Mesh, *, averaged: bool = False
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    image_size: int,
+    seed: int,
+    mesh: Mesh,
+    *,
+    averaged: bool = False,
 ) -> TrainState:
     """The state before the first step, on every device of the mesh."""
     # One random number generator a parameter: XLA on CPUs spends long on what runs once (measured for ResNet-20:

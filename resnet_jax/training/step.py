@@ -1,10 +1,11 @@
 """One step of training and one of evaluation: pure functions that `jax.jit` divides over whatever devices there are.
 
-A batch is a dict of arrays whose first axis is B: "image" float32 [B,H,W,C], "label" int32 [B], "mask" float32 [B], 1 for
-examples that count and 0 for padding; where examples were mixed "target" float32 [B,K], and with a teacher its logits,
-"teacher" float32 [B,K].
+A batch is a dict of arrays whose first axis is B: "image" float32 [B,H,W,C], "label" int32 [B], "mask" float32 [B], 1
+for examples that count and 0 for padding; where examples were mixed "target" float32 [B,K], and with a teacher its
+logits, "teacher" float32 [B,K].
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -124,7 +125,7 @@ def train_step(
     )
     if average is not None:
         ema, variables = average.follow(state.ema, new_state.variables, new_state.step)
-        new_state = new_state.replace(ema=ema, **variables)
+        new_state = dataclasses.replace(new_state, ema=ema, **variables)
     finite = all_finite((mean, gradients, new_state))
     return new_state, sums | {"first_bad_step": jnp.where(finite, NO_STEP, new_state.step)}
 

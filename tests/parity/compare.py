@@ -203,7 +203,7 @@ def check_training(pair: Pair) -> None:
         logits, updates = pair.model.apply(
             pair.variables | {"params": params}, pair.images, train=True, mutable=["batch_stats"]
         )
-        return cross_entropy(logits, jnp.asarray(pair.labels)).mean(), (logits, updates)
+        return cross_entropy(logits, {"label": jnp.asarray(pair.labels)}).mean(), (logits, updates)
 
     (_, (logits, updates)), gradients = jax.value_and_grad(loss_of, has_aux=True)(pair.variables["params"])
     assert_close(logits, output.detach().numpy(), TRAINING, "logits")

@@ -193,7 +193,9 @@ def test_an_evaluation_counts_each_example_once_on_any_devices_in_any_batches(
 ):
     mesh = Mesh(np.array(jax.devices()[:devices]), ("data",))
     step = jax.jit(
-        partial(eval_step, model=MODEL), in_shardings=(replicated(mesh), sharded(mesh)), out_shardings=replicated(mesh)
+        partial(eval_step, apply=lambda v, x: MODEL.apply(v, x)),
+        in_shardings=(replicated(mesh), sharded(mesh)),
+        out_shardings=replicated(mesh),
     )
     sums = jax.device_get(loop.evaluate(padded_batches(batch_size), partial(step, variables)))
     assert 0 < one_by_one["top1"] < one_by_one["top5"] < one_by_one["count"]

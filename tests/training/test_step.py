@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from resnet_jax.networks.blocks import BasicBlock
 from resnet_jax.networks.resnet import ResNet
+from resnet_jax.training.losses import cross_entropy, make_loss
 from resnet_jax.training.optim import make_optimizer
 from resnet_jax.training.schedules import make_schedule
 from resnet_jax.training.state import TrainState, fresh_state, init_state, replicated, sharded
@@ -20,7 +21,6 @@ from resnet_jax.training.step import (
     add_sums,
     averages,
     classification_sums,
-    cross_entropy,
     train_step,
     zero_sums,
 )
@@ -58,14 +58,14 @@ def numpy_cross_entropy(logits, label, smoothing):
 def test_cross_entropy_is_numpys(smoothing):
     rng = np.random.default_rng(0)
     logits, label = rng.normal(0, 3, (6, 5)).astype(np.float32), rng.integers(0, 5, 6)
-    got = cross_entropy(jnp.asarray(logits), jnp.asarray(label), smoothing)
+    got = cross_entropy(jnp.asarray(logits), {"label": jnp.asarray(label)}, smoothing)
     np.testing.assert_allclose(got, numpy_cross_entropy(logits, label, smoothing), rtol=1e-5)
 
 
 def test_cross_entropy_of_bfloat16_logits_is_computed_in_float32():
     logits = jnp.asarray(np.random.default_rng(0).normal(0, 3, (64, 5)), jnp.bfloat16)
     label = jnp.zeros(64, jnp.int32)
-    got = cross_entropy(logits, label)
+    got = cross_entropy(logits, {"label": label})
     assert got.dtype == jnp.float32
     np.testing.assert_allclose(got, numpy_cross_entropy(logits, label, 0.0), rtol=1e-5, atol=1e-6)
 
@@ -154,7 +154,7 @@ def test_an_overflowing_update_is_reported_though_the_loss_is_finite(state):
 
 
 def test_smoothing_changes_the_loss_that_is_trained_and_logged(state):
-    smooth = jax.jit(partial(train_step, model=MODEL, tx=TX, key=jax.random.key(0), label_smoothing=0.5))
+    smooth = jax.jit(partial(train_step, model=MODEL, tx=TX, key=jax.random.key(0), loss=make_loss(smoothing=0.5)))
     (_, hard), (_, soft) = STEP(state, batch_of()), smooth(state, batch_of())
     # At first the logits are near zero, so that both are near log 3.
     assert abs(float(hard["loss"]) - float(soft["loss"])) > 1e-4

@@ -1,0 +1,70 @@
+"""Learning from a teacher: a trained network's answers to the batches of a run."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from resnet_jax.build import Run
+from resnet_jax.config import Config
+from resnet_jax.errors import InputError
+from resnet_jax.inputs import Batch, Feed, preprocessing
+from resnet_jax.trained import Trained, WhichNetwork, load_trained
+from resnet_jax.training.state import replicated
+
+
+def taught(run: Run) -> Run:
+    """The run with the teacher's logits in its training batches; the run itself where its config names no teacher.
+
+    Raises:
+        InputError: the teacher cannot be read, or has other classes.
+    """
+    config = run.config
+    if not config.teacher:
+        return run
+    if config.teacher_weights:
+        which = WhichNetwork(model=config.teacher, weights=config.teacher_weights, num_classes=len(run.class_names))
+    else:
+        which = WhichNetwork(workdir=config.teacher)
+    teacher = load_trained(which)
+    if teacher.num_classes != len(run.class_names):
+        raise InputError(
+            f"--teacher={config.teacher} knows {teacher.num_classes} classes, --dataset={config.dataset} has "
+            f"{len(run.class_names)}"
+        )
+    if teacher.class_names and not config.teacher_weights:
+        _check_names(config, teacher.class_names, run.class_names)
+    variables = jax.device_put(teacher.variables, replicated(run.mesh))
+    return dataclasses.replace(run, training=_with_answers(run.training, teacher, variables, config))
+
+
+def _check_names(config: Config, theirs: Sequence[str], ours: Sequence[str]) -> None:
+    for a, b in zip(theirs, ours, strict=True):
+        if a != b:
+            raise InputError(f"--teacher={config.teacher} has a class {a!r} where --dataset={config.dataset} has {b!r}")
+
+
+def _with_answers(feed: Feed, teacher: Trained, variables: Any, config: Config) -> Feed:
+    """The feed with "teacher", float32 logits [B,K]: what the teacher says of the augmented images.
+
+    Its variables travel beside the batch, as a set that lives on the device does: constants of a compiled step would
+    be copied into its program.
+    """
+    theirs, ours = (preprocessing(c, 0) for c in (teacher.config, config))
+
+    def batches(start: int, stop: int) -> Iterator[Batch]:
+        for batch in feed.batches(start, stop):
+            yield {"fed": batch, "skipped": batch.pop("skipped", ()), "teacher": variables}
+
+    def prepare(batch: Batch, step: Any) -> Batch:
+        prepared = feed.prepare(batch["fed"], step)
+        # To the teacher's own scale of the same pixels.
+        to_theirs = jnp.asarray(ours.std) / jnp.asarray(theirs.std)
+        shift = (jnp.asarray(ours.mean) - jnp.asarray(theirs.mean)) / jnp.asarray(theirs.std)
+        image = prepared["image"] * to_theirs[None, None, None] + shift[None, None, None]
+        logits = teacher.model.apply(batch["teacher"], image, train=False)
+        return {**prepared, "teacher": jax.lax.stop_gradient(logits)}
+
+    return Feed(batches, prepare)

@@ -1,0 +1,53 @@
+"""A batch as the network sees it, as a picture."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from resnet_jax.analysis.plots import draw_batch
+from resnet_jax.build import image_size_of
+from resnet_jax.config import Config
+from resnet_jax.config_checks import check_config
+from resnet_jax.data.sources import load_source
+from resnet_jax.dry_run import augmentation
+from resnet_jax.inputs import build_sizes, preprocessing, train_feed
+from resnet_jax.training.state import data_mesh
+
+
+def show_batch(config: Config, step: int = 0) -> Path:
+    """Draws the batch of a training step to WORKDIR/batch.png.
+
+    Args:
+        config: of the training.
+        step: steps done before it.
+
+    Returns:
+        The picture's path.
+
+    Raises:
+        InputError: something in the config or the data cannot be used.
+    """
+    check_config(config)
+    source = load_source(config.dataset, "train", config.data_dir or None, config.image_size)
+    steps_per_epoch = len(source) / config.batch_size
+    total_steps = config.steps or max(1, round(config.epochs * steps_per_epoch))
+    sizes = build_sizes(config, image_size_of(source, config), steps_per_epoch, total_steps)
+    feed = train_feed(source, config, sizes, data_mesh())
+    (fed,) = feed.batches(step, step + 1)
+    fed.pop("skipped", None)
+    batch = jax.device_get(jax.jit(feed.prepare)(fed, step))
+    seen = preprocessing(config, 0)
+    images = np.clip(batch["image"] * np.array(seen.std) + np.array(seen.mean), 0, 1)
+    targets = batch.get("target", np.eye(len(source.class_names))[batch["label"]])
+    labels = ["\n".join(_shares(target, source.class_names)) for target in targets]
+    path = Path(config.workdir) / "batch.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_batch(images, labels, path, f"{config.recipe}: {augmentation(config)}, {images.shape[1]} px")
+    return path
+
+
+def _shares(target: np.ndarray, names: tuple[str, ...]) -> list[str]:
+    """The classes of a target, the largest first, with their shares where there are two."""
+    order = [k for k in np.argsort(-target) if target[k] > 0]
+    return [f"{names[k]} {target[k]:.0%}" if len(order) > 1 else names[k] for k in order]
