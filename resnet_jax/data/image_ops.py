@@ -79,7 +79,7 @@ def gray(image: Image.Image) -> Image.Image:
 
 def posterize(image: Image.Image, bits: float) -> Image.Image:
     """The highest `bits` bits of every value: none (black) for 0 and less, all for 8 and more."""
-    # Pillow's own raises for 0 bits since version 12, and timm's tables ask for them at their strongest levels.
+    # Pillow 13's own raises for 0 bits, which timm's tables ask for at their strongest levels.
     mask = 256 - (1 << (8 - max(0, min(8, int(bits)))))
     return image.point([value & mask for value in range(256)] * 3)
 

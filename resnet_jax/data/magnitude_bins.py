@@ -75,7 +75,8 @@ def magnitude(ranges: Ranges, name: str, index: int, sign: int, size: tuple[int,
             first, last = ranges.bits
             return first - round(part * (first - last))
         case "Solarize":
-            return 255 * (1 - part)
+            # In this order whole thresholds are exact, and the values on them not left to rounding.
+            return 255 - 255 * index / (ranges.bins - 1)
         case _:
             return 0.0
 
@@ -114,11 +115,11 @@ class TrivialAugment:
     resample: Image.Resampling = BILINEAR
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return np.asarray(apply_steps(Image.fromarray(image), [self.draw(rng, *image.shape[:2])]))
+        return np.asarray(apply_steps(Image.fromarray(image), self.draw(rng, *image.shape[:2])))
 
-    def draw(self, rng: np.random.Generator, height: int, width: int) -> Step:
+    def draw(self, rng: np.random.Generator, height: int, width: int) -> list[Step]:
         """The operation for one image of that size, in pixels."""
-        return draw_step(WIDE, rng, int(rng.integers(WIDE.bins)), (height, width), self.resample)
+        return [draw_step(WIDE, rng, int(rng.integers(WIDE.bins)), (height, width), self.resample)]
 
 
 @dataclass(frozen=True)
