@@ -38,6 +38,8 @@ PARAMS = draw(1000)
 STEPS = 20
 RATE = make_schedule("linear", peak=0.1, total_steps=30, warmup_steps=5, warmup_start=0.02)
 RATES = [float(np.asarray(RATE(step))) for step in range(STEPS)]
+# 1 - 0.999 is wrong by 6e-5 of itself in float32, and with it, by half of that, Adam's first steps of 0.1.
+FIRST_STEPS = 1e-5
 Rule = Callable[[str, np.ndarray, np.ndarray, dict, float, int], np.ndarray]
 
 
@@ -121,11 +123,11 @@ def test_adam_and_lamb_forget_and_divide_as_published_where_nothing_is_said():
     def adam(path, w, g, memory, rate, step):
         return w - rate * adam_direction(memory, g, step, 0.9, 0.999, 1e-8)
 
-    assert_same(ours(make_optimizer("adamw", RATE)), theirs(adam), atol=5e-6)
+    assert_same(ours(make_optimizer("adamw", RATE)), theirs(adam), atol=FIRST_STEPS)
     # Gradients so small that epsilon counts: LAMB's is 1e-6.
     got = ours(make_optimizer("lamb", RATE), scale=1e-6)
     expected = theirs(lamb_rule(0.0, 1e-6), scale=1e-6)
-    assert_same(got, expected)
+    assert_same(got, expected, atol=FIRST_STEPS)
 
 
 def lamb_rule(weight_decay: float, epsilon: float) -> Rule:
@@ -143,7 +145,7 @@ def lamb_rule(weight_decay: float, epsilon: float) -> Rule:
 
 def test_lamb():
     got = ours(make_optimizer("lamb", RATE, weight_decay=0.3, epsilon=1e-3))
-    assert_same(got, theirs(lamb_rule(0.3, 1e-3)))
+    assert_same(got, theirs(lamb_rule(0.3, 1e-3)), atol=FIRST_STEPS)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
