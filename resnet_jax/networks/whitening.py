@@ -21,7 +21,12 @@ class WhiteningConv(nn.Module):
     """[B,H,W,C] -> [B,H-1,W-1,8C]: 2x2 patches through the kernel of `whitening_kernel`, and a learned bias.
 
     Until `whiten` puts the kernel in place, it is that of images whose values are uncorrelated and have variance 1:
-    every value of the patch as it is, and its negative. A network that is never whitened works, and learns more slowly.
+    every value of the patch as it is, and its negative. A network that is never whitened works, but sees neighbouring
+    pixels that say nearly the same.
+
+    The convolution is float32 under every `dtype`, its result is not. Directions that hardly occur are small
+    differences of pixels, times 30: on CIFAR-10, rounding to bfloat16 before it would be 7 % of the last one's root
+    mean square, where float16, the type of Jordan 2024, and TF32 give 1 % (measured).
     """
 
     dtype: Any = jnp.float32
@@ -33,13 +38,14 @@ class WhiteningConv(nn.Module):
         kernel = self.variable("batch_stats", "kernel", _kernel_of_white_noise, channels)
         bias = self.param("bias", nn.initializers.zeros, (kernel.value.shape[-1],), self.param_dtype)
         y = jax.lax.conv_general_dilated(
-            x.astype(self.dtype),
-            kernel.value.astype(self.dtype),
+            x.astype(jnp.float32),
+            kernel.value,
             window_strides=(1, 1),
             padding="VALID",
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=jax.lax.Precision.HIGH,  # a TPU's default is bfloat16; on GPUs this is TF32
         )
-        return y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+        return (y + bias.astype(jnp.float32).reshape(1, 1, 1, -1)).astype(self.dtype)
 
 
 def _kernel_of_white_noise(channels: int) -> jax.Array:
@@ -91,7 +97,7 @@ def patch_moments(images: np.ndarray) -> np.ndarray:
 
 
 def whiten(variables: Any, images: np.ndarray, layer: str) -> Any:
-    """The variables with the kernel of these images in place.
+    """The variables with the kernel of these images in place of the old one, and on the same devices.
 
     Args:
         variables: of a network with a `WhiteningConv`; they stay as they are.
@@ -99,5 +105,5 @@ def whiten(variables: Any, images: np.ndarray, layer: str) -> Any:
         layer: the name of that module.
     """
     batch_stats = variables["batch_stats"]
-    kernel = jnp.asarray(whitening_kernel(images))
+    kernel = jax.device_put(whitening_kernel(images), getattr(batch_stats[layer]["kernel"], "sharding", None))
     return {**variables, "batch_stats": {**batch_stats, layer: {**batch_stats[layer], "kernel": kernel}}}

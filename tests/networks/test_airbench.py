@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from resnet_jax.analysis.counts import abstract_variables, multiply_adds, parameter_count
 from resnet_jax.errors import InputError
 from resnet_jax.networks.airbench import Airbench, partial_identity
 from resnet_jax.networks.layers import BatchNorm
 from resnet_jax.networks.registry import create_model
-from resnet_jax.networks.whitening import CHUNK, patch_moments, whitening_kernel
+from resnet_jax.networks.whitening import CHUNK, WhiteningConv, patch_moments, whitening_kernel
 from resnet_jax.training.optim import make_optimizer
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import train_step
@@ -147,6 +148,25 @@ def test_whiten_replaces_the_kernel_and_nothing_else():
     y = patches_of(images) @ whitening_kernel(images).reshape(12, 24)
     expected = jax.nn.gelu(jnp.asarray(y, jnp.float32), approximate=False).reshape(len(images), 11, 11, 24)
     np.testing.assert_allclose(outputs["stem"], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_kernel_takes_the_place_of_the_old_one_on_every_device():
+    everywhere = NamedSharding(Mesh(np.array(jax.devices()), ("data",)), PartitionSpec())
+    model = toy()
+    images = smooth_images(4, size=9)
+    whitened = model.whiten(jax.device_put(fresh(model, images), everywhere), images)
+    assert {leaf.sharding for leaf in jax.tree.leaves(whitened)} == {everywhere}
+
+
+def test_bfloat16_rounds_what_leaves_the_whitening_and_not_what_enters():
+    images = smooth_images()
+    variables = {
+        "params": {"bias": jnp.full(24, 0.1)},
+        "batch_stats": {"kernel": jnp.asarray(whitening_kernel(images))},
+    }
+    exact: Any = WhiteningConv(jnp.float32).apply(variables, images)
+    rounded: Any = WhiteningConv(jnp.bfloat16).apply(variables, images)
+    np.testing.assert_array_equal(rounded, exact.astype(jnp.bfloat16))
 
 
 def test_before_whitening_the_stem_passes_pixels_and_their_negatives():
