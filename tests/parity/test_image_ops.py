@@ -3,6 +3,7 @@
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from resnet_jax.data.image_ops import BICUBIC, BILINEAR, NEAREST, Step
 from resnet_jax.data.policies import policy
 from tests.parity.originals import torch, torchvision
 
-pytest.importorskip("timm", reason="the originals are timm's: pip install timm", exc_type=ImportError)
-from timm.data import auto_augment
-from torchvision.transforms import InterpolationMode, autoaugment, functional
+auto_augment: Any = pytest.importorskip(
+    "timm.data.auto_augment", reason="the originals are timm's: pip install timm", exc_type=ImportError
+)
+autoaugment, functional = torchvision.transforms.autoaugment, torchvision.transforms.functional
+InterpolationMode = torchvision.transforms.InterpolationMode
 
 REAL = Path(os.environ.get("RESNET_JAX_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 FILL = (124, 116, 104)
@@ -231,6 +234,7 @@ def test_what_timms_policy_draws_is_replayed_by_timm(photographs, name):
 @pytest.mark.parametrize("name", ["randaugment-n2-m9", "ta_wide"])
 def test_what_torchvisions_policies_draw_is_replayed_by_torchvision(photographs, name, suffix):
     ours = policy(name + suffix)
+    assert isinstance(ours, magnitude_bins.BinnedRandAugment | magnitude_bins.TrivialAugment)
     mode = InterpolationMode.NEAREST if suffix else InterpolationMode.BILINEAR
     for seed in range(150):
         image = photographs[seed % len(photographs)].resize((64, 48))
@@ -253,6 +257,7 @@ def test_augmix_mixes_as_torchvision(photographs, monkeypatch):
     Torchvision does the operations on tensors, which are not Pillow's to the bit; here both do Pillow's.
     """
     ours = policy("augmix-d2")
+    assert isinstance(ours, magnitude_bins.AugMix)
     theirs = autoaugment.AugMix(chain_depth=2)
     lower = pixels = 0
     for seed, image in enumerate(photographs):
