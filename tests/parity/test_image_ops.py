@@ -29,7 +29,7 @@ OPPOSITE = {"TranslateX", "TranslateY", "TranslateXRel", "TranslateYRel"}
 
 @pytest.fixture(scope="module")
 def photographs() -> list[Image.Image]:
-    """Six photographs of different shapes, and strips of one, a single pixel wide and high."""
+    """Six photographs of different shapes, strips a single pixel wide and high, and one in grey."""
     folder = REAL / "imagenet-1-per-class"
     if not folder.is_dir():
         pytest.skip(f"no images at {folder} (set RESNET_JAX_TEST_DATA)")
