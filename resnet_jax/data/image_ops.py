@@ -131,14 +131,14 @@ def gaussian_blur(image: Image.Image, radius: float) -> Image.Image:
 def shear_x(
     image: Image.Image, factor: float, resample: Image.Resampling = NEAREST, fill: Color = BLACK
 ) -> Image.Image:
-    """Row y moved to the left by factor * y pixels; the top one stays."""
+    """Row y moved to the left by factor * (y + 1/2) pixels: the top edge stays."""
     return _affine(image, (1, factor, 0, 0, 1, 0), resample, fill)
 
 
 def shear_y(
     image: Image.Image, factor: float, resample: Image.Resampling = NEAREST, fill: Color = BLACK
 ) -> Image.Image:
-    """Column x moved up by factor * x pixels; the left one stays."""
+    """Column x moved up by factor * (x + 1/2) pixels: the left edge stays."""
     return _affine(image, (1, 0, 0, factor, 1, 0), resample, fill)
 
 

@@ -1,8 +1,12 @@
+import pickle
+from functools import partial
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from resnet_jax.data import host_augment
+from resnet_jax.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
 
@@ -80,3 +84,60 @@ def test_random_flip_flips_half():
     assert 160 < sum(flips) < 240
     mirrored = next(out for _ in range(50) if (out := host_augment.random_flip(IMAGE, rng)) is not IMAGE)
     np.testing.assert_array_equal(mirrored, IMAGE[:, ::-1])
+
+
+class TestRandomInterpolation:
+    @pytest.mark.parametrize("crop", [host_augment.random_resized_crop, host_augment.scale_jitter_crop])
+    def test_is_bilinear_or_bicubic_as_often(self, crop):
+        chosen = []
+        for seed in range(200):
+            ours = crop(IMAGE, 16, np.random.default_rng(seed), interpolation="random")
+            drawn = [name for name in ("bilinear", "bicubic") if (ours == forced(crop, seed, name)).all()]
+            assert len(drawn) == 1
+            chosen += drawn
+        assert abs(chosen.count("bicubic") - 100) < 4 * np.sqrt(200 / 4)
+
+    def test_takes_nothing_from_the_generator_where_the_filter_is_given(self):
+        rng = np.random.default_rng(0)
+        assert host_augment.drawn_interpolation("lanczos", rng) == "lanczos"
+        assert rng.random() == np.random.default_rng(0).random()
+
+    def test_is_refused_where_nothing_is_drawn(self):
+        with pytest.raises(InputError, match="--interpolation=random"):
+            host_augment.resize_and_center_crop(IMAGE, 32, 36, interpolation="random")
+
+
+def forced(crop, seed: int, name: str) -> np.ndarray:
+    """The crop with what is drawn for its filter replaced by `name`, and nothing else changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(host_augment, "drawn_interpolation", lambda _, rng: (rng.random(), name)[1])
+        return crop(IMAGE, 16, np.random.default_rng(seed), interpolation="random")
+
+
+def test_random_resized_crop_takes_scale_and_ratio():
+    crop = partial(
+        host_augment.random_resized_crop, size=8, scale=(1.0, 1.0), ratio=(1.5, 1.5), interpolation="bicubic"
+    )
+    expected = np.asarray(Image.fromarray(IMAGE).resize((8, 8), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(crop))(IMAGE, rng=np.random.default_rng(0)), expected)
+
+
+class TestPadAndCrop:
+    @pytest.mark.parametrize("shape", [(7, 5), (1, 9), (32, 32)])
+    def test_is_a_crop_of_the_image_with_black_around(self, shape):
+        image = np.random.default_rng(1).integers(1, 256, (*shape, 3), np.uint8)
+        padded = np.zeros((shape[0] + 4, shape[1] + 4, 3), np.uint8)
+        padded[2:-2, 2:-2] = image
+        rng = np.random.default_rng(0)
+        seen = [host_augment.pad_and_crop(image, rng, 2) for _ in range(400)]
+        places = [(y, x) for y in range(5) for x in range(5)]
+        windows = np.stack([padded[y : y + shape[0], x : x + shape[1]] for y, x in places])
+        equal = np.array([(windows == crop).all((1, 2, 3)) for crop in seen])
+        assert equal.any(1).all()
+        if min(shape) > 4:
+            assert (equal.sum(1) == 1).all()
+            # 25 places, 16 times each.
+            assert abs(equal.sum(0) - 16).max() < 4 * np.sqrt(400 * 24 / 25**2)
+
+    def test_no_padding_changes_nothing(self):
+        np.testing.assert_array_equal(host_augment.pad_and_crop(IMAGE, np.random.default_rng(0), 0), IMAGE)
