@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "evaluation": {"networks", "training"},
     "weights": {"networks"},
     "analysis": {"networks"},
+    "recipes": set(),
 }
 
 # A heavy dependency, and the only file or room that imports it.

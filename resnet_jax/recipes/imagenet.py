@@ -91,6 +91,7 @@ RSB_A2 = Recipe(
         "learning_rate": 5e-3,
         "reference_batch_size": 2048,
         "rate_scaling": "sqrt",
+        "clip_norm": 1.0,
         "weight_decay": 0.02,
         "decay_norm_and_bias": False,
         "schedule": "cosine",

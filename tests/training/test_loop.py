@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -193,7 +193,7 @@ def test_an_evaluation_counts_each_example_once_on_any_devices_in_any_batches(
 ):
     mesh = Mesh(np.array(jax.devices()[:devices]), ("data",))
     step = jax.jit(
-        partial(eval_step, apply=lambda v, x: MODEL.apply(v, x)),
+        partial(eval_step, apply=cast(Any, MODEL.apply)),
         in_shardings=(replicated(mesh), sharded(mesh)),
         out_shardings=replicated(mesh),
     )

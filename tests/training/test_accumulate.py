@@ -1,0 +1,80 @@
+"""Micro-batches give the gradients and the statistics of the large batch."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+
+from resnet_jax.networks.blocks import BasicBlock
+from resnet_jax.networks.resnet import ResNet
+from resnet_jax.training.accumulate import micro_batches
+from resnet_jax.training.optim import make_optimizer
+from resnet_jax.training.schedules import make_schedule
+from resnet_jax.training.state import init_state, replicated, sharded
+from resnet_jax.training.step import train_step
+
+GROUP = 2
+MODEL = ResNet((1, 1), BasicBlock, num_classes=3, width=4, stem="cifar", bn_group_size=GROUP)
+TX = make_optimizer("sgd", make_schedule("constant", peak=0.1, total_steps=10), weight_decay=1e-4)
+
+
+def mesh_of(devices: int) -> Mesh:
+    return Mesh(np.array(jax.devices()[:devices]), ("data",))
+
+
+def batch_of(size: int = 16) -> dict:
+    rng = np.random.default_rng(1)
+    mask = np.ones(size, np.float32)
+    mask[3] = 0  # an example that does not count leaves another number in each micro-batch
+    return {
+        "image": rng.normal(size=(size, 8, 8, 3)).astype(np.float32),
+        "label": rng.integers(0, 3, size).astype(np.int32),
+        "mask": mask,
+    }
+
+
+def after_two_steps(parts: int, devices: int = 1):
+    mesh = mesh_of(devices)
+    state = init_state(MODEL, TX, 8, 0, mesh)
+    step = jax.jit(
+        partial(train_step, model=MODEL, tx=TX, key=jax.random.key(0), micro_batches=parts, group_size=GROUP),
+        out_shardings=replicated(mesh),
+    )
+    batch = jax.device_put(batch_of(), sharded(mesh))
+    state, _ = step(state, batch)
+    return jax.device_get(step(state, batch))
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return after_two_steps(1)
+
+
+@pytest.mark.parametrize(("parts", "devices"), [(2, 1), (8, 1), (2, 8), (4, 2)])
+def test_state_and_sums_are_those_of_the_whole_batch(whole, parts, devices):
+    parted = after_two_steps(parts, devices)
+    # Parameters, momentum (which is the gradient) and running statistics, to the rounding of another order of sums.
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-5, atol=2e-6), parted, whole)
+
+
+def test_every_micro_batch_takes_whole_groups_from_all_over_the_batch():
+    parts = micro_batches({"x": jnp.arange(12)}, count=3, group_size=2)
+    np.testing.assert_array_equal(parts["x"], [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]])
+
+
+def test_groups_that_cannot_be_dealt_out_are_refused():
+    with pytest.raises(ValueError, match="12 examples are not 4 micro-batches of groups of 2"):
+        micro_batches({"x": jnp.arange(12)}, count=4, group_size=2)
+
+
+def test_dealing_out_moves_no_image_between_devices():
+    mesh = mesh_of(4)
+    images = jax.device_put(jnp.zeros((16, 8, 8, 3)), sharded(mesh))
+    deal = jax.jit(lambda x: jax.lax.scan(lambda total, part: (total + part.sum(), None), 0.0, micro_batches(x, 2, 2)))
+    text = deal.lower(images).compile().as_text()
+    assert "all-reduce" in text or "all_reduce" in text  # of the sums: the parser sees collectives at all
+    for operation in ("all-gather", "all-to-all", "collective-permute"):
+        assert operation not in text, operation
