@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from resnet_jax.networks.convolution import convolve
+
 # He et al. 2015 ("Delving deep into rectifiers"): variance 2 / fan_out keeps gradients level through ReLU layers.
 he_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -46,14 +48,13 @@ class Conv(nn.Module):
         if self.standardise:
             mean, var = (f(kernel, axis=(0, 1, 2), keepdims=True) for f in (jnp.mean, jnp.var))
             kernel = (kernel - mean) * jax.lax.rsqrt(var + 1e-8)
-        y = jax.lax.conv_general_dilated(
+        y = convolve(
             x.astype(self.dtype),
             kernel.astype(self.dtype),
-            window_strides=(self.strides, self.strides),
-            padding=((pad, pad), (pad, pad)),
-            rhs_dilation=(self.dilation, self.dilation),
-            feature_group_count=self.groups,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            strides=self.strides,
+            padding=pad,
+            dilation=self.dilation,
+            groups=self.groups,
         )
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
