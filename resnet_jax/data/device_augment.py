@@ -32,7 +32,7 @@ def example_keys(seed: int | jax.Array, epoch: ArrayLike, index: ArrayLike, view
     """
     key = jax.random.key(seed)
 
-    def example_key(*numbers: jax.Array) -> jax.Array:
+    def example_key(*numbers: ArrayLike) -> jax.Array:
         return functools.reduce(jax.random.fold_in, numbers, key)
 
     return jax.vmap(example_key)(jnp.asarray(epoch), jnp.asarray(index), jnp.broadcast_to(view, jnp.shape(index)))

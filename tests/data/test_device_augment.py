@@ -2,8 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from resnet_jax.data import device_augment
+from resnet_jax.data import device_augment, erasing
 
 rng = np.random.default_rng(0)
 IMAGES = rng.integers(1, 256, (16, 8, 8, 3), np.uint8)
@@ -35,10 +36,50 @@ def test_another_epoch_is_augmented_otherwise():
     assert (augment(IMAGES, EPOCH, INDEX) != augment(IMAGES, EPOCH + 1, INDEX)).any()
 
 
-def test_pad_and_crop_is_a_crop_of_the_padded_image():
+def test_every_device_augments_its_share_as_one_would_all():
+    @jax.jit
+    def run(batch):
+        keys = device_augment.example_keys(0, batch["epoch"], batch["index"], batch["view"])
+        batch = device_augment.alternating_flip(device_augment.pad_and_crop(batch, keys, 2, "reflect"), 0)
+        batch = device_augment.normalize(batch, (0.5,) * 3, (0.25,) * 3)
+        return erasing.cutout(erasing.random_erasing(batch, keys, 0.5, fill="noise"), keys, 3)
+
+    numbers = {"epoch": EPOCH, "index": INDEX, "view": INDEX % 3}
+    batch = batch_of(IMAGES) | {name: jnp.asarray(value) for name, value in numbers.items()}
+    divided = run(jax.device_put(batch, NamedSharding(Mesh(np.array(jax.devices()), ("data",)), PartitionSpec("data"))))
+    assert len(divided["image"].sharding.device_set) == 8
+    np.testing.assert_allclose(divided["image"], run(batch)["image"], atol=1e-6)
+
+
+def alternating(epoch: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Whether alternating_flip mirrors each example of an epoch."""
+    images = jnp.broadcast_to(jnp.arange(2)[None, None, :, None], (len(index), 1, 2, 1))
+    batch = {"image": images, "epoch": jnp.asarray(epoch), "index": jnp.asarray(index)}
+    return np.asarray(device_augment.alternating_flip(batch, 0)["image"])[:, 0, 0, 0] == 1
+
+
+def test_an_alternating_flip_shows_both_sides_in_two_epochs():
+    many = np.arange(1000, dtype=np.int32)
+    first = alternating(0 * many, many)
+    assert 0.45 < first.mean() < 0.55
+    for epoch in range(1, 5):
+        np.testing.assert_array_equal(alternating(0 * many + epoch, many), first ^ (epoch % 2 == 1))
+    # Rows of several epochs in one batch, in any order.
+    epoch, index = rng.integers(0, 9, 500).astype(np.int32), rng.integers(0, 1000, 500).astype(np.int32)
+    np.testing.assert_array_equal(alternating(epoch, index), first[index] ^ (epoch % 2 == 1))
+
+
+def test_an_alternating_flip_begins_as_a_random_one():
+    batch = batch_of(IMAGES) | {"epoch": jnp.asarray(EPOCH), "index": jnp.asarray(INDEX)}
+    expected = device_augment.random_flip(batch, device_augment.example_keys(3, EPOCH, INDEX))
+    np.testing.assert_array_equal(device_augment.alternating_flip(batch, 3)["image"], expected["image"])
+
+
+@pytest.mark.parametrize(("mode", "numpy_mode"), [("zeros", "constant"), ("reflect", "reflect")])
+def test_pad_and_crop_is_a_crop_of_the_padded_image(mode, numpy_mode):
     keys = device_augment.example_keys(0, EPOCH, INDEX)
-    out = np.asarray(device_augment.pad_and_crop(batch_of(IMAGES), keys, 2)["image"])
-    padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    out = np.asarray(device_augment.pad_and_crop(batch_of(IMAGES), keys, 2, mode)["image"])
+    padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)), mode=numpy_mode)
     offsets = []
     for image, source in zip(out, padded, strict=True):
         places = [(y, x) for y in range(5) for x in range(5) if (source[y : y + 8, x : x + 8] == image).all()]
@@ -71,7 +112,9 @@ def test_normalize_scales_then_centres():
 
 
 @pytest.mark.parametrize("seed", [0, 2**31 - 1])
-def test_keys_differ_by_seed_epoch_and_index(seed):
-    epoch, index = np.divmod(np.arange(64, dtype=np.int32), 8)
-    keys = jax.random.key_data(device_augment.example_keys(seed, epoch, index))
-    assert len(np.unique(np.asarray(keys), axis=0)) == 64
+def test_keys_differ_by_seed_epoch_index_and_view(seed):
+    epoch, index, view = np.indices((4, 4, 4), np.int32).reshape(3, 64)
+    keys = np.asarray(jax.random.key_data(device_augment.example_keys(seed, epoch, index, view)))
+    assert len(np.unique(keys, axis=0)) == 64
+    first = jax.random.key_data(device_augment.example_keys(seed, epoch, index))
+    np.testing.assert_array_equal(np.asarray(first)[view == 0], keys[view == 0])
