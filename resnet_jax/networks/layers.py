@@ -24,6 +24,7 @@ class Conv(nn.Module):
         groups: each group of output channels reads its own group of input channels (ResNeXt).
         standardise: the kernel of every output channel is brought to mean 0 and variance 1 before it is applied
             (weight standardisation, Qiao et al. 2019), for normalisations that do not see the batch.
+        blur: where the layer strides over 16 channels or more, its input is blurred first (ffcv's BlurPoolConv2d).
     """
 
     features: int
@@ -33,6 +34,7 @@ class Conv(nn.Module):
     dilation: int = 1
     groups: int = 1
     standardise: bool = False
+    blur: bool = False
     use_bias: bool = False
     kernel_init: Callable = he_normal_fan_out
     bias_init: Callable = nn.initializers.zeros
@@ -48,6 +50,8 @@ class Conv(nn.Module):
         if self.standardise:
             mean, var = (f(kernel, axis=(0, 1, 2), keepdims=True) for f in (jnp.mean, jnp.var))
             kernel = (kernel - mean) * jax.lax.rsqrt(var + 1e-8)
+        if self.blur and self.strides > 1 and x.shape[-1] >= 16:
+            x = binomial_blur(x)
         y = convolve(
             x.astype(self.dtype),
             kernel.astype(self.dtype),
@@ -175,6 +179,17 @@ def resize_bilinear(x: jax.Array, height: int, width: int) -> jax.Array:
     if x.shape[1:3] == (height, width):
         return x
     return jax.image.resize(x, (x.shape[0], height, width, x.shape[-1]), "bilinear", antialias=False)
+
+
+def binomial_blur(x: jax.Array) -> jax.Array:
+    """X [B,H,W,C] through the binomial filter 1 2 1 in both directions, zeros beyond the edges."""
+    for axis in (1, 2):
+        margins = [(1, 1) if a == axis else (0, 0) for a in range(4)]
+        before, here, after = (
+            jax.lax.slice_in_dim(jnp.pad(x, margins), start, start + x.shape[axis], axis=axis) for start in range(3)
+        )
+        x = before / 4 + here / 2 + after / 4  # sums of shifted copies: grouped convolutions are slow on CPUs
+    return x
 
 
 def blur_pool(x: jax.Array) -> jax.Array:

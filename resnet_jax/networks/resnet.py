@@ -41,6 +41,7 @@ class ResNet(nn.Module):
         preact: the blocks are pre-activation blocks: no normalisation in the stem, one before the head.
         attention: a name in `attention.ATTENTION`, at the end of every residual branch; "" is none.
         blur: subsample with a blur (the stem's pooling; blocks take `blur` themselves).
+        blur_strides: blur before every convolution that strides (ffcv); see `layers.Conv`.
         norm: "batch", "frozen" (batch normalisation that never changes) or "group" (32 groups of channels).
         standardise: weight-standardised convolutions.
         stochastic_depth: probability with which the last block is left out in training; it rises linearly from 0.
@@ -70,6 +71,7 @@ class ResNet(nn.Module):
     preact: bool = False
     attention: str = ""
     blur: bool = False
+    blur_strides: bool = False
     norm: str = "batch"
     standardise: bool = False
     stochastic_depth: float = 0.0
@@ -102,7 +104,7 @@ class ResNet(nn.Module):
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
         """Logits [B,K]; with `features`, a dict of the stem's, each stage's, the pooled and the logits' values."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        conv = partial(Conv, standardise=self.standardise, **types)
+        conv = partial(Conv, standardise=self.standardise, blur=self.blur_strides, **types)
         norm = partial(
             BatchNorm,
             use_running_average=not train,

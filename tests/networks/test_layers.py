@@ -176,3 +176,24 @@ def test_normalisation_does_not_depend_on_the_number_of_devices(group_size):
         results.append(step(jax.device_put(variables, NamedSharding(mesh, PartitionSpec())), sharded))
     assert len(results[1][0].sharding.device_set) == 8
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), *results)
+
+
+def test_strided_convolutions_of_ffcv_read_a_blurred_image():
+    x = np.random.default_rng(0).normal(size=(2, 7, 8, 16)).astype(np.float32)
+    line = np.array([1, 2, 1]) / 4
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    blurred = sum(
+        line[i] * line[j] * padded[:, i : i + x.shape[1], j : j + x.shape[2]] for i in range(3) for j in range(3)
+    )
+    plain, blurring = Conv(4, 3, 2), Conv(4, 3, 2, blur=True)
+    variables = plain.init(jax.random.key(0), jnp.asarray(x))
+    want = plain.apply(variables, jnp.asarray(blurred, jnp.float32))
+    np.testing.assert_allclose(blurring.apply(variables, jnp.asarray(x)), want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("channels", "strides"), [(15, 2), (16, 1)])
+def test_few_channels_and_stride_one_are_not_blurred(channels, strides):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, channels)), jnp.float32)
+    plain, blurring = Conv(4, 3, strides), Conv(4, 3, strides, blur=True)
+    variables = plain.init(jax.random.key(0), x)
+    np.testing.assert_array_equal(blurring.apply(variables, x), plain.apply(variables, x))
