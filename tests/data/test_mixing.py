@@ -150,7 +150,9 @@ class TestOnEightDevices:
 
     def compiled(self, size: int) -> str:
         batch = jax.device_put(batch_of(size), self.sharding)
-        return jax.jit(self.mix).lower(batch, jax.random.key(0)).compile().as_text()
+        text = jax.jit(self.mix).lower(batch, jax.random.key(0)).compile().as_text()
+        assert text
+        return text
 
     @pytest.mark.parametrize("size", [16, 48])
     def test_mixing_needs_no_communication(self, size):

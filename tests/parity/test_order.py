@@ -7,6 +7,8 @@ import pytest
 
 from resnet_jax.data.order import rows
 
+from .originals import torch
+
 RepeatAugSampler = pytest.importorskip(
     "timm.data.distributed_sampler", reason="the original is timm's"
 ).RepeatAugSampler
@@ -15,7 +17,8 @@ RepeatAugSampler = pytest.importorskip(
 @pytest.mark.parametrize(("n", "repeats", "replicas"), [(24, 3, 4), (48, 4, 2), (50, 3, 2), (30, 2, 3)])
 def test_an_epoch_shows_as_many_examples_as_often(n, repeats, replicas):
     samplers = [
-        RepeatAugSampler(range(n), replicas, rank, num_repeats=repeats, selected_round=0) for rank in range(replicas)
+        RepeatAugSampler(torch.arange(n), replicas, rank, num_repeats=repeats, selected_round=0)
+        for rank in range(replicas)
     ]
     theirs = Counter(int(index) for sampler in samplers for index in sampler)
     _, index, _ = rows(0, 0, n, n, repeats)
@@ -27,7 +30,7 @@ def test_an_epoch_shows_as_many_examples_as_often(n, repeats, replicas):
 def test_in_a_known_order_the_same_examples_come_in_the_same_stretches():
     """With the order unshuffled, and ours looked up in its own permutation."""
     n, repeats, batch_size = 48, 3, 12
-    theirs = list(RepeatAugSampler(range(n), 1, 0, shuffle=False, num_repeats=repeats, selected_round=0))
+    theirs = list(RepeatAugSampler(torch.arange(n), 1, 0, shuffle=False, num_repeats=repeats, selected_round=0))
     place = {int(index): k for k, index in enumerate(np.random.default_rng((0, 0)).permutation(n))}
     for step in range(n // batch_size):
         _, index, _ = rows(0, step, batch_size, n, repeats)
