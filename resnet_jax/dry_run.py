@@ -111,10 +111,16 @@ def settings(config: Config) -> dict[str, Any]:
 def augmentation(config: Config) -> str:
     """The augmentations of a config in one line."""
     parts = [
+        f"{config.crop} crop"
+        if config.image_size
+        else f"crop within {config.crop_padding} px of {config.padding_mode}",
+        f"{config.flip} flip" if config.flip != "none" else "no flip",
+    ]
+    parts += [
         f"{name} {getattr(config, name)}"
         for name in ("auto_augment", "color_jitter", "lighting", "erase", "cutout", "mixup", "cutmix")
         if getattr(config, name)
     ]
     if config.repeats > 1:
         parts.append(f"{config.repeats} views")
-    return ", ".join([f"{config.flip} flip" if config.flip != "none" else "no flip", *parts])
+    return ", ".join(parts)

@@ -228,8 +228,10 @@ def _headline(run: Run) -> str:
 
 
 def _outcome(row: log.Row) -> str:
+    averaged = f" (averaged weights: top-1 {row['ema_top1']:.4f})" if "ema_top1" in row else ""
     return (
         f"top-1 {row['top1']:.4f}, top-5 {row['top5']:.4f}, loss {row['loss']:.4f} over {row['num_examples']:,} images"
+        f"{averaged}"
     )
 
 
