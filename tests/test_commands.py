@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import cifar, convert, evaluate, imagenet, models, predict, quickstart
+from experiments import cifar, convert, evaluate, imagenet, models, predict, quickstart, recipes, show_batch
 from resnet_jax import cli
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError
@@ -16,8 +16,9 @@ from resnet_jax.recipes import CIFAR, IMAGENET
 
 ROOT = Path(__file__).parents[1]
 TRAINING = {
-    "imagenet": (imagenet, IMAGENET, "resnet{depth}"),
-    "cifar": (cifar, CIFAR, "resnet{depth}_cifar"),
+    "imagenet": (imagenet, CIFAR | IMAGENET, "resnet{depth}"),
+    "cifar": (cifar, cifar.RECIPES, "resnet{depth}_cifar"),
+    "show_batch": (show_batch, CIFAR | IMAGENET, "resnet{depth}"),
     "quickstart": (quickstart, {}, "resnet{depth}_cifar"),
 }
 OPTIONS = {
@@ -25,6 +26,7 @@ OPTIONS = {
     "evaluate": evaluate.Options,
     "models": models.Options,
     "predict": predict.Options,
+    "recipes": recipes.Options,
 }
 
 

@@ -176,7 +176,7 @@ FFCV88 = Recipe(
 
 BIT_I1K = Recipe(
     source="google-research/big_vision, configs/bit_i1k.py; Kolesnikov et al. 2019, arXiv:1912.11370",
-    result="no number in the file",
+    result="The file names no result",
     cost="90 epochs at 224 px; about 32 minutes on 128 TPU v3 cores (published)",
     settings={
         "model": "resnetv2_50x1_bit",

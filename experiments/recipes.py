@@ -1,0 +1,70 @@
+"""List the training recipes: source, published result, cost, and every setting.
+
+    python -m experiments.recipes
+    python -m experiments.recipes --markdown > docs/recipes.md
+
+`--recipe=NAME` of experiments.imagenet and experiments.cifar starts from one.
+"""
+
+import dataclasses
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from resnet_jax.cli import parse_options, run_command
+from resnet_jax.config import Config
+from resnet_jax.recipes import CIFAR, IMAGENET, Recipe
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of recipes."""
+
+    markdown: bool = False
+    """Print Markdown."""
+
+
+TITLES = {"imagenet": "Photographs: `experiments.imagenet`", "cifar": "Small images: `experiments.cifar`"}
+
+
+def settings(recipe: Recipe) -> str:
+    """What a recipe sets that is not the default anyway."""
+    bare = dataclasses.asdict(Config())
+    return " ".join(
+        f"--{name}={' '.join(f'{v:.4g}' for v in value) if isinstance(value, tuple) else _short(value)}"
+        for name, value in recipe.settings.items()
+        if value != bare[name]
+    )
+
+
+def _short(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def show(recipes: Mapping[str, Recipe], markdown: bool) -> None:
+    """Print the recipes of one command."""
+    wrapped = partial(textwrap.fill, width=120, break_on_hyphens=False, break_long_words=False)
+    for name, recipe in recipes.items():
+        head = f"### `{name}`\n\n{wrapped(str(recipe))}\n" if markdown else wrapped(f"{name}: {recipe}")
+        print(head, wrapped(settings(recipe), initial_indent="    ", subsequent_indent="    "), sep="\n", end="\n\n")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Print the list."""
+    options = parse_options(Options, argv, "recipes", __doc__)
+    if options.markdown:
+        print(
+            "# Recipes\n\nPrinted by `python -m experiments.recipes --markdown`. Results and costs are published ones;"
+        )
+        print(
+            "what was measured here stands in the [README](../README.md#results). Times are fractions of the training,"
+        )
+        print("and rates belong to a batch of `reference_batch_size`. What is not named is the default of `--help`.\n")
+    for command, recipes in (("imagenet", IMAGENET), ("cifar", CIFAR)):
+        print(f"## {TITLES[command]}\n" if options.markdown else f"experiments.{command}\n")
+        show(recipes, options.markdown)
+
+
+if __name__ == "__main__":
+    run_command(main)
