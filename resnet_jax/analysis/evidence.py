@@ -109,10 +109,9 @@ def _run_with_change(program: ClosedJaxpr, inputs: list[Any], change: jax.Array)
         return atom.val if isinstance(atom, Literal) else known[atom]
 
     for equation in jaxpr.eqns:
-        subfunctions, parameters = equation.primitive.get_bind_params(equation.params)
-        results = equation.primitive.bind(*subfunctions, *map(value, equation.invars), **parameters)
-        for variable, result in zip(
-            equation.outvars, results if equation.primitive.multiple_results else [results], strict=True
-        ):
+        parameters = equation.primitive.get_bind_params(equation.params)
+        result = equation.primitive.bind(*map(value, equation.invars), **parameters)
+        results = result if equation.primitive.multiple_results else [result]
+        for variable, result in zip(equation.outvars, results, strict=True):
             known[variable] = result + change if variable is target else result
     return [value(atom) for atom in jaxpr.outvars]

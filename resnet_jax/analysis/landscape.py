@@ -34,26 +34,26 @@ class Landscape:
     error: np.ndarray
 
 
-def filter_normalised_direction(params: Any, key: jax.Array) -> Any:
-    """A random direction whose filters have the norms of the network's filters.
+def filter_normalised_direction(params: Any, seed: int) -> Any:
+    """A random direction, a tree like `params`, whose filters have the norms of the network's filters.
 
     A filter is what makes one output channel: kernel [...,i] of a convolution or a dense layer. Biases and
     normalisation scales, the leaves of one axis, stay where they are: their direction is zero, as in the paper's
     experiments (the authors' option `xignore=biasbn`).
     """
+    # By numpy: XLA compiles a generator of its own for every shape, which takes longer than the surface.
+    rng = np.random.default_rng(seed)
 
-    def direction(index: int, leaf: jax.Array) -> jax.Array:
-        if leaf.ndim <= 1:
-            return jnp.zeros_like(leaf)
-        drawn = jax.random.normal(jax.random.fold_in(key, index), leaf.shape, leaf.dtype)
-        axes = tuple(range(leaf.ndim - 1))
-        norm = partial(jnp.linalg.norm, axis=-1, keepdims=True)
-        per_filter = (1,) * len(axes) + (-1,)
-        ratio = norm(_filters(leaf)) / jnp.maximum(norm(_filters(drawn)), 1e-10)
-        return drawn * ratio.reshape(per_filter)
+    def direction(leaf: Any) -> np.ndarray:
+        weights = np.asarray(leaf, np.float32)
+        if weights.ndim <= 1:
+            return np.zeros_like(weights)
+        drawn = rng.standard_normal(weights.shape, np.float32)
+        axes = tuple(range(weights.ndim - 1))
+        lengths, norms = (np.sqrt(np.square(values).sum(axis=axes)) for values in (weights, drawn))
+        return drawn * (lengths / norms)
 
-    leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, params))
-    return structure.unflatten([direction(index, leaf) for index, leaf in enumerate(leaves)])
+    return jax.tree.map(direction, params)
 
 
 def surface(
@@ -85,20 +85,21 @@ def surface(
     """
 
     @jax.jit
-    def measures(variables: Any, directions: Sequence[Any], points: jax.Array, images: jax.Array, labels: jax.Array):
-        def at(point: jax.Array) -> jax.Array:
-            params = variables["params"]
-            for step, direction in zip(point, directions, strict=True):
-                params = jax.tree.map(lambda w, d, step=step: w + step * d, params, direction)
-            logits = model.apply({**variables, "params": params}, images, train=False)
-            loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-            return jnp.stack([loss, logits.argmax(axis=-1) != labels], axis=-1)
+    def measures(variables: Any, directions: Any, point: jax.Array, images: jax.Array, labels: jax.Array) -> jax.Array:
+        params = variables["params"]
+        for step, direction in zip(point, directions, strict=True):
+            params = jax.tree.map(lambda w, d, step=step: w + step * d, params, direction)
+        logits = model.apply({**variables, "params": params}, images, train=False)
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return jnp.stack([loss, logits.argmax(axis=-1) != labels], axis=-1)
 
-        # One point after the other: side by side, the networks of all points would lie in memory at once.
-        return jax.lax.map(at, points).swapaxes(0, 1)
+    # Point after point through one compiled function: any number of points compiles once, and a `lax.map` over them
+    # takes as long. A `vmap` would hold the networks of all points in memory.
+    def at_all_points(images: np.ndarray, labels: np.ndarray) -> jax.Array:
+        found = [measures(variables, tuple(directions), p, images, labels) for p in np.asarray(points, np.float32)]
+        return jnp.stack(found, axis=1)
 
-    fixed = partial(measures, variables, tuple(directions), jnp.asarray(points, jnp.float32))
-    loss, error = map_batches(fixed, batch_size, images, labels).mean(axis=0, dtype=np.float64).T
+    loss, error = map_batches(at_all_points, batch_size, images, labels).mean(axis=0, dtype=np.float64).T
     return loss, error
 
 
@@ -115,7 +116,7 @@ def loss_line(
 ) -> Landscape:
     """Loss along one random direction, from -radius to radius; arguments as in `surface`."""
     steps = np.linspace(-radius, radius, num_points)
-    direction = filter_normalised_direction(variables["params"], jax.random.key(seed))
+    direction = filter_normalised_direction(variables["params"], seed)
     found = surface(model, variables, images, labels, (direction,), steps[:, None], batch_size=batch_size)
     return Landscape(steps, *found)
 
@@ -133,13 +134,7 @@ def loss_square(
 ) -> Landscape:
     """Loss over two random directions, each from -radius to radius; arguments as in `surface`."""
     steps = np.linspace(-radius, radius, num_points)
-    keys = jax.random.split(jax.random.key(seed))
-    directions = [filter_normalised_direction(variables["params"], key) for key in keys]
+    directions = [filter_normalised_direction(variables["params"], draw) for draw in (2 * seed, 2 * seed + 1)]
     points = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
     found = surface(model, variables, images, labels, directions, points, batch_size=batch_size)
     return Landscape(steps, *(values.reshape(num_points, num_points) for values in found))
-
-
-def _filters(kernel: jax.Array) -> jax.Array:
-    """A kernel [...,C] as one row per output channel."""
-    return kernel.reshape(-1, kernel.shape[-1]).T

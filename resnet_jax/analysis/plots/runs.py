@@ -1,4 +1,4 @@
-"""Figures, drawn without a display. matplotlib is imported by the functions, so that a run pays for it only here."""
+"""What a run has learned: its curves, and what it says of some images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from resnet_jax.analysis.plots.canvas import save, subplots
+
 
 def draw_curves(rows: Sequence[dict[str, Any]], path: Path, title: str) -> None:
     """Loss and error against steps, training and test, from the rows of a metrics.jsonl."""
-    figure, (left, right) = _subplots(1, 2, figsize=(10, 4))
+    figure, (left, right) = subplots(1, 2, figsize=(10, 4))
     for split, style in (("train", {"alpha": 0.7}), ("eval", {"marker": "o", "markersize": 3})):
         some = [row for row in rows if row["split"] == split]
         steps = [row["step"] for row in some]
@@ -21,7 +23,7 @@ def draw_curves(rows: Sequence[dict[str, Any]], path: Path, title: str) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend()
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_predictions(
@@ -34,7 +36,7 @@ def draw_predictions(
     """A grid of images uint8 [N,H,W,3], each with its prediction: green where it is right, red where it is not."""
     columns = 8
     lines = -(-len(images) // columns)
-    figure, grid = _subplots(lines, columns, figsize=(1.5 * columns, 1.8 * lines), squeeze=False)
+    figure, grid = subplots(lines, columns, figsize=(1.5 * columns, 1.8 * lines), squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for axes, image, label, guess, p in zip(grid.flat, images, labels, predictions, probabilities, strict=False):
@@ -45,20 +47,4 @@ def draw_predictions(
             fontsize=9,
             color="green" if right else "red",
         )
-    _save(figure, path)
-
-
-def _subplots(*args: Any, **kwargs: Any) -> Any:
-    # The object-oriented way: pyplot would keep every figure and might look for a display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=kwargs.pop("figsize"), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(*args, **kwargs)
-
-
-def _save(figure: Any, path: Path) -> None:
-    draft = path.with_name(f".{path.name}")
-    figure.savefig(draft, dpi=110, format="png")
-    draft.replace(path)
+    save(figure, path)
