@@ -7,7 +7,6 @@ residual networks in wide smooth bowls, and deep plain networks in ragged ground
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
