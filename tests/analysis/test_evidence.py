@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from resnet_jax.analysis.evidence import features_and_gradients, grad_cam
 from resnet_jax.errors import InputError
@@ -44,8 +45,6 @@ def test_gradients_of_an_inner_stage_are_finite_differences(preact):
     classes = np.array([1])
     values, gradients = features_and_gradients(model, variables, images, classes, "stage1")
     np.testing.assert_allclose(values, model.apply(variables, images, features=True)["stage1"], rtol=1e-5, atol=1e-6)
-
-    from flax import linen as nn
 
     def logit(change):
         # Added where stage 1 ends: at the output of its last block.

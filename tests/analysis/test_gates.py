@@ -4,13 +4,13 @@ import pytest
 
 from resnet_jax.analysis.gates import gate_values
 from resnet_jax.errors import InputError
-from resnet_jax.networks.registry import create_model
+from resnet_jax.networks.highway import Highway
 
 from .toys import random_examples, random_variables, toy
 
 
 def test_gates_are_the_sigmoids_of_what_the_gate_layers_compute():
-    model = create_model("highway19_cifar", stage_sizes=(2, 1), filters=(4, 6), num_classes=3)
+    model = Highway((2, 1), (4, 6), num_classes=3)
     variables, (images, _) = random_variables(model), random_examples(5)
     gates = gate_values(model, variables, images, batch_size=2)
     assert gates.names == ("stage1_block01", "stage1_block02", "stage2_block01")

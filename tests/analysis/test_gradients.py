@@ -4,8 +4,8 @@ import pytest
 from flax import linen as nn
 
 from resnet_jax.analysis.gradients import gradient_norms
+from resnet_jax.networks.highway import Highway
 from resnet_jax.networks.layers import Conv
-from resnet_jax.networks.registry import create_model
 
 from .toys import random_examples, random_variables, toy
 
@@ -43,7 +43,7 @@ def test_the_network_runs_as_in_training():
 
 
 def test_gates_and_dropout_need_nothing_from_the_caller():
-    model = create_model("highway19_cifar", stage_sizes=(1, 1), filters=(4, 4), num_classes=3)
+    model = Highway((1, 1), (4, 4), num_classes=3)
     norms = gradient_norms(model, random_variables(model), *random_examples(2))
     names = ["stem_conv", "stage1_block01/conv1", "stage2_conv", "stage2_block01/conv1", "head_conv"]
     assert list(norms) == names

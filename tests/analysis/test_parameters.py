@@ -3,7 +3,7 @@ import pytest
 
 from resnet_jax.analysis.parameters import first_filters, norm_scales, weight_histograms
 from resnet_jax.errors import InputError
-from resnet_jax.networks.registry import create_model
+from resnet_jax.networks.highway import Highway
 
 from .toys import random_examples, random_variables, toy
 
@@ -32,7 +32,7 @@ def test_scales_come_in_the_order_of_the_layers():
     np.testing.assert_array_equal(
         scales["stage2_block01/norm2"], variables["params"]["stage2_block01"]["norm2"]["scale"]
     )
-    highway = create_model("highway19_cifar", stage_sizes=(1,), filters=(4,))
+    highway = Highway((1,), (4,))
     with pytest.raises(InputError, match="Highway has no normalisation"):
         norm_scales(highway, random_variables(highway), IMAGES)
 

@@ -49,7 +49,7 @@ def test_the_gradients_of_all_paths_add_up_to_the_gradient(block, options):
     paths = [one(jnp.array(through)) for through in product([False, True], repeat=3)]
     expected = np.asarray(whole(images))
     np.testing.assert_allclose(sum(paths), expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
-    assert all(np.abs(path).max() < 0.9 * np.abs(sum(paths)).max() or np.abs(path).max() > 0 for path in paths)
+    assert len({float(np.abs(path).sum()) for path in paths}) == 8
 
 
 def test_the_path_through_no_branch_is_that_of_the_shortcuts():
@@ -77,7 +77,6 @@ def test_effective_paths_are_the_product_of_share_and_gradient():
     np.testing.assert_array_equal(found.lengths, [0, 1, 2, 3])
     product_ = found.share * found.gradient
     np.testing.assert_allclose(found.effective, product_ / product_.sum())
-    # There is one path of length 0 and one of length 3, and each sees images alone.
     assert (found.gradient > 0).all()
 
 
@@ -85,7 +84,8 @@ def test_the_gradient_of_a_length_is_the_mean_norm_of_single_images():
     model = toy(stage_sizes=(2,))
     variables, (images, labels) = random_variables(model), random_examples(4)
     found = path_lengths(model, variables, images, labels, lengths=[2], samples=1, batch_size=4)
-    gradients = path_gradients(model, variables, images, labels, jnp.array([True, True]))
+    through = jnp.array([True, True])
+    gradients = jax.jit(lambda x: path_gradients(model, variables, x, labels, through))(images)
     norms = np.linalg.norm(np.asarray(gradients).reshape(4, -1), axis=1)
     np.testing.assert_allclose(found.gradient, [norms.mean()], rtol=1e-4)
 

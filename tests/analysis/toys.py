@@ -36,5 +36,13 @@ def random_variables(model: nn.Module, seed: int = 0) -> dict[str, Any]:
 def random_examples(number: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Images float32 [N,8,8,3] and labels int32 [N] of three classes."""
     rng = np.random.default_rng(seed)
-    images = rng.normal(size=(number, SIZE, SIZE, 3)).astype(np.float32)
-    return images, rng.integers(0, 3, number).astype(np.int32)
+    # A colour of its own for each image: averaged over its places, noise alone would look the same to any network.
+    images = rng.normal(size=(number, SIZE, SIZE, 3)) + 2 * rng.normal(size=(number, 1, 1, 3))
+    return images.astype(np.float32), rng.integers(0, 3, number).astype(np.int32)
+
+
+def undecided_variables(model: nn.Module, images: np.ndarray) -> dict[str, Any]:
+    """Random variables with which every class is as probable on the average, so that a change shows in the error."""
+    variables = random_variables(model)
+    variables["params"]["head"]["bias"] -= np.asarray(jax.jit(model.apply)(variables, images)).mean(axis=0)
+    return variables

@@ -23,7 +23,7 @@ def draw_responses(networks: Mapping[str, Mapping[str, float]], path: Path) -> N
     for axes in (left, right):
         axes.set_ylim(0, None)
         axes.grid(alpha=0.3)
-        axes.legend()
+    right.legend()
     figure.suptitle("Responses of the layers behind BatchNorm")
     save(figure, path)
 

@@ -13,7 +13,7 @@ def draw_removed_blocks(networks: Mapping[str, Mapping[str, float]], path: Path)
     """What `error_by_removed_block` gives for each of several networks; their own errors are dashed."""
     names = list(dict.fromkeys(name for errors in networks.values() for name in errors if name))
     order = sorted(names)
-    figure, axes = subplots(figsize=(max(6, 0.32 * len(order) + 2), 4.5))
+    figure, axes = subplots(figsize=(max(6, 0.32 * len(order)) + 2, 4.5))
     for index, (label, errors) in enumerate(networks.items()):
         places = [order.index(name) for name in errors if name]
         values = [100 * error for name, error in errors.items() if name]
@@ -24,7 +24,7 @@ def draw_removed_blocks(networks: Mapping[str, Mapping[str, float]], path: Path)
     axes.set(xlabel="block taken out (stage.block)", ylabel="top-1 error (%)", ylim=(0, 100))
     axes.set_title("Error without one block")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     save(figure, path)
 
 
