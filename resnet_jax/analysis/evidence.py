@@ -91,8 +91,8 @@ def features_and_gradients(
         values, logits = _run_with_change(program, inputs, change)
         return jnp.take_along_axis(logits, classes[:, None], axis=-1).sum(), values
 
-    # The least change above zero, lost in the rounding of every other value: where a stage is zero, a second ReLU (the
-    # one before ResNet's head) would stop the gradient, which the published Grad-CAM, without such a ReLU, lets through.
+    # The least change above zero, lost in the rounding of every other value. Where a stage is zero, a second ReLU (the
+    # one before ResNet's head) would stop the gradient; published networks have none there and let it through.
     least = jnp.full(shape.shape, jnp.finfo(shape.dtype).tiny, shape.dtype)
     gradients, values = jax.grad(logit, has_aux=True)(least)
     return values.astype(jnp.float32), gradients.astype(jnp.float32)
