@@ -14,12 +14,10 @@ import numpy as np
 from flax import linen as nn
 
 from resnet_jax.analysis.batches import map_batches
-from resnet_jax.analysis.layers import apply_watched, is_main_conv, is_norm, name_of
+from resnet_jax.analysis.layers import Array, apply_watched, is_main_conv, is_norm, name_of
 
 
-def layer_responses(
-    model: nn.Module, variables: Any, images: jax.Array, *, train: bool = False
-) -> dict[str, jax.Array]:
+def layer_responses(model: nn.Module, variables: Any, images: Array, *, train: bool = False) -> dict[str, jax.Array]:
     """The response [B,h,w,C] of every convolution of the main path, the image's own first; call it inside jit.
 
     Where a normalisation reads the convolution's output, its output is the response; the output itself is it where

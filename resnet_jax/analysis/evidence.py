@@ -13,6 +13,7 @@ import numpy as np
 from flax import linen as nn
 from jax.extend.core import ClosedJaxpr, Literal, Var
 
+from resnet_jax.analysis.layers import Array
 from resnet_jax.errors import InputError
 from resnet_jax.networks.layers import resize_bilinear
 
@@ -51,7 +52,8 @@ def grad_cam(
 
     @jax.jit
     def logits_of(variables: Any, images: jax.Array) -> jax.Array:
-        return model.apply(variables, images, train=False)
+        logits: Any = model.apply(variables, images, train=False)
+        return logits
 
     @jax.jit
     def maps_of(variables: Any, images: jax.Array, classes: jax.Array) -> jax.Array:
@@ -68,7 +70,7 @@ def grad_cam(
 
 
 def features_and_gradients(
-    model: nn.Module, variables: Any, images: jax.Array, classes: jax.Array, stage: str = ""
+    model: nn.Module, variables: Any, images: Array, classes: Array, stage: str = ""
 ) -> tuple[jax.Array, jax.Array]:
     """A stage's values and the gradient of a class's logit with respect to them, float32 [B,h,w,C] each.
 
@@ -77,7 +79,7 @@ def features_and_gradients(
     """
 
     def forward(variables: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-        outputs = model.apply(variables, images, train=False, features=True)
+        outputs: Any = model.apply(variables, images, train=False, features=True)
         name = stage or max((key for key in outputs if key.startswith("stage")), default="")
         if name not in outputs:
             raise InputError(f"stage={stage!r}: {type(model).__name__} has {', '.join(outputs)}")

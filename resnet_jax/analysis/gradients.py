@@ -14,11 +14,11 @@ import jax
 import optax
 from flax import linen as nn
 
-from resnet_jax.analysis.layers import leaves_of, main_convs
+from resnet_jax.analysis.layers import Array, leaves_of, main_convs
 
 
 def gradient_norms(
-    model: nn.Module, variables: Any, images: jax.Array, labels: jax.Array, *, seed: int = 0
+    model: nn.Module, variables: Any, images: Array, labels: Array, *, seed: int = 0
 ) -> dict[str, float]:
     """Norm of the loss's gradient with respect to the kernel of every convolution of the main path.
 

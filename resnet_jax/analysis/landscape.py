@@ -88,7 +88,7 @@ def surface(
         params = variables["params"]
         for step, direction in zip(point, directions, strict=True):
             params = jax.tree.map(lambda w, d, step=step: w + step * d, params, direction)
-        logits = model.apply({**variables, "params": params}, images, train=False)
+        logits: Any = model.apply({**variables, "params": params}, images, train=False)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return jnp.stack([loss, logits.argmax(axis=-1) != labels], axis=-1)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 from flax import linen as nn
 
 from resnet_jax.errors import InputError
@@ -19,6 +20,7 @@ from resnet_jax.networks.layers import BatchNorm, Conv
 BESIDE = {"conv_proj", "norm_proj", "gate", "attention", "reduce_conv", "reduce_norm", "select_conv"}
 BLOCK = re.compile(r"stage\d+_block\d+")
 
+Array = jax.Array | np.ndarray
 Watch = Callable[[nn.Module, tuple[Any, ...], Any], None]
 
 
@@ -42,7 +44,7 @@ class Block:
         return self.name.rpartition("_block")[0]
 
 
-def apply_watched(model: nn.Module, variables: Any, images: jax.Array, watch: Watch, **settings: Any) -> Any:
+def apply_watched(model: nn.Module, variables: Any, images: Array, watch: Watch, **settings: Any) -> Any:
     """`model.apply`, with `watch(module, arguments, output)` called behind every layer and block, inner ones first."""
 
     def intercept(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
@@ -77,17 +79,17 @@ def is_norm(module: nn.Module) -> bool:
     return isinstance(module, BatchNorm | nn.GroupNorm)
 
 
-def main_convs(model: nn.Module, variables: Any, images: jax.Array) -> tuple[str, ...]:
+def main_convs(model: nn.Module, variables: Any, images: Array) -> tuple[str, ...]:
     """Names of the convolutions that images [B,H,W,3] go through, the image's own first; nothing is computed."""
     return _called(model, variables, images, is_main_conv)
 
 
-def main_norms(model: nn.Module, variables: Any, images: jax.Array) -> tuple[str, ...]:
+def main_norms(model: nn.Module, variables: Any, images: Array) -> tuple[str, ...]:
     """Names of the normalisations that images [B,H,W,3] go through, the image's own first; nothing is computed."""
     return _called(model, variables, images, lambda module: is_norm(module) and BESIDE.isdisjoint(module.path))
 
 
-def blocks(model: nn.Module, variables: Any, images: jax.Array) -> tuple[Block, ...]:
+def blocks(model: nn.Module, variables: Any, images: Array) -> tuple[Block, ...]:
     """The blocks that images [B,H,W,3] go through, the image's own first; nothing is computed.
 
     Raises:
@@ -106,9 +108,7 @@ def blocks(model: nn.Module, variables: Any, images: jax.Array) -> tuple[Block, 
     return tuple(found)
 
 
-def _called(
-    model: nn.Module, variables: Any, images: jax.Array, wanted: Callable[[nn.Module], bool]
-) -> tuple[str, ...]:
+def _called(model: nn.Module, variables: Any, images: Array, wanted: Callable[[nn.Module], bool]) -> tuple[str, ...]:
     names: list[str] = []
 
     def watch(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:

@@ -14,17 +14,17 @@ import numpy as np
 from flax import linen as nn
 
 from resnet_jax.analysis.batches import map_batches
-from resnet_jax.analysis.layers import blocks, name_of
+from resnet_jax.analysis.layers import Array, blocks, name_of
 from resnet_jax.errors import InputError
 from resnet_jax.networks.layers import StochasticDepth
 
 
-def removable_blocks(model: nn.Module, variables: Any, images: jax.Array) -> tuple[str, ...]:
+def removable_blocks(model: nn.Module, variables: Any, images: Array) -> tuple[str, ...]:
     """Names of the blocks that can be taken out: those with a shortcut, and those that the identity can replace."""
     return tuple(b.name for b in blocks(model, variables, images) if b.has_shortcut or b.keeps_shape)
 
 
-def apply_without(model: nn.Module, variables: Any, images: jax.Array, removed: Mapping[str, Any]) -> jax.Array:
+def apply_without(model: nn.Module, variables: Any, images: Array, removed: Mapping[str, Any]) -> jax.Array:
     """Logits [B,K] of a network, in evaluation, without some of its blocks.
 
     A block with a shortcut leaves nothing but the shortcut (its residual branch ends in zeros); any other block leaves
@@ -54,7 +54,8 @@ def apply_without(model: nn.Module, variables: Any, images: jax.Array, removed: 
         raise InputError(f"{', '.join(unfit)}: no such block, or nothing could stand in its place")
     shortcuts = {name for name in removed if known[name].has_shortcut}
     with nn.intercept_methods(intercept):
-        return model.apply(variables, images, train=False)
+        logits: Any = model.apply(variables, images, train=False)
+    return logits
 
 
 def errors_without(

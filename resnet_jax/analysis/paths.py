@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from resnet_jax.analysis.layers import blocks, name_of
+from resnet_jax.analysis.layers import Array, blocks, name_of
 from resnet_jax.errors import InputError
 from resnet_jax.networks.layers import StochasticDepth
 
@@ -45,9 +45,7 @@ def path_length_shares(num_blocks: int) -> np.ndarray:
     return np.array([math.comb(num_blocks, k) / 2**num_blocks for k in range(num_blocks + 1)])
 
 
-def path_gradients(
-    model: nn.Module, variables: Any, images: jax.Array, labels: jax.Array, through_branch: jax.Array
-) -> jax.Array:
+def path_gradients(model: nn.Module, variables: Any, images: Array, labels: Array, through_branch: Array) -> jax.Array:
     """The gradient that reaches the images along a single path; the sum over all paths is the whole gradient.
 
     Forwards the whole network runs, in evaluation. Backwards each block passes the gradient through its residual branch
@@ -76,13 +74,13 @@ def path_gradients(
 
     def loss(images: jax.Array) -> jax.Array:
         with nn.intercept_methods(intercept):
-            logits = model.apply(variables, images, train=False)
+            logits: Any = model.apply(variables, images, train=False)
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).sum()
 
     return jax.grad(loss)(images)
 
 
-def residual_blocks(model: nn.Module, variables: Any, images: jax.Array) -> tuple[str, ...]:
+def residual_blocks(model: nn.Module, variables: Any, images: Array) -> tuple[str, ...]:
     """Names of the network's blocks, the image's own first.
 
     Raises:
@@ -156,7 +154,8 @@ def _one_way(block: nn.Module, x: jax.Array, through_branch: jax.Array) -> jax.A
             return at_the_end(output) if isinstance(context.module, StochasticDepth) else output
 
         with nn.intercept_methods(intercept):
-            return alone.apply(block_variables, x)
+            output: Any = alone.apply(block_variables, x)
+        return output
 
     def keep(y: jax.Array) -> jax.Array:
         branch.append(y)

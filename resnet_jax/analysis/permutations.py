@@ -86,7 +86,8 @@ def error_by_swaps(
 
     @jax.jit
     def wrong(variables: Any, images: jax.Array, labels: jax.Array) -> jax.Array:
-        return model.apply(variables, images, train=False).argmax(axis=-1) != labels
+        logits: Any = model.apply(variables, images, train=False)
+        return logits.argmax(axis=-1) != labels
 
     def sample(number: int) -> tuple[float, float]:
         order = np.arange(len(names))

@@ -1,4 +1,5 @@
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -50,7 +51,7 @@ def test_a_convolution_that_nothing_normalises_responds_itself():
 
 
 def test_a_network_without_normalisation_responds_too():
-    model = Highway((1,), (4,), num_classes=3)
+    model: Any = Highway((1,), (4,), num_classes=3)
     stds = response_std(model, random_variables(model), random_examples(2)[0])
     assert list(stds) == ["stem_conv", "stage1_block01/conv1", "head_conv"]
     assert min(stds.values()) > 0

@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ from .toys import random_examples, random_variables, toy
 
 
 def test_gates_are_the_sigmoids_of_what_the_gate_layers_compute():
-    model = Highway((2, 1), (4, 6), num_classes=3)
+    model: Any = Highway((2, 1), (4, 6), num_classes=3)
     variables, (images, _) = random_variables(model), random_examples(5)
     gates = gate_values(model, variables, images, batch_size=2)
     assert gates.names == ("stage1_block01", "stage1_block02", "stage2_block01")
+    got: Any
     _, got = model.apply(variables, images, capture_intermediates=True, mutable=["intermediates"])
     for name, bias, activity, spread in zip(gates.names, gates.bias, gates.activity, gates.spread, strict=True):
         np.testing.assert_array_equal(bias, variables["params"][name]["gate"]["bias"])

@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -18,7 +20,8 @@ class TwoLayers(nn.Module):
 
 
 def test_norms_are_those_of_the_gradient_of_the_mean_cross_entropy():
-    model, (images, labels) = TwoLayers(), random_examples(4)
+    model: Any = TwoLayers()
+    images, labels = random_examples(4)
     variables = random_variables(model)
 
     def loss(params):
@@ -43,7 +46,7 @@ def test_the_network_runs_as_in_training():
 
 
 def test_gates_and_dropout_need_nothing_from_the_caller():
-    model = Highway((1, 1), (4, 4), num_classes=3)
+    model: Any = Highway((1, 1), (4, 4), num_classes=3)
     norms = gradient_norms(model, random_variables(model), *random_examples(2))
     names = ["stem_conv", "stage1_block01/conv1", "stage2_conv", "stage2_block01/conv1", "head_conv"]
     assert list(norms) == names

@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import numpy as np
 import optax
@@ -12,8 +14,9 @@ MODEL = toy(stage_sizes=(1,), shortcut="A")
 
 def test_filters_of_a_direction_are_as_long_as_the_networks():
     params = random_variables(MODEL)["params"]
-    directions = [flatten_dict(filter_normalised_direction(params, seed)) for seed in (0, 0, 1)]
-    for path, weights in flatten_dict(params).items():
+    leaves: Any = flatten_dict(params)
+    directions: Any = [flatten_dict(filter_normalised_direction(params, seed)) for seed in (0, 0, 1)]
+    for path, weights in leaves.items():
         first, again, other = (direction[path] for direction in directions)
         np.testing.assert_array_equal(first, again)
         if path[-1] != "kernel":

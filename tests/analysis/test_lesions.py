@@ -48,7 +48,7 @@ def test_a_network_without_a_block_is_the_network_with_one_block_fewer(block, op
 
 
 def test_a_highway_block_that_is_gone_carries():
-    model = Highway((2,), (4,), num_classes=3)
+    model: Any = Highway((2,), (4,), num_classes=3)
     variables, (images, _) = random_variables(model), random_examples(2)
     closed = jax.tree.map(np.copy, variables)
     closed["params"][SECOND]["gate"]["bias"] -= 1e4

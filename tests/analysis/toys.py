@@ -14,7 +14,7 @@ from resnet_jax.networks.resnet import ResNet
 SIZE = 8
 
 
-def toy(block: Any = BasicBlock, stage_sizes: tuple[int, ...] = (2, 2), **options: Any) -> ResNet:
+def toy(block: Any = BasicBlock, stage_sizes: tuple[int, ...] = (2, 2), **options: Any) -> Any:
     defaults: dict[str, Any] = {"num_classes": 3, "width": 4, "stem": "cifar", "shortcut": "A"}
     return ResNet(stage_sizes, block, **(defaults | options))
 
@@ -33,7 +33,7 @@ def random_variables(model: nn.Module, seed: int = 0) -> dict[str, Any]:
     return unflatten_dict({path: draw(path, leaf) for path, leaf in flatten_dict(shapes).items()})
 
 
-def random_examples(number: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def random_examples(number: int, seed: int = 1) -> tuple[Any, Any]:
     """Images float32 [N,8,8,3] and labels int32 [N] of three classes."""
     rng = np.random.default_rng(seed)
     # A colour of its own for each image: averaged over its places, noise alone would look the same to any network.

@@ -17,9 +17,9 @@ def draw_evidence(pictures: np.ndarray, evidence: Evidence, class_names: Sequenc
         upper, lower = grid[:, index]
         upper.imshow(picture)
         lower.imshow(picture)
-        image = lower.imshow(map_, cmap="jet", alpha=0.45, vmin=0, vmax=1)
+        lower.imshow(map_, cmap="jet", alpha=0.45, vmin=0, vmax=1)
         upper.set_title(f"{class_names[evidence.classes[index]]} {evidence.probabilities[index]:.0%}", fontsize=10)
         for axes in (upper, lower):
             axes.axis("off")
-    figure.colorbar(image, ax=grid[:, -1], label="evidence, relative to the most")
+    figure.colorbar(grid[1, -1].images[-1], ax=grid[:, -1], label="evidence, relative to the most")
     save(figure, path)
