@@ -13,12 +13,14 @@ from resnet_jax.config import Config
 from resnet_jax.recipes import CIFAR, IMAGENET
 from resnet_jax.run import train
 
+# Both have a he2015; here it is the one for photographs.
+RECIPES = IMAGENET | CIFAR | IMAGENET
 DEFAULTS = Config(model="resnet50", recipe="goyal2017", dataset="imagenet2012", image_size=224)
 
 
 def main(argv: Sequence[str]) -> None:
     """Train as the command line says."""
-    train(parse_config(argv, "imagenet", __doc__, DEFAULTS, recipes=CIFAR | IMAGENET, family="resnet{depth}"))
+    train(parse_config(argv, "imagenet", __doc__, DEFAULTS, recipes=RECIPES, family="resnet{depth}"))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,12 @@ class Options:
     """Print Markdown."""
 
 
+HEAD = """# Recipes
+
+Printed by `python -m experiments.recipes --markdown`. Results and costs are published ones; what was measured here
+stands in the [README](../README.md#results). Times are fractions of the training, and rates belong to a batch of
+`reference_batch_size`. What is not named is the default of `--help`.
+"""
 TITLES = {"imagenet": "Photographs: `experiments.imagenet`", "cifar": "Small images: `experiments.cifar`"}
 
 

@@ -27,7 +27,7 @@ OWNERS = {
     "grain": "data",
     "tensorflow_datasets": "data",
     "orbax": "training/checkpoint.py",
-    "matplotlib": "analysis/plots.py",
+    "matplotlib": "analysis/plots/canvas.py",
     "safetensors": "weights",
     "huggingface_hub": "weights",
 }

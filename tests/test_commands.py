@@ -12,13 +12,12 @@ from experiments import cifar, convert, evaluate, imagenet, models, predict, qui
 from resnet_jax import cli
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError
-from resnet_jax.recipes import CIFAR, IMAGENET
 
 ROOT = Path(__file__).parents[1]
 TRAINING = {
-    "imagenet": (imagenet, CIFAR | IMAGENET, "resnet{depth}"),
+    "imagenet": (imagenet, imagenet.RECIPES, "resnet{depth}"),
     "cifar": (cifar, cifar.RECIPES, "resnet{depth}_cifar"),
-    "show_batch": (show_batch, CIFAR | IMAGENET, "resnet{depth}"),
+    "show_batch": (show_batch, show_batch.RECIPES, "resnet{depth}"),
     "quickstart": (quickstart, {}, "resnet{depth}_cifar"),
 }
 OPTIONS = {

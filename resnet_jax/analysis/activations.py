@@ -1,0 +1,70 @@
+"""How strongly the layers of a trained network respond: figure 7 of He et al. 2015 (arXiv:1512.03385).
+
+A response is the output of a convolution behind its normalisation, before a ReLU or an addition. The paper finds that
+residual networks respond more weakly than their plain counterparts, and the more weakly the deeper they are: each
+block changes the signal a little. Responses are largest where the shape changes.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from resnet_jax.analysis.batches import map_batches
+from resnet_jax.analysis.layers import Array, apply_watched, is_main_conv, is_norm, name_of
+
+
+def layer_responses(model: nn.Module, variables: Any, images: Array, *, train: bool = False) -> dict[str, jax.Array]:
+    """The response [B,h,w,C] of every convolution of the main path, the image's own first; call it inside jit.
+
+    Where a normalisation reads the convolution's output, its output is the response; the output itself is it where
+    none does (the last convolution of a pre-activation block, highway networks).
+
+    Args:
+        model: any network.
+        variables: its variables.
+        images: float32 [B,H,W,3], normalised.
+        train: normalise by the batch and not by the running statistics.
+    """
+    responses: dict[str, jax.Array] = {}
+    raw: dict[str, jax.Array] = {}
+
+    def watch(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if is_main_conv(module):
+            responses[name_of(module)] = raw[name_of(module)] = output
+        elif is_norm(module):
+            for name in raw:
+                if raw[name] is args[0]:
+                    responses[name] = output
+
+    settings: dict[str, Any] = {"mutable": ["batch_stats"], "rngs": {"dropout": jax.random.key(0)}} if train else {}
+    apply_watched(model, variables, images, watch, train=train, **settings)
+    return responses
+
+
+def response_std(model: nn.Module, variables: Any, images: np.ndarray, *, batch_size: int = 250) -> dict[str, float]:
+    """Standard deviation of every layer's responses, over all images, places and channels, in evaluation.
+
+    Args:
+        model: any network.
+        variables: its variables.
+        images: float32 [N,H,W,3], normalised.
+        batch_size: images in one call.
+
+    Returns:
+        Standard deviations by the layer's name, the layer nearest to the image first.
+    """
+    names: list[str] = []
+
+    @jax.jit
+    def moments(variables: Any, images: jax.Array) -> jax.Array:
+        responses = layer_responses(model, variables, images)
+        names[:] = responses
+        values = [r.astype(jnp.float32).reshape(len(images), -1) for r in responses.values()]
+        return jnp.stack([jnp.stack([v.mean(1), jnp.square(v).mean(1)], axis=-1) for v in values], axis=1)
+
+    mean, square = map_batches(partial(moments, variables), batch_size, images).astype(np.float64).mean(axis=0).T
+    return dict(zip(names, np.sqrt(np.maximum(square - mean**2, 0)).tolist(), strict=True))

@@ -1,0 +1,85 @@
+"""What training made of the parameters: first filters, normalisation scales, weights.
+
+The first filters of a network for photographs are edges, colours and blobs (Krizhevsky et al. 2012, figure 3). The
+scale of the last normalisation of a block says how much the block changes the signal: blocks that training has no use
+for have scales near zero.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flax import linen as nn
+
+from resnet_jax.analysis.layers import leaves_of, main_convs, main_norms
+from resnet_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class WeightHistograms:
+    """How the weights of every layer are distributed, all on one axis.
+
+    Attributes:
+        names: L convolutions, the one nearest to the image first.
+        edges: [N + 1], of the bins, in units of the deviation that a layer started with, sqrt(2 / fan_out).
+        share: [L,N], of each layer's weights; what lies beyond the edges is counted in the outermost bins.
+    """
+
+    names: tuple[str, ...]
+    edges: np.ndarray
+    share: np.ndarray
+
+
+def first_filters(model: nn.Module, variables: Any, images: np.ndarray) -> np.ndarray:
+    """The filters that read the image, as pictures: [N,k,k,3] in [0, 1], each filter with its own scale around 0.5.
+
+    Args:
+        model: any network.
+        variables: its variables, trained.
+        images: [B,H,W,3]; their shape alone matters.
+    """
+    kernel = np.asarray(leaves_of(variables["params"], main_convs(model, variables, images)[0])["kernel"], np.float32)
+    filters = kernel.transpose(3, 0, 1, 2)
+    largest = np.abs(filters).max(axis=(1, 2, 3), keepdims=True)
+    return 0.5 + 0.5 * filters / np.maximum(largest, np.finfo(np.float32).tiny)
+
+
+def norm_scales(model: nn.Module, variables: Any, images: np.ndarray) -> dict[str, np.ndarray]:
+    """The scales [C] of every normalisation of the main path, the one nearest to the image first.
+
+    Args:
+        model: a network with normalisation.
+        variables: its variables, trained.
+        images: [B,H,W,3]; their shape alone matters.
+
+    Raises:
+        InputError: the network normalises nothing.
+    """
+    names = main_norms(model, variables, images)
+    if not names:
+        raise InputError(f"{type(model).__name__} has no normalisation; give a network with BatchNorm or GroupNorm")
+    return {name: np.asarray(leaves_of(variables["params"], name)["scale"]) for name in names}
+
+
+def weight_histograms(
+    model: nn.Module, variables: Any, images: np.ndarray, *, num_bins: int = 101, limit: float = 4.0
+) -> WeightHistograms:
+    """Histograms of the kernels of the main path's convolutions.
+
+    Args:
+        model: any network.
+        variables: its variables.
+        images: [B,H,W,3]; their shape alone matters.
+        num_bins: N; an odd number has a bin around zero.
+        limit: the axis goes from -limit to limit initial deviations.
+    """
+    names = main_convs(model, variables, images)
+    edges = np.linspace(-limit, limit, num_bins + 1)
+
+    def share(name: str) -> np.ndarray:
+        kernel = np.asarray(leaves_of(variables["params"], name)["kernel"], np.float64)
+        fan_out = kernel.shape[0] * kernel.shape[1] * kernel.shape[3]
+        counts, _ = np.histogram(np.clip(kernel * np.sqrt(fan_out / 2), -limit, limit), edges)
+        return counts / kernel.size
+
+    return WeightHistograms(names, edges, np.stack([share(name) for name in names]))

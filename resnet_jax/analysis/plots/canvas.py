@@ -1,0 +1,45 @@
+"""The one place that imports matplotlib, and late, so that a run pays for it only when it draws."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+
+def subplots(*args: Any, **kwargs: Any) -> Any:
+    """A figure and its axes, as pyplot's function of that name gives them."""
+    # The object-oriented way: pyplot would keep every figure and might look for a display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=kwargs.pop("figsize"), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(*args, **kwargs)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure as a PNG, whole or not at all."""
+    draft = path.with_name(f".{path.name}")
+    figure.savefig(draft, dpi=110, format="png")
+    draft.replace(path)
+
+
+def mark_stages(axes: Any, names: Sequence[str], along: str = "x") -> None:
+    """Divide an axis of layers or blocks, one a unit from 0 on, where a new stage begins, and name the stages."""
+    parts = [next((part.split("_")[0] for part in name.split("/") if part.startswith("stage")), "") for name in names]
+    start = 0
+    for part, members in groupby(parts):
+        end = start + len(list(members))
+        if part and start:
+            (axes.axvline if along == "x" else axes.axhline)(start - 0.5, color="black", lw=0.8, ls=":", alpha=0.6)
+        if part and along == "x":
+            axes.annotate(
+                part.replace("stage", "stage "),
+                ((start + end - 1) / 2, 1.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
+        start = end
