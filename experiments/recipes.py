@@ -60,13 +60,7 @@ def main(argv: Sequence[str]) -> None:
     """Print the list."""
     options = parse_options(Options, argv, "recipes", __doc__)
     if options.markdown:
-        print(
-            "# Recipes\n\nPrinted by `python -m experiments.recipes --markdown`. Results and costs are published ones;"
-        )
-        print(
-            "what was measured here stands in the [README](../README.md#results). Times are fractions of the training,"
-        )
-        print("and rates belong to a batch of `reference_batch_size`. What is not named is the default of `--help`.\n")
+        print(HEAD)
     for command, recipes in (("imagenet", IMAGENET), ("cifar", CIFAR)):
         print(f"## {TITLES[command]}\n" if options.markdown else f"experiments.{command}\n")
         show(recipes, options.markdown)
