@@ -39,7 +39,7 @@ def draw_norm_scales(scales: Mapping[str, np.ndarray], path: Path, title: str = 
     axes.set_ylim(0, None)
     axes.set_title(title, pad=18)
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     save(figure, path)
 
 
@@ -50,6 +50,7 @@ def draw_weight_histograms(found: WeightHistograms, path: Path, title: str = "")
     image = axes.pcolormesh(
         found.edges, np.arange(len(density) + 1) + 0.5, density, cmap="magma", norm="log", vmin=1e-3
     )
+    axes.set_facecolor("black")  # bins without a weight
     axes.invert_yaxis()
     axes.set(xlabel="weight, in deviations of its start (sqrt(2 / fan-out))", ylabel="convolution, from the image on")
     axes.set_title(title)
