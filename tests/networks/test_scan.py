@@ -1,4 +1,5 @@
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import pytest
 from resnet_jax import create_model
 
 # Toy networks with every kind of block, and whatever else may differ within a loop: name, and what makes it a toy.
-TOYS = {
+TOYS: dict[str, tuple[str, dict[str, Any]]] = {
     "basic": ("resnet20_cifar", {"width": 4, "stage_sizes": (1, 3)}),
     "plain, frozen": ("plain20_cifar", {"width": 4, "stage_sizes": (3,), "norm": "frozen"}),
     "projections, batch groups": (
@@ -28,7 +29,11 @@ TOYS = {
     ),
 }
 FAST_TO_COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-MODES = {"scan": {"scan": True}, "remat": {"remat": True}, "both": {"scan": True, "remat": True}}
+MODES: dict[str, dict[str, Any]] = {
+    "scan": {"scan": True},
+    "remat": {"remat": True},
+    "both": {"scan": True, "remat": True},
+}
 
 
 def toy(kind, **modes):
@@ -109,7 +114,7 @@ def test_the_loop_does_not_grow_with_the_depth():
 @pytest.mark.parametrize("mode", MODES)
 def test_stochastic_depth_leaves_out_later_blocks_more_often(mode):
     """A dropped block is its shortcut, so with one stage of identity shortcuts each example shows what was left out."""
-    options = {"stage_sizes": (5,), "width": 4, "stochastic_depth": 0.8, "norm": "frozen"}
+    options: dict[str, Any] = {"stage_sizes": (5,), "width": 4, "stochastic_depth": 0.8, "norm": "frozen"}
     model = create_model("resnet8_cifar").clone(**options, **MODES[mode])
     images = jnp.ones((512, 4, 4, 3))
     variables = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), jax.eval_shape(model.init, jax.random.key(0), images))
@@ -117,9 +122,12 @@ def test_stochastic_depth_leaves_out_later_blocks_more_often(mode):
     params = variables["params"]
     for index in range(5):
         params[f"stage1_block0{index + 1}"]["norm2"]["bias"] = jnp.full(4, 10.0**index)
-    pooled = jax.jit(
-        lambda v, key: model.apply(v, images, train=True, features=True, rngs={"dropout": key})["pooled"][:, 0]
-    )(variables, jax.random.key(1))
+
+    def first_channel(variables, key):
+        outputs: Any = model.apply(variables, images, train=True, features=True, rngs={"dropout": key})
+        return outputs["pooled"][:, 0]
+
+    pooled = jax.jit(first_channel)(variables, jax.random.key(1))
     kept = np.zeros((512, 5))
     rest = np.asarray(pooled, np.float64)
     for index in reversed(range(5)):
