@@ -15,6 +15,7 @@ from flax import linen as nn
 from resnet_jax.networks.attention import ATTENTION
 from resnet_jax.networks.he2016 import MERGES
 from resnet_jax.networks.layers import BatchNorm, Conv, StochasticDepth
+from resnet_jax.networks.repeat import repeat
 from resnet_jax.networks.shortcuts import SHORTCUTS
 from resnet_jax.networks.stems import STEMS, apply_stem, pool_stem
 
@@ -52,6 +53,11 @@ class ResNet(nn.Module):
         zero_init: start the last normalisation scale (in pre-activation blocks, the last convolution) of every block
             at zero (Goyal et al. 2017), so that each block starts as its shortcut.
         conv_head: the classifier is a 1x1 convolution, as in the weights of BiT and of timm's pre-activation nets.
+        scan: run the blocks of each stage, all but its first, as the iterations of one loop: the program and the time
+            to compile it hardly grow with the depth. Variables, and so checkpoints, are those of the unrolled network;
+            the random draws of stochastic depth are others.
+        remat: keep only each block's input for the backward pass and compute the rest of the block again: a third more
+            work for a fraction of the memory.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.
 
@@ -79,6 +85,8 @@ class ResNet(nn.Module):
     bn_group_size: int = 0
     zero_init: bool = False
     conv_head: bool = False
+    scan: bool = False
+    remat: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -123,6 +131,12 @@ class ResNet(nn.Module):
             zero_last=self.zero_init,
         )
         attention = ATTENTION[self.attention]
+
+        def build(rate: Any, **shape_and_place: Any) -> nn.Module:
+            drop = partial(StochasticDepth, rate, not train)
+            branch_end = partial(end_branch, attention=attention, drop=drop, conv=conv)
+            return block(branch_end=branch_end, **shape_and_place)
+
         stem = STEMS[self.stem]
         x = apply_stem(images, stem, self.stem_width or self.width, conv, norm)
         if not self.preact:
@@ -139,17 +153,14 @@ class ResNet(nn.Module):
                 dilation, strides = dilation * strides, 1
             stride_so_far *= strides
             digits = max(2, len(str(size)))  # so that names sort as the blocks run, also with 200 a stage
-            for index in range(size):
-                depth = sum(self.stage_sizes[: stage - 1]) + index
-                drop = partial(StochasticDepth, self.stochastic_depth * depth / max(1, last), not train)
-                x = block(
-                    filters=self.width * 2 ** (stage - 1),
-                    strides=strides if index == 0 else 1,
-                    branch_end=partial(end_branch, attention=attention, drop=drop, conv=conv),
-                    dilation_before=dilation_before if index == 0 else dilation,
-                    dilation=dilation,
-                    name=f"stage{stage}_block{index + 1:0{digits}d}",
-                )(x)
+            names = [f"stage{stage}_block{index + 1:0{digits}d}" for index in range(size)]
+            depth = sum(self.stage_sizes[: stage - 1])
+            rates = [self.stochastic_depth * (depth + index) / max(1, last) for index in range(size)]
+            alike = partial(build, filters=self.width * 2 ** (stage - 1), dilation=dilation)
+            first = partial(alike, strides=strides, dilation_before=dilation_before)
+            later = partial(alike, strides=1, dilation_before=dilation)
+            x = self.run_blocks(first, names[:1], rates[:1], x)
+            x = self.run_blocks(later, names[1:], rates[1:], x)
             outputs[f"stage{stage}"] = x
         if self.preact:
             x = norm(name="head_norm")(x)
@@ -170,6 +181,17 @@ class ResNet(nn.Module):
         )(pooled)
         logits = outputs["logits"] = logits.reshape(-1, self.num_classes)
         return outputs if features else logits
+
+    def run_blocks(
+        self, build: Callable[..., nn.Module], names: Sequence[str], rates: Sequence[float], x: jax.Array
+    ) -> jax.Array:
+        """Sends x through the blocks of those names, which differ in their rate of stochastic depth alone."""
+        scan = self.scan and len(names) > 1
+        if self.is_initializing() or not (scan or self.remat):
+            for name, rate in zip(names, rates, strict=True):
+                x = build(rate, name=name)(x)
+            return x
+        return repeat(self, partial(build, parent=None), names, rates, x, scan=scan, remat=self.remat)
 
 
 def end_branch(y: jax.Array, *, attention: Callable | None, drop: Callable, conv: Callable) -> jax.Array:

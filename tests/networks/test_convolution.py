@@ -128,7 +128,7 @@ def test_a_sharded_batch_reduces_kernel_gradients_and_gathers_nothing(k, small_b
         out_shardings=(sharded, sharded, replicated),
     )
     assert_same(step(x, kernel), expected)
-    program = str(step.lower(x, kernel).compile().as_text())
+    program = step.lower(x, kernel).compile().as_text() or ""
     assert "all-reduce" in program
     assert not re.search(r"all-gather|all-to-all|collective-permute", program)
 
