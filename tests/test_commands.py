@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import cifar, convert, evaluate, imagenet, models, predict, quickstart, recipes, show_batch
+from experiments import cifar, compare, convert, evaluate, imagenet, models, predict, quickstart, recipes, show_batch
 from resnet_jax import cli
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError
@@ -21,6 +21,7 @@ TRAINING = {
     "quickstart": (quickstart, {}, "resnet{depth}_cifar"),
 }
 OPTIONS = {
+    "compare": compare.Options,
     "convert": convert.Options,
     "evaluate": evaluate.Options,
     "models": models.Options,
@@ -47,7 +48,7 @@ def test_help_explains_every_option(name, capsys, monkeypatch):
     assert status_of(module.main, "--help") == 0
     printed = capsys.readouterr().out
     for field in dataclasses.fields(OPTIONS.get(name, Config)):
-        if field.name not in ("images", "source"):
+        if field.name not in ("images", "source", "workdirs"):
             assert re.search(rf"--{field.name}\b", printed), field.name
     for recipe in TRAINING.get(name, (None, {}))[1]:
         assert f"--recipe={recipe}" in printed

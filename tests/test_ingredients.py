@@ -132,6 +132,16 @@ def test_a_teacher_of_other_classes_is_refused(rich, tmp_path):
     assert not (tmp_path / "config.json").exists()
 
 
+def test_growing_images_compile_once_a_size(tmp_path, monkeypatch):
+    steps = []
+    jit_train_step = run_module._jit_train_step
+    monkeypatch.setattr(run_module, "_jit_train_step", lambda run: steps.append(jit_train_step(run)) or steps[-1])
+    # About three steps an epoch; the size changes at the end of one.
+    config = replace(TOY, batch_size=480, steps=6, progressive="8:12", progressive_ramp=(0.5, 0.5), image_size=12)
+    train(replace(config, workdir=str(tmp_path)))
+    assert steps[0]._cache_size() == 2
+
+
 def test_the_stem_stays_once_its_part_of_the_training_is_over(tmp_path):
     train(replace(TOY, workdir=str(tmp_path / "short"), steps=3, schedule="constant", weight_decay=0.1))
     frozen = replace(TOY, schedule="constant", weight_decay=0.1, stem_fraction=0.5)

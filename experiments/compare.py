@@ -1,0 +1,41 @@
+"""Put finished runs beside each other: mean and standard deviation over seeds.
+
+    python -m experiments.compare runs/*
+
+Runs that differ in --seed alone are one line. The numbers are those of their result.json: the last checkpoint's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from resnet_jax.cli import parse_options, run_command
+from resnet_jax.compare import differing_options, grouped, table
+from resnet_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of compare."""
+
+    workdirs: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Folders of runs."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Print the table."""
+    options = parse_options(Options, argv, "compare", __doc__)
+    groups, unfinished = grouped(options.workdirs)
+    for workdir in unfinished:
+        print(f"not finished: {workdir}")
+    if not groups:
+        raise InputError("none of these folders holds a finished run")
+    print(table(groups))
+    if differ := differing_options(groups):
+        print(f"\nThey differ in {', '.join(differ)}.")
+
+
+if __name__ == "__main__":
+    run_command(main)
