@@ -34,9 +34,13 @@ TOY = Config(
     checkpoint_every=3,
     num_workers=0,
 )
-# What draws at random or carries a state from step to step; images grow after the step at which it is interrupted.
+# What draws at random or carries a state from step to step. There are three steps an epoch, and the images grow after the
+# second, which is later than where it is interrupted.
 RICH = replace(
     TOY,
+    batch_size=480,
+    steps=9,
+    eval_every=9,
     flip="alternating",
     auto_augment="rand-m6-mstd0.5-inc1",
     erase=0.5,
@@ -44,7 +48,7 @@ RICH = replace(
     cutmix=1.0,
     repeats=3,
     progressive="8:12",
-    progressive_ramp=(0.6, 0.6),
+    progressive_ramp=(0.5, 0.5),
     eval_image_size=12,
     optimizer="lamb",
     learning_rate=0.01,
@@ -136,8 +140,7 @@ def test_growing_images_compile_once_a_size(tmp_path, monkeypatch):
     steps = []
     jit_train_step = run_module._jit_train_step
     monkeypatch.setattr(run_module, "_jit_train_step", lambda run: steps.append(jit_train_step(run)) or steps[-1])
-    # About three steps an epoch; the size changes at the end of one.
-    config = replace(TOY, batch_size=480, steps=6, progressive="8:12", progressive_ramp=(0.5, 0.5), image_size=12)
+    config = replace(TOY, batch_size=480, steps=9, progressive="8:12", progressive_ramp=(0.5, 0.5), image_size=12)
     train(replace(config, workdir=str(tmp_path)))
     assert steps[0]._cache_size() == 2
 
