@@ -6,14 +6,12 @@
 `--recipe=NAME` of experiments.imagenet and experiments.cifar starts from one.
 """
 
-import dataclasses
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.config import Config
 from resnet_jax.recipes import CIFAR, IMAGENET, Recipe
 
 
@@ -35,17 +33,16 @@ TITLES = {"imagenet": "Photographs: `experiments.imagenet`", "cifar": "Small ima
 
 
 def settings(recipe: Recipe) -> str:
-    """What a recipe sets that is not the default anyway."""
-    bare = dataclasses.asdict(Config())
+    """Everything a recipe sets, as options."""
     return " ".join(
-        f"--{name}={' '.join(f'{v:.4g}' for v in value) if isinstance(value, tuple) else _short(value)}"
+        f"--{name}{' ' if isinstance(value, tuple) else '='}"
+        f"{' '.join(map(_short, value)) if isinstance(value, tuple) else _short(value)}"
         for name, value in recipe.settings.items()
-        if value != bare[name]
     )
 
 
 def _short(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def show(recipes: Mapping[str, Recipe], markdown: bool) -> None:

@@ -22,7 +22,9 @@ def main(argv: Sequence[str]) -> None:
     """Draw one batch."""
     config = parse_config(argv, "show_batch", __doc__, DEFAULTS, recipes=RECIPES, family="resnet{depth}")
     asked = any(argument.startswith("--batch_size") for argument in argv)
-    print(show_batch(config if asked else dataclasses.replace(config, batch_size=DEFAULTS.batch_size)))
+    if not asked:  # a picture of a recipe's own batch would be too large; what divides that batch has no say here
+        config = dataclasses.replace(config, batch_size=DEFAULTS.batch_size, bn_group_size=0, accumulate=1)
+    print(show_batch(config))
 
 
 if __name__ == "__main__":

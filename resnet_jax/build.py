@@ -13,7 +13,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from resnet_jax.analysis.counts import abstract_variables
-from resnet_jax.build_training import build_average, build_loss, build_optimizer, build_schedule
+from resnet_jax.build_training import build_average, build_loss, build_optimizer, build_schedule, training_steps
 from resnet_jax.config import Config
 from resnet_jax.data.sizes import FixedSize, ProgressiveSize
 from resnet_jax.data.sources import ArraySource, Source, load_source
@@ -122,13 +122,13 @@ def build_run(config: Config) -> Run:
     test_set = load_source(config.dataset, "val", data_dir, config.eval_image_size or config.image_size)
     train_size = image_size_of(train_set, config)
     image_size = config.eval_image_size or train_size
-    steps_per_epoch = len(train_set) / config.batch_size
-    total_steps = config.steps or max(1, round(config.epochs * steps_per_epoch))
+    total_steps = training_steps(config, len(train_set))
     eval_every = config.eval_every or Fraction(len(train_set), config.batch_size)
     schedule = build_schedule(config, total_steps)
     model = build_model(config, len(train_set.class_names))
-    check_classifier(model, config.model, image_size)
-    size_at = build_sizes(config, train_size, steps_per_epoch, total_steps)
+    size_at = build_sizes(config, train_size, len(train_set))
+    for size in sorted({image_size, size_at(0), size_at(total_steps)}):
+        check_classifier(model, config.model, size)
     return Run(
         config=config,
         mesh=mesh,

@@ -11,6 +11,11 @@ from resnet_jax.training.rates import freeze_stem
 from resnet_jax.training.schedules import make_schedule
 
 
+def training_steps(config: Config, num_train: int) -> int:
+    """Length of a config's training on so many examples."""
+    return config.steps or max(1, round(config.epochs * num_train / config.batch_size))
+
+
 def build_schedule(config: Config, total_steps: int) -> optax.Schedule:
     """The learning rate of every step; the peak grows with the batch."""
     peak = peak_rate(config)

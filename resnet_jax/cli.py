@@ -73,6 +73,7 @@ def parse_config(
     listing = "\n\n".join(f"--recipe={n}: {r}" for n, r in recipes.items())
     base = dataclasses.replace(defaults, **settings, recipe=recipe)
     config = parse_options(Config, argv, name, f"{description}\n{listing}", default=base)
+    config = _scaled_sizes(config, base, argv)
     model = config.model
     if config.depth:
         model = family.format(depth=config.depth)
@@ -80,6 +81,23 @@ def parse_config(
             raise InputError(f"--model={config.model} and --depth={config.depth} name two networks; give one of them")
     workdir = config.workdir or "-".join([f"runs/{config.dataset}", model, *filter(None, [recipe])])
     return dataclasses.replace(config, model=model, workdir=workdir)
+
+
+def _scaled_sizes(config: Config, base: Config, argv: Sequence[str]) -> Config:
+    """The sizes of a recipe that were not given, in proportion to the --image_size that was."""
+    if config.image_size == base.image_size or not base.image_size:
+        return config
+    scale = config.image_size / base.image_size
+
+    def scaled(size: int) -> int:
+        return round(size * scale / 2) * 2
+
+    sizes: dict[str, Any] = {name: scaled(getattr(base, name)) for name in ("eval_image_size", "eval_resize")}
+    if base.progressive:
+        low, high = (scaled(int(size)) for size in base.progressive.split(":"))
+        sizes["progressive"] = f"{low}:{high}" if high else ""
+    given = {name for name in sizes if any(a == f"--{name}" or a.startswith(f"--{name}=") for a in argv)}
+    return dataclasses.replace(config, **{name: size for name, size in sizes.items() if name not in given})
 
 
 def _value_of(argv: Sequence[str], name: str, default: str) -> str:

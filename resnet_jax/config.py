@@ -96,7 +96,8 @@ class Config:
     """Length of the training in steps; wins over --epochs when not 0."""
 
     optimizer: Literal["sgd", "adamw", "lamb", "lars", "muon", "rmsprop"] = "sgd"
-    """SGD with momentum, Adam with decoupled decay, or another."""
+    """SGD with momentum, Adam with decoupled decay, or another. Muon moves matrices and kernels; stem, head and the
+    rest are moved by SGD at the same rate, as in airbench94_muon."""
     learning_rate: float = 0.1
     """Peak rate for a batch of reference_batch_size."""
     reference_batch_size: int = 256
@@ -106,7 +107,7 @@ class Config:
     momentum: float = 0.9
     """Of SGD, LARS, Muon and RMSprop; beta1 of Adam and LAMB."""
     nesterov: bool = False
-    """Nesterov's form of SGD's momentum."""
+    """Nesterov's form of the momentum, of SGD, LARS and Muon."""
     weight_decay: float = 1e-4
     """Coefficient of the decay."""
     decay: Literal["", "l2", "decoupled"] = ""
@@ -140,7 +141,8 @@ class Config:
     warmup_from: float = 0.0
     """The same as a part of the peak; the larger of the two counts."""
     accumulate: int = 1
-    """Micro-batches that a step works through one after the other, for want of memory."""
+    """Micro-batches that a step works through one after the other, for want of memory. Each is normalised by itself,
+    or in groups of --bn_group_size, which gives what the whole batch would give."""
 
     loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
     """One question of K answers, or K questions of yes and no."""
@@ -158,7 +160,8 @@ class Config:
     """Softens the teacher's answers and one's own (Hinton et al. 2015). 0: only the teacher's best class counts."""
 
     ema: float = 0.0
-    """What an average of the weights keeps of itself at every update; it is evaluated beside the weights. 0: none."""
+    """What an average of the weights keeps of itself at every update; it is evaluated beside the weights, and decides
+    which checkpoint is the best. 0: none."""
     ema_fraction: float = 0.0
     """The same as a time: over what part of the training the average reaches back; wins over --ema when not 0."""
     ema_every: int = 1

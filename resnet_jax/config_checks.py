@@ -1,10 +1,13 @@
 """What no run can have: refused in one line, before anything is loaded or written."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError
+from resnet_jax.recipes import CIFAR, IMAGENET
 
 INF = math.inf
 
@@ -46,16 +49,56 @@ def check_config(config: Config) -> None:
             raise InputError(f"--{name} {first} {last}: the smaller one comes first")
     if not config.steps and config.epochs <= 0:
         raise InputError(f"--epochs={config.epochs} must be positive")
-    if config.lookahead and not (config.ema or config.ema_fraction):
-        raise InputError("--lookahead needs an average to follow: --ema=0.5 --ema_every=6 is the paper's")
-    if config.target_threshold >= 0 and config.loss != "binary_cross_entropy":
-        raise InputError(f"--target_threshold={config.target_threshold} goes with --loss=binary_cross_entropy")
+    for name in ("mean", "std"):
+        value = getattr(config, name)
+        if len(value) not in (0, 3) or (name == "std" and not all(v > 0 for v in value)):
+            numbers = " ".join(map(str, value))
+            raise InputError(f"--{name} {numbers}: give three numbers{' above 0' if name == 'std' else ''}, or none")
+    check_needs(config)
     whole = config.accumulate * max(1, config.bn_group_size)
     if config.batch_size % whole:
         groups = f" of groups of --bn_group_size={config.bn_group_size}" if config.bn_group_size else ""
         parts = f"{config.accumulate} micro-batches{groups}" if config.accumulate > 1 else f"groups of {whole}"
         raise InputError(f"--batch_size={config.batch_size} cannot be divided into {parts}; take a multiple of {whole}")
     progressive_sizes(config.progressive)
+
+
+# Options that do nothing by themselves, when they do something, and what to add.
+NEEDS: dict[str, tuple[Callable[[Config], Any], str]] = {
+    "mix_probability": (lambda c: c.mixup or c.cutmix, "--mixup or --cutmix"),
+    "erase_fill": (lambda c: c.erase, "--erase"),
+    "progressive_ramp": (lambda c: c.progressive, "--progressive"),
+    "padding_mode": (lambda c: c.crop_padding, "--crop_padding"),
+    "teacher_weights": (lambda c: c.teacher, "--teacher"),
+    "distill_weight": (lambda c: c.teacher, "--teacher"),
+    "temperature": (lambda c: c.teacher, "--teacher"),
+    "target_threshold": (lambda c: c.loss == "binary_cross_entropy", "--loss=binary_cross_entropy"),
+    "nesterov": (lambda c: c.optimizer in ("sgd", "lars", "muon"), "--optimizer=sgd, lars or muon"),
+    "milestones": (lambda c: c.schedule == "step", "--schedule=step"),
+    "milestone_factor": (lambda c: c.schedule == "step", "--schedule=step"),
+    "final_fraction": (lambda c: c.schedule not in ("step", "constant"), "a --schedule that falls steadily"),
+    "warmup": (lambda c: c.warmup_fraction, "--warmup_fraction"),
+    "lookahead": (lambda c: c.ema or c.ema_fraction, "--ema (--ema=0.5 --ema_every=6 is the paper's)"),
+    "ema_every": (lambda c: c.ema or c.ema_fraction, "--ema"),
+    "ema_rise": (lambda c: c.ema or c.ema_fraction, "--ema"),
+}
+
+
+def check_needs(config: Config) -> None:
+    """Refuse an option that would be ignored, unless a recipe brought it and another option made it idle.
+
+    Raises:
+        InputError: the first such option.
+    """
+    usual = [
+        Config(),
+        *(replace(Config(), **r[config.recipe].settings) for r in (IMAGENET, CIFAR) if config.recipe in r),
+    ]
+    for name, (works, needed) in NEEDS.items():
+        value = getattr(config, name)
+        if not works(config) and all(value != getattr(c, name) for c in usual):
+            shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
+            raise InputError(f"--{name}={shown} does nothing here: it needs {needed}")
 
 
 def progressive_sizes(text: str) -> tuple[int, int] | None:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from resnet_jax.build import Run
+from resnet_jax.build import Run, check_classifier
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError
 from resnet_jax.inputs import Batch, Feed, preprocessing
@@ -28,13 +28,17 @@ def taught(run: Run) -> Run:
         which = WhichNetwork(model=config.teacher, weights=config.teacher_weights, num_classes=len(run.class_names))
     else:
         which = WhichNetwork(workdir=config.teacher)
-    teacher = load_trained(which)
+    try:
+        teacher = load_trained(which)
+        check_classifier(teacher.model, config.teacher, run.size_at(0))
+    except InputError as error:
+        raise InputError(f"--teacher={config.teacher}: {error}") from error
     if teacher.num_classes != len(run.class_names):
         raise InputError(
             f"--teacher={config.teacher} knows {teacher.num_classes} classes, --dataset={config.dataset} has "
             f"{len(run.class_names)}"
         )
-    if teacher.class_names and not config.teacher_weights:
+    if teacher.class_names:
         _check_names(config, teacher.class_names, run.class_names)
     variables = jax.device_put(teacher.variables, replicated(run.mesh))
     return dataclasses.replace(run, training=_with_answers(run.training, teacher, variables, config))

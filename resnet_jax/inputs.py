@@ -4,7 +4,6 @@ Small sets that are arrays live whole on the device, and a batch is only a list 
 cropped by worker processes. Both ways follow the same order of examples.
 """
 
-import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from resnet_jax.data import device_augment, host_augment, pipeline, resident
 from resnet_jax.data.decode import decode_image
 from resnet_jax.data.erasing import cutout, random_erasing
 from resnet_jax.data.mixing import mix
-from resnet_jax.data.order import check_train
+from resnet_jax.data.order import check_train, epoch_order
 from resnet_jax.data.policies import policy
 from resnet_jax.data.sizes import FixedSize, ProgressiveSize
 from resnet_jax.data.sources import ArraySource, Source
@@ -70,6 +69,8 @@ def train_feed(source: Source, config: Config, size_at: FixedSize | ProgressiveS
         nearest = max(devices, config.batch_size // devices * devices)
         raise InputError(f"--batch_size={config.batch_size} cannot be shared by {devices} devices; take {nearest}")
     check_train(len(source), config.batch_size, config.seed, config.repeats)
+    if config.cutout >= size_at(0):
+        raise InputError(f"--cutout={config.cutout} leaves nothing of images of {size_at(0)} pixels")
     order = {"batch_size": config.batch_size, "seed": config.seed, "repeats": config.repeats, **processes()}
     finish = partial(finish_batch, config=config, num_classes=len(source.class_names))
     if isinstance(source, ArraySource) and not host_work(source, config, size_at):
@@ -172,8 +173,6 @@ def eval_feed(source: Source, config: Config, image_size: int, mesh: Mesh) -> Fe
 
         return Feed(requests, lambda batch: normalize(resident.gather(batch["pool"], batch["request"])))
 
-    if isinstance(source, ArraySource):  # small images are seen whole
-        config = dataclasses.replace(config, eval_resize=config.eval_resize or image_size)
     transform = eval_transform(config, image_size)
     workers = worker_count(config.num_workers)
 
@@ -204,32 +203,39 @@ def normalizer(config: Config) -> Callable[[Batch], Batch]:
 def preprocessing(config: Config, image_size: int) -> Preprocessing:
     """What a config's network expects to see in evaluation."""
     mean, std = MEAN_STD.get(config.dataset, (IMAGENET_MEAN, IMAGENET_STD))
+    crop = 1.0 if config.dataset in MEAN_STD else config.eval_crop  # small images are seen whole
     return Preprocessing(
         image_size=image_size,
-        resize=config.eval_resize or round(image_size / config.eval_crop),
+        resize=config.eval_resize or round(image_size / crop),
         mean=config.mean or mean,
         std=config.std or std,
         interpolation=config.interpolation,
     )
 
 
-def build_sizes(
-    config: Config, image_size: int, steps_per_epoch: float, total_steps: int
-) -> FixedSize | ProgressiveSize:
-    """Pixels a side of every training step's images."""
+def build_sizes(config: Config, image_size: int, num_train: int) -> FixedSize | ProgressiveSize:
+    """Pixels a side of every training step's images, in a training on so many examples."""
     sizes = progressive_sizes(config.progressive)
     if sizes is None:
         return FixedSize(image_size)
-    start, stop = (fraction * total_steps / steps_per_epoch for fraction in config.progressive_ramp)
+    steps_per_epoch = num_train / config.batch_size
+    # Not from a whole number of steps: half-way between two sizes a thousandth of an epoch would decide.
+    epochs = config.steps / steps_per_epoch if config.steps else config.epochs
+    start, stop = (round(fraction * epochs, 6) for fraction in config.progressive_ramp)
     return ProgressiveSize(*sizes, start=start, stop=stop, steps_per_epoch=steps_per_epoch)
 
 
 def plain_images(source: Source, config: Config, image_size: int, count: int) -> np.ndarray:
-    """The first `count` images of a source, or all it has, as evaluation sees them: float32 [N,size,size,3]."""
+    """`count` images of a source, or all it has, as evaluation sees them: float32 [N,size,size,3].
+
+    The first ones of a set that is an array, whose order is random, and of any other the first of a random order:
+    folders are sorted by class.
+    """
     transform = eval_transform(config, image_size)
+    order = range(len(source)) if isinstance(source, ArraySource) else epoch_order(config.seed, 0, len(source))
     images = []
-    for index in range(min(count, len(source))):
-        image, _, name = source[index]
+    for index in order[:count]:
+        image, _, name = source[int(index)]
         image = image if isinstance(image, np.ndarray) else decode_image(image, name)
         images.append(image if image.shape[:2] == (image_size, image_size) else transform(image))
     return np.asarray(normalizer(config)({"image": np.stack(images)})["image"])

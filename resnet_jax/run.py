@@ -41,7 +41,8 @@ def train(config: Config) -> log.Row:
     """
     check_config(config)
     if config.dry_run:
-        dry_run(config)
+        if config.process_id <= 0:
+            dry_run(config)
         return {}
     connect(config)
     workdir = Path(config.workdir).absolute()
@@ -57,7 +58,7 @@ def train(config: Config) -> log.Row:
         if (result := folder.read_result(workdir)) is not None:
             _say(f"{workdir} is finished, nothing to do: {_outcome(result)}")
             return result
-        run = taught(build_run(config))
+        run = _agreed(lambda: taught(build_run(config)))
         _say(_headline(run))  # traces the network: what cannot run does not take the folder
         if _first_process():
             facts = {"image_size": run.image_size, "class_names": run.class_names}
@@ -69,6 +70,18 @@ def train(config: Config) -> log.Row:
     _say(f"finished: {_outcome(result)}; {result['images_per_second'] or 0:,.0f} training images a second")
     _say(f"everything is in {workdir}; use it: python -m experiments.predict --workdir={config.workdir} IMAGE …")
     return result
+
+
+def _agreed(build: Callable[[], Run]) -> Run:
+    """What `build` gives, once it has worked in every process; else the first one's error in all of them."""
+    run, problem = None, None
+    try:
+        run = build()
+    except InputError as error:
+        problem = error
+    agree(problem)
+    assert run is not None
+    return run
 
 
 def _fit(run: Run, workdir: Path) -> log.Row:
@@ -157,24 +170,24 @@ def _interrupted(at: int) -> InterruptedRunError:
     )
 
 
-def _first_state(run: Run) -> TrainState:
-    averaged = run.average is not None
-    state = init_state(run.model, run.tx, run.image_size, run.config.seed, run.mesh, averaged=averaged)
-    if run.settle is not None:
-        whole = replicated(run.mesh)
-        variables = jax.device_put(run.settle(state.variables), whole)
-        state = dataclasses.replace(state, **variables, ema=jax.tree.map(jnp.copy, variables) if averaged else {})
-    return state
+def _settled(run: Run, state: TrainState) -> TrainState:
+    """The first state with what the network computes from images in place."""
+    if run.settle is None:
+        return state
+    variables = jax.device_put(run.settle(state.variables), replicated(run.mesh))
+    return dataclasses.replace(state, **variables, ema=jax.tree.map(jnp.copy, variables) if run.average else {})
 
 
 def _restore_or_begin(run: Run, manager: Any) -> tuple[int, dict[str, Any]]:
     carry = {
-        "state": _first_state(run),
+        "state": init_state(
+            run.model, run.tx, run.image_size, run.config.seed, run.mesh, averaged=run.average is not None
+        ),
         "sums": jax.jit(step.zero_sums, out_shardings=replicated(run.mesh))(),
     }
     restored = checkpoint.restore_newest(manager, carry, _say)
     if restored is None:
-        return 0, carry
+        return 0, carry | {"state": _settled(run, carry["state"])}
     _say(f"continuing after step {restored[0]:,}")
     return restored
 

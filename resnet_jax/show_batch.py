@@ -30,9 +30,7 @@ def show_batch(config: Config, step: int = 0) -> Path:
     """
     check_config(config)
     source = load_source(config.dataset, "train", config.data_dir or None, config.image_size)
-    steps_per_epoch = len(source) / config.batch_size
-    total_steps = config.steps or max(1, round(config.epochs * steps_per_epoch))
-    sizes = build_sizes(config, image_size_of(source, config), steps_per_epoch, total_steps)
+    sizes = build_sizes(config, image_size_of(source, config), len(source))
     feed = train_feed(source, config, sizes, data_mesh())
     (fed,) = feed.batches(step, step + 1)
     fed.pop("skipped", None)

@@ -83,6 +83,18 @@ def test_an_option_wins_over_the_recipe_and_the_recipe_over_the_experiment():
         parse("imagenet", "--recipe=goyal")
 
 
+def test_the_sizes_of_a_recipe_scale_with_the_image_size():
+    config = parse("imagenet", "--recipe=ffcv16", "--image_size=96")
+    assert (config.progressive, config.eval_image_size) == ("80:96", 128)
+    config = parse("imagenet", "--recipe=ffcv16", "--image_size=96", "--progressive=64:96", "--eval_image_size", "112")
+    assert (config.progressive, config.eval_image_size) == ("64:96", 112)
+    config = parse("imagenet", "--recipe=torchvision_v2", "--image_size=88")
+    assert config.eval_image_size == 112
+    config = parse("imagenet", "--recipe=ffcv16", "--dataset=cifar10", "--image_size=0")
+    assert (config.progressive, config.eval_image_size) == ("", 0)
+    assert parse("imagenet", "--recipe=ffcv16").progressive == "160:192"
+
+
 def test_a_switch_needs_no_value():
     assert parse("cifar", "--nesterov").nesterov
     assert not parse("cifar", "--recipe=fast", "--nesterov=False").nesterov

@@ -34,12 +34,38 @@ def test_every_recipe_has_a_table_and_a_plot_without_its_data(command, recipe, t
 
 def test_the_trace_is_what_training_does():
     config = replace(Config(model="x"), **IMAGENET["ffcv16"].settings)
-    trace = trace_of(config, steps_per_epoch=100.0, total_steps=1600, points=1600)
+    trace = trace_of(config, images=100 * 4096, points=1600)
     np.testing.assert_array_equal(trace.step, np.arange(1600))
     assert trace.learning_rate[200] == pytest.approx(1.7)
     assert [trace.image_size[s] for s in (0, 1199, 1200, 1300, 1599)] == [160, 160, 192, 192, 192]
     # Of SGD with L2 and momentum 0.9, a decaying weight loses ten times rate x coefficient.
     assert trace.decay[200] == pytest.approx(10 * 1.7 * 1e-4)
+
+
+@pytest.mark.parametrize(("images", "batch"), [(1_281_167, 4096), (1_281_167, 256), (9_469, 256), (2_500, 64)])
+def test_images_grow_in_ffcvs_epochs_whatever_the_batch(images, batch):
+    config = replace(Config(model="x"), **IMAGENET["ffcv16"].settings)
+    trace = trace_of(replace(config, batch_size=batch), images, points=10**6)
+    grown = trace.epoch[trace.image_size == 192]
+    # Halfway between 160 and 192 in epoch 12, ffcv rounds half to even, to 192.
+    assert 12 <= grown.min() < 12 + 2 * batch / images
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--model=nonsense"],
+        ["--optimizer=lamb", "--decay=l2"],
+        ["--auto_augment=bogus"],
+        ["--batch_size=2000000"],
+        ["--mean", "0.5", "0.5", "--std", "0", "0", "0"],
+    ],
+    ids=" ".join,
+)
+def test_a_dry_run_refuses_what_training_would(wrong, tmp_path):
+    with pytest.raises(InputError):
+        imagenet.main(["--dry_run", f"--workdir={tmp_path}", *wrong])
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_set_that_is_not_there_is_refused(tmp_path):

@@ -34,8 +34,8 @@ TOY = Config(
     checkpoint_every=3,
     num_workers=0,
 )
-# What draws at random or carries a state from step to step. There are three steps an epoch, and the images grow after the
-# second, which is later than where it is interrupted.
+# What draws at random or carries a state from step to step. There are three steps an epoch, and the images grow after
+# the second, which is later than where it is interrupted.
 RICH = replace(
     TOY,
     batch_size=480,
@@ -166,13 +166,18 @@ def test_the_stem_stays_once_its_part_of_the_training_is_over(tmp_path):
         ({"bn_group_size": 5}, "cannot be divided into groups of 5"),
         ({"progressive": "160"}, "--progressive=160 is not LOW:HIGH"),
         ({"progressive": "192:160"}, "--progressive=192:160 is not LOW:HIGH"),
-        ({"lookahead": True}, "--lookahead needs an average"),
-        ({"target_threshold": 0.2}, "goes with --loss=binary_cross_entropy"),
+        ({"lookahead": True}, "--lookahead=True does nothing here: it needs --ema"),
+        ({"target_threshold": 0.2}, "needs --loss=binary_cross_entropy"),
         ({"crop_scale": (1.0, 0.08)}, "--crop_scale 1.0 0.08: the smaller one comes first"),
+        ({"cutout": 8}, "--cutout=8 leaves nothing of images of 8 pixels"),
+        ({"mix_probability": 0.5}, "--mix_probability=0.5 does nothing here: it needs --mixup or --cutmix"),
+        ({"optimizer": "lamb", "nesterov": True}, "--nesterov=True does nothing here"),
+        ({"mean": (0.5, 0.5)}, "--mean 0.5 0.5: give three numbers"),
+        ({"std": (0.0, 1.0, 1.0)}, "--std 0.0 1.0 1.0: give three numbers above 0"),
         ({"mixup": -1.0}, "--mixup=-1.0 must be at least 0"),
         ({"auto_augment": "rand-m7-q3"}, "--auto_augment"),
         ({"optimizer": "lars", "decay": "decoupled"}, "--optimizer=lars --decay=decoupled"),
-        ({"teacher": "no/such/run"}, "there is no run in it"),
+        ({"teacher": "no/such/run"}, "--teacher=no/such/run: .*there is no run in it"),
     ],
 )
 def test_what_cannot_be_is_refused_before_the_folder_is_taken(wrong, message, tmp_path):

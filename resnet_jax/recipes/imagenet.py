@@ -2,7 +2,7 @@
 
 from resnet_jax.recipes.recipe import Recipe
 
-STEPS_PER_EPOCH = 1_281_167  # divided by the batch: what turns epochs and steps of a paper into fractions here
+IMAGES = 1_281_167  # with the batch they turn the steps of a source into fractions of the training
 
 HE2015 = Recipe(
     source="He et al. 2015, arXiv:1512.03385, section 3.4",
@@ -66,7 +66,7 @@ TORCHVISION_V2 = Recipe(
         "warmup_from": 0.01,
         "image_size": 176,
         "eval_image_size": 224,
-        "eval_resize": 232,
+        "eval_crop": 224 / 232,
         "auto_augment": "ta_wide",
         "erase": 0.1,
         "repeats": 4,
@@ -74,7 +74,7 @@ TORCHVISION_V2 = Recipe(
         "mixup": 0.2,
         "cutmix": 1.0,
         # Its decay of 0.99998 is scaled by batch, interval and epochs, which makes it this part of any training.
-        "ema_fraction": 1 / ((1 - 0.99998) * STEPS_PER_EPOCH),
+        "ema_fraction": 1 / ((1 - 0.99998) * IMAGES),
         "ema_every": 32,
         "ema_rise": "copy",
     },
@@ -107,8 +107,10 @@ RSB_A2 = Recipe(
         "mixup": 0.1,
         "cutmix": 1.0,
         "stochastic_depth": 0.05,
+        "zero_init": True,
     },
-    left_out="the rate's growth with the root of the batch is ours: the sources name one batch",
+    left_out="the rate's growth with the root of the batch is ours, the sources name one batch; targets of mixed "
+    "images are their shares, as in mmpretrain, where timm asks for both classes in full (--target_threshold=0.2)",
 )
 
 RSB_A1 = Recipe(
@@ -189,13 +191,16 @@ BIT_I1K = Recipe(
         # here the decoupled decay is.
         "weight_decay": 1e-3,
         "decay": "decoupled",
+        "decay_norm_and_bias": False,
         "clip_norm": 1.0,
         "schedule": "cosine",
-        "warmup_fraction": 1000 * 4096 / STEPS_PER_EPOCH / 90,
+        "warmup_fraction": 1000 * 4096 / IMAGES / 90,
+        "crop_scale": (0.05, 1.0),
         "mean": (0.5, 0.5, 0.5),
         "std": (0.5, 0.5, 0.5),
     },
-    left_out="the momentum is kept in float32; all training images are used, the file holds one percent back",
+    left_out="the momentum is kept in float32; images are resized with antialiasing; all training images are used, the "
+    "file holds one percent back",
 )
 
 MLPERF_LARS = Recipe(
@@ -214,10 +219,14 @@ MLPERF_LARS = Recipe(
         "schedule": "polynomial",
         "final_fraction": 1e-4 / 10,
         "warmup_fraction": 5 / 42,
+        "rate_scaling": "sqrt",
+        "crop_scale": (0.05, 1.0),
         "label_smoothing": 0.1,
         "mean": (123.68 / 255, 116.78 / 255, 103.94 / 255),
         "std": (1 / 255, 1 / 255, 1 / 255),
     },
+    left_out="the rate's growth with the root of the batch is ours, MLPerf tunes it for each batch; crops need not "
+    "overlap the object's box",
 )
 
 IMAGENET = {

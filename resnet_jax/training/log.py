@@ -54,8 +54,11 @@ def say(line: str) -> None:
 
 
 def best_step(path: Path, steps: Sequence[int]) -> int | None:
-    """Of the given steps, the first one with the highest evaluated top-1; None where none was evaluated."""
-    scores = {row["step"]: row["top1"] for row in read_rows(path) if row["split"] == "eval"}
+    """Of the given steps, the first one with the highest evaluated top-1; None where none was evaluated.
+
+    Where an average of the weights was kept, its top-1 counts.
+    """
+    scores = {row["step"]: row.get("ema_top1", row["top1"]) for row in read_rows(path) if row["split"] == "eval"}
     return max((s for s in sorted(steps) if s in scores), key=lambda s: scores[s], default=None)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 STEM = (-1, 0)
-BLOCK = re.compile(r"stage(\d+)_[a-z]+(\d*)")  # a plain stack's conv3 and norm3 are one layer, a stage's own conv is 0
+BLOCK = re.compile(r"stage(\d+)(?:_[a-z]+(\d*))?")  # a plain stack's conv3 and norm3 are one layer, a whole stage is 0
 TRANSITION = re.compile(r"transition(\d+)_")
 AFTER_ALL_BLOCKS = 10_000
 

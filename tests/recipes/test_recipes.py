@@ -26,21 +26,40 @@ def row(**settings: Any) -> dict[str, Any]:
 SGD = {"optimizer": "sgd", "momentum": 0.9, "nesterov": False}
 CENTER = {"eval_views": "center", "interpolation": "bilinear"}
 RSB = {
-    **{"optimizer": "lamb", "clip_norm": 1.0, "decay_norm_and_bias": False, "loss": "binary_cross_entropy"},
+    **{"optimizer": "lamb", "clip_norm": 1.0, "loss": "binary_cross_entropy"},
     **{"schedule": "cosine", "cutmix": 1.0, "interpolation": "bicubic", "eval_crop": 0.95, "target_threshold": -1.0},
+}
+# What each says beside its row: whether norms and biases decay, whether blocks start as shortcuts, the smallest crop.
+BESIDE = {
+    "imagenet-he2015": (True, False, 0.08),
+    "imagenet-goyal2017": (False, True, 0.08),
+    "imagenet-torchvision_v2": (False, False, 0.08),
+    "imagenet-rsb_a1": (False, True, 0.08),
+    "imagenet-rsb_a2": (False, True, 0.08),
+    "imagenet-rsb_a3": (False, True, 0.08),
+    "imagenet-ffcv16": (False, False, 0.08),
+    "imagenet-ffcv88": (False, False, 0.08),
+    "imagenet-bit_i1k": (False, False, 0.05),
+    "imagenet-mlperf_lars": (False, False, 0.05),
+    "cifar-he2015": (True, False, None),
+    "cifar-he2015_deep": (True, False, None),
+    "cifar-densenet": (True, False, None),
+    "cifar-wrn": (True, False, None),
+    "cifar-airbench94": (True, False, None),
+    "cifar-fast": (False, False, None),  # ours
 }
 ROWS = {
     "imagenet-he2015": row(
         **SGD, **CENTER, batch=256, rate=0.1, weight_decay=1e-4, crop="scale_jitter", lighting=0.1, image_size=224
     ),
     "imagenet-goyal2017": row(
-        **SGD, **CENTER, batch=256, rate=0.1, epochs=90, weight_decay=1e-4, decay_norm_and_bias=False, zero_init=True,
+        **SGD, **CENTER, batch=256, rate=0.1, epochs=90, weight_decay=1e-4,
         schedule="step", milestone_epochs=(30, 60, 80), warmup_epochs=5, warmup_learning_rate=0.1,
         color_jitter=0.4, lighting=0.1, crop_scale=(0.08, 1.0),
     ),
     "imagenet-torchvision_v2": row(
-        **SGD, **CENTER, batch=1024, rate=0.5, epochs=600, weight_decay=2e-5, decay_norm_and_bias=False,
-        schedule="cosine", warmup_epochs=5, image_size=176, eval_image_size=224, eval_resize=232,
+        **SGD, **CENTER, batch=1024, rate=0.5, epochs=600, weight_decay=2e-5,
+        schedule="cosine", warmup_epochs=5, image_size=176, eval_image_size=224, eval_crop=224 / 232,
         auto_augment="ta_wide", erase=0.1, repeats=4, label_smoothing=0.1, mixup=0.2, cutmix=1.0,
     ),
     "imagenet-rsb_a1": row(
@@ -57,12 +76,12 @@ ROWS = {
         label_smoothing=0.0,
     ),
     "imagenet-ffcv16": row(
-        **SGD, batch=4096, rate=1.7, epochs=16, weight_decay=1e-4, decay_norm_and_bias=False, schedule="linear",
+        **SGD, batch=4096, rate=1.7, epochs=16, weight_decay=1e-4, schedule="linear",
         warmup_epochs=2, first_rate=1.7e-4, progressive="160:192", ramp_epochs=(11, 13), label_smoothing=0.1,
         blur_strides=True, eval_image_size=256, eval_crop=224 / 256, eval_views="flip",
     ),
     "imagenet-ffcv88": row(
-        **SGD, batch=4096, rate=1.7, epochs=88, weight_decay=1e-4, decay_norm_and_bias=False, schedule="linear",
+        **SGD, batch=4096, rate=1.7, epochs=88, weight_decay=1e-4, schedule="linear",
         warmup_epochs=2, first_rate=1.7e-4, progressive="160:192", ramp_epochs=(65, 76), label_smoothing=0.1,
         blur_strides=True, eval_image_size=256, eval_crop=224 / 256, eval_views="flip",
     ),
@@ -71,11 +90,11 @@ ROWS = {
         decay_a_step=(1e-4 / 256) * 4096, warmup_steps=1000, mean=(0.5,) * 3, std=(0.5,) * 3, model="resnetv2_50x1_bit",
     ),
     "imagenet-mlperf_lars": row(
-        optimizer="lars", momentum=0.9, batch=4096, rate=10.0, epochs=42, weight_decay=2e-4, decay_norm_and_bias=False,
+        optimizer="lars", momentum=0.9, batch=4096, rate=10.0, epochs=42, weight_decay=2e-4,
         warmup_epochs=5, schedule="polynomial", last_rate=1e-4, label_smoothing=0.1,
     ),
     "cifar-he2015": row(
-        **SGD, batch=128, rate=0.1, weight_decay=1e-4, decay_norm_and_bias=True, steps=64_000, schedule="step",
+        **SGD, batch=128, rate=0.1, weight_decay=1e-4, steps=64_000, schedule="step",
         milestone_steps=(32_000, 48_000), crop_padding=4, flip="random",
     ),
     "cifar-he2015_deep": row(
@@ -109,7 +128,7 @@ def config_of(key: str) -> Config:
 
 
 def test_every_recipe_has_its_row():
-    assert set(ROWS) == set(ALL)
+    assert set(ROWS) == set(BESIDE) == set(ALL)
 
 
 @pytest.mark.parametrize("key", ALL)
@@ -144,6 +163,9 @@ def test_a_recipe_is_its_source(key):
         assert config.learning_rate * batch / config.reference_batch_size * config.weight_decay == pytest.approx(
             said.pop("decay_a_step")
         )
+    decays, zero, smallest = BESIDE[key]
+    assert (config.decay_norm_and_bias, config.zero_init) == (decays, zero)
+    assert smallest in (None, config.crop_scale[0])
     for name, value in said.items():
         number = isinstance(value, int | float | tuple) and not isinstance(value, bool)
         assert getattr(config, name) == (pytest.approx(value, rel=1e-9) if number else value), name

@@ -10,7 +10,9 @@ from resnet_jax.analysis.plots.canvas import save, subplots
 
 def draw_trace(trace: dict[str, np.ndarray], path: Path, title: str) -> None:
     """How a training's settings change with the step: the fields of `dry_run.Trace` as arrays [N]."""
-    shown = [("learning_rate", "learning rate"), ("decay", "weight decay a step")]
+    shown = [("learning_rate", "learning rate")]
+    if not np.isnan(trace["decay"]).any():
+        shown.append(("decay", "weight decay a step"))
     if len(np.unique(trace["image_size"])) > 1:
         shown.append(("image_size", "pixels a side"))
     if (trace["ema"] < 1).any():
