@@ -173,7 +173,7 @@ def test_what_cannot_be_asked_is_refused(root):
     with pytest.raises(InputError, match=r"--protocol=twelve_crop: .*flip_translate, ten_crop, multi_scale"):
         evaluate(network, protocol="twelve_crop", num_workers=0)  # pyrefly: ignore
     for scales in ((), (0, 8), (8, 8)):
-        with pytest.raises(InputError, match="--scales .*each once"):
+        with pytest.raises(InputError, match=r"--scales .*each once"):
             evaluate(network, protocol="multi_scale", scales=scales, num_workers=0)
     with pytest.raises(InputError, match=r"toy does not take images of 12 x 24 pixels .*ten_crop"):
         evaluate(toy(root, model=OneSize()), protocol="multi_scale", scales=(12,), num_workers=0)
@@ -182,9 +182,9 @@ def test_what_cannot_be_asked_is_refused(root):
         evaluate([network, other], num_workers=0)
     with pytest.raises(InputError, match="precise_bn goes with runs"):
         with_precise_stats(network, 100)
-    small = dataclasses.replace(network, config=dataclasses.replace(network.config, eval_resize=8), image_size=8)
+    small = dataclasses.replace(network.config, eval_resize=8)
+    digits = dataclasses.replace(network, config=small, image_size=8, model=Toy(num_classes=10), class_names=None)
     with pytest.raises(InputError, match="no corners beside a crop of 8; take --resize=9"):
-        digits = dataclasses.replace(small, model=Toy(num_classes=10), class_names=None)
         evaluate(digits, protocol="ten_crop", dataset="digits", num_workers=0)
 
 

@@ -1,5 +1,7 @@
 """Precise batch statistics against a plain loop over all values."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,7 +89,7 @@ class Scanned(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        axes = {"params": 0, "batch_stats": 0}
+        axes: dict[Any, Any] = {"params": 0, "batch_stats": 0}
         layers = nn.scan(nn.remat(Layer), variable_axes=axes, split_rngs={"params": True}, length=2)
         return layers(name="layers")(x, None)[0]
 
