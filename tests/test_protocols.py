@@ -13,8 +13,10 @@ from PIL import Image
 from experiments.evaluate import Options, networks_of
 from resnet_jax import evaluate as evaluation
 from resnet_jax.config import Config
+from resnet_jax.data.sources import load_source
 from resnet_jax.errors import InputError
 from resnet_jax.evaluate import evaluate
+from resnet_jax.networks.layers import BatchNorm
 from resnet_jax.precise import with_precise_stats
 from resnet_jax.trained import Trained
 
@@ -200,3 +202,31 @@ def test_what_cannot_be_asked_is_refused(root):
 def test_options_that_contradict_each_other_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         networks_of(Options(**options))
+
+
+class Normalised(nn.Module):
+    """A batch normalisation of the images themselves, before a head."""
+
+    num_classes: int = 10
+    bn_group_size: int = 0
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        x = BatchNorm(use_running_average=not train, name="norm")(x)
+        return nn.Dense(self.num_classes)(x.mean(axis=(1, 2)))
+
+
+def test_a_run_gets_the_statistics_of_its_training_images():
+    model = Normalised()
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    config = Config(
+        workdir="a-run", dataset="digits", image_size=0, batch_size=30, crop_padding=0, mean=(0.0,) * 3, std=(1.0,) * 3
+    )
+    trained = Trained(config, model, variables, 8, None, "a-run")
+    # 30 become 32 on 8 devices, and 1,437 images 45 batches: the first epoch and 3 images of the second.
+    found = with_precise_stats(trained, 1437, num_workers=0).variables["batch_stats"]["norm"]
+    pixels = load_source("digits", "train", None, 0).images / 255
+    np.testing.assert_allclose(found["mean"], pixels.mean(axis=(0, 1, 2)), rtol=2e-3)
+    np.testing.assert_allclose(found["var"], pixels.var(axis=(0, 1, 2)), rtol=2e-3)
+    with pytest.raises(InputError, match="--precise_bn=-1: take the number"):
+        with_precise_stats(trained, -1)
