@@ -13,7 +13,7 @@ from PIL import Image
 from experiments.evaluate import Options, networks_of
 from resnet_jax import evaluate as evaluation
 from resnet_jax.config import Config
-from resnet_jax.data.sources import load_source
+from resnet_jax.data.sources import ArraySource, load_source
 from resnet_jax.errors import InputError
 from resnet_jax.evaluate import evaluate
 from resnet_jax.networks.layers import BatchNorm
@@ -225,7 +225,9 @@ def test_a_run_gets_the_statistics_of_its_training_images():
     trained = Trained(config, model, variables, 8, None, "a-run")
     # 30 become 32 on 8 devices, and 1,437 images 45 batches: the first epoch and 3 images of the second.
     found = with_precise_stats(trained, 1437, num_workers=0).variables["batch_stats"]["norm"]
-    pixels = load_source("digits", "train", None, 0).images / 255
+    digits = load_source("digits", "train", None, 0)
+    assert isinstance(digits, ArraySource)
+    pixels = digits.images / 255
     np.testing.assert_allclose(found["mean"], pixels.mean(axis=(0, 1, 2)), rtol=2e-3)
     np.testing.assert_allclose(found["var"], pixels.var(axis=(0, 1, 2)), rtol=2e-3)
     with pytest.raises(InputError, match="--precise_bn=-1: take the number"):
