@@ -1,4 +1,4 @@
-"""Exact evaluation of a trained network."""
+"""Exact evaluation of a trained network, or of several together."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,18 +7,21 @@ from typing import Any, Literal
 
 import jax
 
-from resnet_jax.build import build_apply
 from resnet_jax.data.sources import load_source
 from resnet_jax.errors import InputError
-from resnet_jax.inputs import eval_feed
+from resnet_jax.evaluation.protocols import SCALES
+from resnet_jax.evaluation.scores import Scores, collect, jit_score_step, mean_scores, score_sums
+from resnet_jax.passes import Pass, Protocol, build_passes
 from resnet_jax.trained import Trained
 from resnet_jax.training import loop, step
 from resnet_jax.training.state import data_mesh, replicated
 
 
 def evaluate(
-    trained: Trained,
+    trained: Trained | Sequence[Trained],
     *,
+    protocol: Protocol = "",
+    scales: Sequence[int] = SCALES,
     dataset: str = "",
     data_dir: str = "",
     split: Literal["train", "val"] = "val",
@@ -28,29 +31,55 @@ def evaluate(
     """Loss (nats), top-1 and top-5 (fractions) of a network over every image of a set, each counted once.
 
     Args:
-        trained: the network.
-        dataset: any that training takes; empty is the one it was trained on.
+        trained: the network; or several, whose scores (softmax of the logits) are averaged. Each sees images of its own
+            size and normalisation.
+        protocol: what a network is shown of every image. "" is what its config says; "center", "flip" and
+            "flip_translate" average the logits of `views.VIEWS`; "ten_crop" the scores of four corners, the centre and
+            their mirror images; "multi_scale" those of the whole image and its mirror image at several sizes.
+        scales: shorter sides of multi_scale, pixels.
+        dataset: any that training takes; empty is the one that the (first) network was trained on.
         data_dir: where the data are; empty is where they were in training.
         split: "val" or "train".
-        batch_size: 0 is the run's own; the result does not depend on it.
+        batch_size: 0 is the run's own; crops and mirror images count. The result does not depend on it.
         num_workers: as in `Config`.
 
     Raises:
-        InputError: the data cannot be read, or the set has other classes than the network.
+        InputError: the data cannot be read, the set has other classes than a network, or a network cannot be asked in
+            this way.
     """
-    config, variables = trained.config, trained.variables
+    networks = [trained] if isinstance(trained, Trained) else list(trained)
     # The images are normalised as in training, whatever set they come from: only the source changes.
-    name, folder = dataset or config.dataset, data_dir or ("" if dataset else config.data_dir)
-    source = load_source(name, split, folder or None, trained.image_size)
-    check_classes(name, source.class_names, trained)
+    first = networks[0].config
+    name, folder = dataset or first.dataset, data_dir or ("" if dataset else first.data_dir)
     mesh = data_mesh()
-    config = dataclasses.replace(config, eval_batch_size=batch_size or config.eval_batch_size, num_workers=num_workers)
-    feed = eval_feed(source, config, trained.image_size, mesh)
-    variables = jax.device_put(variables, replicated(mesh))
 
-    apply = build_apply(trained.model, config.eval_views)
-    eval_step = step.jit_eval_step(apply, feed.prepare, replicated(mesh))
-    return step.averages(loop.evaluate(feed.batches(), partial(eval_step, variables)))
+    def passes_of(network: Trained) -> tuple[int, list[Pass]]:
+        views = protocol or network.config.eval_views
+        source = load_source(name, split, folder or None, 0 if views == "multi_scale" else network.image_size)
+        check_classes(name, source.class_names, network)
+        size = batch_size or network.config.eval_batch_size or network.config.batch_size
+        config = dataclasses.replace(network.config, eval_batch_size=size, num_workers=num_workers)
+        configured = dataclasses.replace(network, config=config)
+        return len(source), build_passes(configured, protocol, source, scales, size, mesh)
+
+    if len(networks) == 1:
+        _, passes = passes_of(networks[0])
+        if len(passes) == 1:
+            variables = jax.device_put(networks[0].variables, replicated(mesh))
+            eval_step = step.jit_eval_step(passes[0].apply, passes[0].feed.prepare, replicated(mesh))
+            return step.averages(loop.evaluate(passes[0].feed.batches(), partial(eval_step, variables)))
+
+    def scores_of(network: Trained) -> Scores:
+        count, passes = passes_of(network)
+        variables = jax.device_put(network.variables, replicated(mesh))
+        return mean_scores(one_pass(taken, variables, count) for taken in passes)
+
+    def one_pass(taken: Pass, variables: Any, count: int) -> Scores:
+        score_step = jit_score_step(taken.apply, taken.feed.prepare, replicated(mesh))
+        return collect(taken.feed.batches(), partial(score_step, variables), count)
+
+    # Each network counts alike, however many scales it is asked at.
+    return step.averages(score_sums(mean_scores(map(scores_of, networks))))
 
 
 def check_classes(name: str, theirs: Sequence[str], trained: Trained) -> None:

@@ -1,6 +1,7 @@
 """A trained network with all that its use takes: from a run's folder, or from a set of weights."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -92,6 +93,31 @@ def load_trained(which: WhichNetwork) -> Trained:
     scaled = round(trained.config.eval_resize * size / trained.image_size)
     config = dataclasses.replace(trained.config, eval_resize=which.resize or scaled)
     return dataclasses.replace(trained, config=config, image_size=size)
+
+
+def load_ensemble(networks: Sequence[str], checkpoint: str = "newest", *, ema: bool = False) -> list[Trained]:
+    """The networks of an ensemble.
+
+    Args:
+        networks: a run's folder each, or NAME:WEIGHTS, a network's name and what `--weights` takes.
+        checkpoint: of the runs.
+        ema: of the runs, the average of the weights.
+
+    Raises:
+        InputError: there are less than two, or one cannot be read.
+    """
+    if len(networks) < 2:
+        raise InputError(f"--ensemble {' '.join(networks)}: name two networks or more, or take --workdir or --model")
+    members = []
+    for entry in networks:
+        name, colon, weights = entry.partition(":")
+        if Path(entry).is_dir():
+            members.append(from_run(entry, checkpoint, ema=ema))
+        elif colon:
+            members.append(from_weights(name, weights or None))
+        else:
+            raise InputError(f"--ensemble {entry}: there is no such folder; name a run's, or NAME:WEIGHTS_FILE")
+    return members
 
 
 def from_run(workdir: str | Path, which: str | int = "newest", *, ema: bool = False) -> Trained:

@@ -16,6 +16,7 @@ MAX_PIXELS = 2**28 // 3
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA")
 
 _ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)  # orientations that exchange height and width
 
 
 class UnreadableImage(InputError):
@@ -48,11 +49,28 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         raise UnreadableImage(f"{name}: damaged ({error}); restore or remove the file") from error
 
 
+def decoded_size(data: bytes, name: str) -> tuple[int, int]:
+    """Height and width of what `decode_image` returns, from the head of the file.
+
+    Raises:
+        UnreadableImage: the head is damaged or of no image; damage further on is found by `decode_image` alone.
+    """
+    try:
+        image = _opened(data)
+        width, height = image.size
+        turned = not _upright(image) and image.getexif().get(_ORIENTATION) in _TURNED
+    except _Refused as refusal:
+        raise UnreadableImage(f"{name}: {refusal}") from None
+    except Exception as error:  # as above
+        raise UnreadableImage(f"{name}: damaged ({error}); restore or remove the file") from error
+    return (width, height) if turned else (height, width)
+
+
 class _Refused(Exception):
     """Why, without the name."""
 
 
-def _decode(data: bytes) -> np.ndarray:
+def _opened(data: bytes) -> Image.Image:
     if not data:
         raise _Refused("empty, 0 bytes; restore or remove the file")
     try:
@@ -62,6 +80,11 @@ def _decode(data: bytes) -> np.ndarray:
         raise _Refused("a web page, not an image; download it again" if page else "not an image") from None
     if image.width * image.height > MAX_PIXELS:
         raise _Refused(f"{image.width} x {image.height} is more than {MAX_PIXELS} pixels; scale it down")
+    return image
+
+
+def _decode(data: bytes) -> np.ndarray:
+    image = _opened(data)
     upright = _upright(image)
     if upright and image.format == "JPEG" and image.mode in ("RGB", "L"):
         try:

@@ -126,12 +126,37 @@ def resize_and_center_crop(
     Returns:
         uint8 [size,size,3].
     """
-    image = resize_short_side(image, resize, interpolation)
-    missing = [max(0, size - side) for side in image.shape[:2]]
-    if any(missing):
-        image = np.pad(image, [(lack // 2, (lack + 1) // 2) for lack in missing] + [(0, 0)])
+    image = at_least(resize_short_side(image, resize, interpolation), size)
     top, left = (round((side - size) / 2) for side in image.shape[:2])
     return image[top : top + size, left : left + size]
+
+
+def resize_and_five_crops(
+    image: np.ndarray, size: int, resize: int, interpolation: Interpolation = "bilinear"
+) -> np.ndarray:
+    """The four corners and the centre after resizing the shorter side (Krizhevsky et al. 2012).
+
+    Args:
+        image: uint8 [H,W,3].
+        size: of each crop, pixels; where the resized image is smaller, black is added around it.
+        resize: shorter side before the crops, pixels.
+        interpolation: Pillow's filter, antialiased.
+
+    Returns:
+        uint8 [5,size,size,3]: upper left and right, lower left and right, and what `resize_and_center_crop` gives.
+    """
+    image = at_least(resize_short_side(image, resize, interpolation), size)
+    bottom, right = (side - size for side in image.shape[:2])
+    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2))]
+    return np.stack([image[top : top + size, left : left + size] for top, left in corners])
+
+
+def at_least(image: np.ndarray, size: int) -> np.ndarray:
+    """The image [H,W,C], with black added around it where a side is shorter than `size`."""
+    missing = [max(0, size - side) for side in image.shape[:2]]
+    if not any(missing):
+        return image
+    return np.pad(image, [(lack // 2, (lack + 1) // 2) for lack in missing] + [(0, 0)])
 
 
 def resize_short_side(image: np.ndarray, short: int, interpolation: Interpolation = "bilinear") -> np.ndarray:

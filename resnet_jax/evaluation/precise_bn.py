@@ -1,0 +1,85 @@
+"""Batch statistics as a true average over training images, in place of the running averages of the last few batches.
+
+A running average forgets: at momentum 0.9, nine tenths of it are the last 22 batches, each seen by other parameters.
+The authors of He et al. 2015 computed the statistics of their released models anew after training; Wu and Johnson 2021
+(arXiv:2105.07576, section 3) measure what that is worth.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from resnet_jax.networks.layers import BatchNorm, group_statistics
+
+
+def precise_batch_stats(model: nn.Module, variables: Any, batches: Iterable[jax.Array], seed: int = 0) -> Any:
+    """The mean and the biased variance, over all images of the batches, of what enters each normalisation.
+
+    One pass: every layer normalises by the statistics of its own batch (or group of the batch), as in training, and so
+    the layers above see what they saw there. The mean is that of the batches' means. The variance is that of all values
+    about that mean, E[x²] - E[x]²: the mean of the batches' variances would leave out how far the batches' means lie
+    apart, and come out too small, by (n - 1) / n for n independent values a batch, which matters where n is small.
+    Biased, as flax's running variance is. Both are accumulated about the mean so far, where the difference of two large
+    numbers would lose digits.
+
+    Frozen layers keep what they have, and so does every other statistic, such as a whitening kernel.
+
+    Args:
+        model: the network.
+        variables: its variables; only the parameters matter where nothing is frozen.
+        batches: normalised images [B,H,W,3], augmented as in training; sizes of the batches may differ.
+        seed: of what is random in training (dropout).
+
+    Returns:
+        What belongs in `variables["batch_stats"]`; all leaves as there.
+
+    Raises:
+        ValueError: there are no batches.
+    """
+    step = jax.jit(partial(_add_batch, model, variables["params"]))
+    stats, count, key = variables.get("batch_stats", {}), 0, jax.random.key(seed)
+    for number, images in enumerate(batches):
+        share = len(images) / (count + len(images))
+        stats = step(stats, images, jnp.float32(share), jax.random.fold_in(key, number))
+        count += len(images)
+    if not count:
+        raise ValueError("there are no images to take the statistics of")
+    return stats
+
+
+def _add_batch(model: nn.Module, params: Any, stats: Any, images: jax.Array, share: jax.Array, key: jax.Array) -> Any:
+    """The statistics of all images so far, of which this batch is `share`."""
+    # Within training mode no layer but the frozen ones reads its running statistics, so that they can carry the sums.
+    with nn.intercept_methods(partial(_accumulate, share)):
+        _, updates = model.apply(
+            {"params": params, "batch_stats": stats},
+            images,
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": key},
+        )
+    return updates.get("batch_stats", {})
+
+
+def _accumulate(share: jax.Array, layer: Callable, args: Any, kwargs: Any, context: Any) -> Any:
+    """Calls a layer; if it is a normalisation by batch, its running statistics become those of all images so far."""
+    module = context.module
+    if not isinstance(module, BatchNorm) or context.method_name != "__call__":
+        return layer(*args, **kwargs)
+    mean, var = (module.get_variable("batch_stats", name) for name in ("mean", "var"))
+    outputs = layer(*args, **kwargs)
+    if module.use_running_average or module.frozen:
+        return outputs
+    x = args[0]
+    means, variances = group_statistics(x, module.group_size or x.shape[0])
+    batch_mean = means.mean(axis=0)
+    batch_var = variances.mean(axis=0) + jnp.square(means - batch_mean[None]).mean(axis=0)
+    rest = 1 - share  # exactly 0 at the first batch, which leaves nothing of the old statistics
+    between = share * rest * jnp.square(batch_mean - mean)
+    module.put_variable("batch_stats", "mean", rest * mean + share * batch_mean)
+    module.put_variable("batch_stats", "var", rest * var + share * batch_var + between)
+    return outputs

@@ -1,0 +1,111 @@
+"""Precise batch statistics against a plain loop over all values."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from resnet_jax.evaluation.precise_bn import precise_batch_stats
+from resnet_jax.networks.layers import BatchNorm
+
+RNG = np.random.default_rng(0)
+
+
+class Toy(nn.Module):
+    """Two normalisations, with a nonlinearity between them."""
+
+    group_size: int = 0
+    frozen: bool = False
+    momentum: float = 0.9
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        settings = {"use_running_average": not train, "group_size": self.group_size, "momentum": self.momentum}
+        x = BatchNorm(name="norm1", frozen=self.frozen, **settings)(x)
+        x = jnp.maximum(x, 0) ** 2
+        return BatchNorm(name="norm2", **settings)(x)
+
+
+def toy(**settings):
+    model = Toy(**settings)
+    return model, model.init(jax.random.key(0), jnp.zeros((1, 2, 3, 2)), train=False)
+
+
+# Batches whose means lie far apart, and of two sizes.
+BATCHES = [RNG.normal(offset, 1 + offset, (n, 2, 3, 2)).astype(np.float32) for offset, n in ((0, 4), (3, 4), (1, 2))]
+
+
+def normalised(x, group_size):
+    """Each group of examples by its own mean and deviation, and what came in, in float64."""
+    groups = x.astype(np.float64).reshape(-1, group_size or len(x), *x.shape[1:])
+    mean, var = groups.mean(axis=(1, 2, 3), keepdims=True), groups.var(axis=(1, 2, 3), keepdims=True)
+    return ((groups - mean) / np.sqrt(var + 1e-5)).reshape(x.shape)
+
+
+@pytest.mark.parametrize("group_size", [0, 2])
+@pytest.mark.parametrize("momentum", [0.9, 0.5])
+def test_statistics_are_those_of_all_values_that_entered_the_layer(group_size, momentum):
+    model, variables = toy(group_size=group_size, momentum=momentum)
+    stats = precise_batch_stats(model, variables, map(jnp.asarray, BATCHES))
+    seen = {"norm1": BATCHES, "norm2": [np.maximum(normalised(x, group_size), 0) ** 2 for x in BATCHES]}
+    for name, batches in seen.items():
+        values = np.concatenate(batches).astype(np.float64)
+        np.testing.assert_allclose(stats[name]["mean"], values.mean(axis=(0, 1, 2)), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(stats[name]["var"], values.var(axis=(0, 1, 2)), rtol=1e-5)
+    mean_of_variances = np.mean([x.var(axis=(0, 1, 2)) for x in BATCHES[:2]], axis=0)
+    assert (np.asarray(stats["norm1"]["var"]) > 1.2 * mean_of_variances).any()
+
+
+def test_the_old_statistics_leave_no_trace():
+    model, variables = toy()
+    stale = jax.tree.map(lambda leaf: leaf + 1e6, variables["batch_stats"])
+    fresh = precise_batch_stats(model, variables, map(jnp.asarray, BATCHES))
+    again = precise_batch_stats(model, {**variables, "batch_stats": stale}, map(jnp.asarray, BATCHES))
+    jax.tree.map(np.testing.assert_array_equal, fresh, again)
+
+
+def test_frozen_layers_keep_theirs():
+    model, variables = toy(frozen=True)
+    stats = precise_batch_stats(model, variables, map(jnp.asarray, BATCHES))
+    np.testing.assert_array_equal(stats["norm1"]["mean"], np.zeros(2))
+    np.testing.assert_array_equal(stats["norm1"]["var"], np.ones(2))
+    values = np.concatenate([np.maximum(x / np.sqrt(1 + 1e-5), 0) ** 2 for x in BATCHES])
+    np.testing.assert_allclose(stats["norm2"]["mean"], values.mean(axis=(0, 1, 2)), rtol=1e-5)
+
+
+class Layer(nn.Module):
+    """One of several alike, in the form that `nn.scan` wants."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, None]:
+        return jnp.maximum(BatchNorm(use_running_average=False, name="norm")(x), 0) ** 2, None
+
+
+class Scanned(nn.Module):
+    """Two layers, compiled as one and rematerialised."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        axes: dict[Any, Any] = {"params": 0, "batch_stats": 0}
+        layers = nn.scan(nn.remat(Layer), variable_axes=axes, split_rngs={"params": True}, length=2)
+        return layers(name="layers")(x, None)[0]
+
+
+def test_scanned_and_rematerialised_layers_have_statistics_each():
+    model = Scanned()
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 2, 3, 2)))
+    stats = precise_batch_stats(model, variables, map(jnp.asarray, BATCHES))["layers"]["norm"]
+    values = np.stack(
+        [np.concatenate(BATCHES), np.concatenate([np.maximum(normalised(x, 0), 0) ** 2 for x in BATCHES])]
+    )
+    np.testing.assert_allclose(stats["mean"], values.mean(axis=(1, 2, 3)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(stats["var"], values.var(axis=(1, 2, 3)), rtol=1e-5)
+
+
+def test_no_batches_are_refused():
+    model, variables = toy()
+    with pytest.raises(ValueError, match="no images"):
+        precise_batch_stats(model, variables, [])
