@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from experiments import cifar, convert, evaluate, imagenet, models, predict, quickstart, recipes, show_batch
+from experiments import (
+    cifar,
+    convert,
+    degradation,
+    evaluate,
+    imagenet,
+    models,
+    predict,
+    quickstart,
+    recipes,
+    show_batch,
+    tables,
+)
 from resnet_jax import cli
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError
@@ -22,10 +34,12 @@ TRAINING = {
 }
 OPTIONS = {
     "convert": convert.Options,
+    "degradation": degradation.Options,
     "evaluate": evaluate.Options,
     "models": models.Options,
     "predict": predict.Options,
     "recipes": recipes.Options,
+    "tables": tables.Options,
 }
 
 
