@@ -19,8 +19,8 @@ NEUTRAL = ("seed", "log_every", "eval_every", "checkpoint_every", "eval_batch_si
 OVER = {"mean": mean, "median": median}
 SIGNS = {"at most": "<= ", "about": "", "at least": "> "}
 COLUMNS = ("training", "published error %", "tolerance", "seeds", "ours %", "status", "source")
-LEGEND = """reproduced: as many seeds as are asked for, and their mean (or median, as in the paper) is within tolerance of
-the published error; "<=": or below it. within tolerance: the same with fewer seeds so far. failed: it is not.
+LEGEND = """reproduced: as many seeds as are asked for, and their mean (or median, as in the paper) is within tolerance
+of the published error; "<=": or below it. within tolerance: the same with fewer seeds so far. failed: it is not.
 not run: no finished run with these settings. Errors are top-1, of the last checkpoint, on the test images."""
 
 
