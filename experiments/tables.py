@@ -4,8 +4,8 @@
     python -m experiments.tables --table=preact --runs=runs/degradation-paper,elsewhere
 
 Prints for every line its training as a command (add --seed=K), the published error, and whether the runs below the
-given folders reproduce it, are within tolerance with fewer seeds, or fail; or that it has not been run. Only config.json
-and result.json are read, and ten_crop.json where the paper tested on ten crops.
+given folders reproduce it, are within tolerance with fewer seeds, or fail; or that it has not been run. Read are
+config.json and result.json, and ten_crop.json where the paper tested on ten crops.
 """
 
 from collections.abc import Sequence

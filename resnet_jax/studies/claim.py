@@ -60,7 +60,7 @@ def _claim(
     error: float,
     claim: dict[str, Any],
 ) -> Claim:
-    named = {"model": model, "recipe": recipe, **options}
+    named: dict[str, Any] = {"model": model, "recipe": recipe, **options}
     flags = " ".join(f"--{name}={value}" for name, value in named.items())
     return Claim(
         config=Config(**(base | named)), command=f"python -m experiments.{experiment} {flags}", error=error, **claim

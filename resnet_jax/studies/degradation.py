@@ -83,7 +83,7 @@ def run_config(name: str, seed: int, workdir: Path, budget: str, **options: Any)
     )
 
 
-def train_all(configs: Sequence[Config], after_each: Callable[[], None]) -> None:
+def train_all(configs: Sequence[Config], after_each: Callable[[], object]) -> None:
     """Train, or continue, every run in turn; finished ones are left as they are.
 
     A run that diverges does not keep the others from training.

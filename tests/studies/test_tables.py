@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shlex
+from typing import Any
 
 import pytest
 
@@ -74,13 +75,14 @@ def test_the_median_counts_where_the_paper_takes_it():
 
 def test_runs_are_matched_by_their_settings(tmp_path):
     seeds(tmp_path, 8.8, 8.9, 8.7)
-    for name, change in {
+    changes: dict[str, dict[str, Any]] = {
         "short": {"steps": 10},
         "plain": {"model": "plain20_cifar"},
         "half": {"dtype": "bfloat16"},
-    }.items():
+    }
+    for name, change in changes.items():
         write_run(dataclasses.replace(CLAIM.config, seed=9, workdir=str(tmp_path / name), **change), error=50.0)
-    quiet = {"log_every": 7, "eval_every": 9, "scan": True, "data_dir": "elsewhere", "seed": 4}
+    quiet: dict[str, Any] = {"log_every": 7, "eval_every": 9, "scan": True, "data_dir": "elsewhere", "seed": 4}
     write_run(dataclasses.replace(CLAIM.config, workdir=str(tmp_path / "logged"), **quiet), error=8.6)
     verdict = judge(CLAIM, find_runs([tmp_path])[0])
     assert verdict.status == "reproduced"

@@ -53,4 +53,4 @@ def error_limit(panels: Mapping[str, Sequence[ErrorCurve]]) -> float:
         if len(error)
     ]
     highest = max(ends, default=0.0)
-    return PAPER_LIMIT if highest <= PAPER_LIMIT else min(100, 10 * ceil(highest / 7.5))
+    return PAPER_LIMIT if highest <= PAPER_LIMIT else min(100, 10 * ceil(round(highest / 7.5, 6)))
