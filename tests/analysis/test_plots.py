@@ -93,5 +93,5 @@ def test_a_drawing_shows_its_numbers(name, tmp_path):
 
 
 def test_every_drawing_is_tried():
-    # The curves and predictions of a run are drawn by tests/test_run.py.
-    assert len(DRAWINGS) == len(plots.__all__) - 2
+    # The curves and predictions of a run are drawn by tests/test_run.py, traces and batches by tests/test_dry_run.py.
+    assert len(DRAWINGS) == len(plots.__all__) - 4
