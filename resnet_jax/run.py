@@ -122,9 +122,10 @@ def _fit(run: Run, workdir: Path) -> log.Row:
                 row = _place(run, at, "eval")
                 for prefix, variables in [("", state.variables), *([("ema_", state.ema)] if state.ema else [])]:
                     batches = takewhile(lambda _: not (alone and stop_requested(at)), run.testing.batches())
-                    result = step.averages(loop.evaluate(batches, partial(eval_step, variables)))
+                    sums = loop.evaluate(batches, partial(eval_step, variables))
                     if alone and stop_requested(at):
-                        return  # cut short: a run that continues from this step begins with it
+                        return  # cut short, perhaps before its first batch: a run that continues begins with it
+                    result = step.averages(sums)
                     row |= {prefix + name: value for name, value in result.items() if not prefix or name in MEANS}
                 evaluations[at] = row
                 record(row)

@@ -8,7 +8,23 @@ from pathlib import Path
 
 import pytest
 
+<<<<<<< HEAD
 from experiments import cifar, compare, convert, evaluate, imagenet, models, predict, quickstart, recipes, show_batch
+=======
+from experiments import (
+    cifar,
+    convert,
+    degradation,
+    evaluate,
+    imagenet,
+    models,
+    predict,
+    quickstart,
+    recipes,
+    show_batch,
+    tables,
+)
+>>>>>>> degradation
 from resnet_jax import cli
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError
@@ -23,10 +39,12 @@ TRAINING = {
 OPTIONS = {
     "compare": compare.Options,
     "convert": convert.Options,
+    "degradation": degradation.Options,
     "evaluate": evaluate.Options,
     "models": models.Options,
     "predict": predict.Options,
     "recipes": recipes.Options,
+    "tables": tables.Options,
 }
 
 

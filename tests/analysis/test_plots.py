@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from resnet_jax.analysis import plots
+from resnet_jax.analysis.error_curves import ErrorCurve
 from resnet_jax.analysis.evidence import Evidence
 from resnet_jax.analysis.gates import Gates
 from resnet_jax.analysis.landscape import Landscape
@@ -23,6 +24,13 @@ Draw = Callable[[np.random.Generator, Path], None]
 
 def landscape(rng, shape):
     return Landscape(np.linspace(-1, 1, 5), np.exp(rng.normal(size=shape)), rng.uniform(size=shape))
+
+
+def error_curves(rng):
+    return [
+        ErrorCurve(f"a-{d}", d, d == 20, *(part for _ in "ab" for part in (np.arange(3), rng.uniform(5, 50, 3))))
+        for d in (20, 56)
+    ]
 
 
 def scales(rng):
@@ -58,6 +66,7 @@ DRAWINGS: dict[str, Draw] = {
     "weights": lambda rng, path: plots.draw_weight_histograms(
         WeightHistograms(NAMES, np.linspace(-4, 4, 10), rng.uniform(size=(4, 9))), path
     ),
+    "degradation": lambda rng, path: plots.draw_degradation({kind: error_curves(rng) for kind in ("a", "b")}, path),
     "evidence": lambda rng, path: plots.draw_evidence(
         rng.integers(0, 256, (2, 8, 8, 3), np.uint8),
         Evidence(rng.uniform(size=(2, 8, 8)), np.array([0, 1]), np.array([0.5, 0.9])),
@@ -84,5 +93,5 @@ def test_a_drawing_shows_its_numbers(name, tmp_path):
 
 
 def test_every_drawing_is_tried():
-    # The curves and predictions of a run are drawn by tests/test_run.py.
-    assert len(DRAWINGS) == len(plots.__all__) - 2
+    # The curves and predictions of a run are drawn by tests/test_run.py, traces and batches by tests/test_dry_run.py.
+    assert len(DRAWINGS) == len(plots.__all__) - 4

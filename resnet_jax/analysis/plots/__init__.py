@@ -1,5 +1,6 @@
 """Figures, drawn without a display: each function takes numbers and writes one PNG."""
 
+from resnet_jax.analysis.plots.degradation import draw_degradation
 from resnet_jax.analysis.plots.evidence import draw_evidence
 from resnet_jax.analysis.plots.gates import draw_gates
 from resnet_jax.analysis.plots.landscape import draw_loss_lines, draw_loss_square
@@ -13,6 +14,7 @@ from resnet_jax.analysis.plots.training import draw_batch, draw_trace
 __all__ = [
     "draw_batch",
     "draw_curves",
+    "draw_degradation",
     "draw_evidence",
     "draw_filters",
     "draw_gates",

@@ -1,0 +1,78 @@
+"""Show the degradation of plain networks, and that residual networks have none (He et al. 2015, section 4.2, figure 6).
+
+    python -m experiments.degradation --depths=20,32,44,56 --kinds=plain,resnet --data_dir=DIR
+    python -m experiments.degradation --depths=20,56 --budget=short --data_dir=DIR
+    python -m experiments.degradation --summary
+
+Trains every network in turn, each in a folder of its own, then writes WORKDIR/table.md and WORKDIR/degradation.png. The
+same command again goes on where it was stopped; more depths or seeds join what is there. DIR holds the binary version
+of CIFAR-10.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from resnet_jax.cli import parse_options, run_command
+from resnet_jax.errors import InputError
+from resnet_jax.studies.degradation import network_names, run_config, train_all
+from resnet_jax.studies.degradation_report import summarise
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of degradation."""
+
+    depths: str = "20,56"
+    """Layers, divided by commas, each 6n + 2; from 110 on training starts with 400 steps at a tenth of the rate."""
+    kinds: str = "plain,resnet"
+    """plain, resnet, preresnet, divided by commas."""
+    seeds: int = 1
+    """Runs of every network, with seeds 0, 1, …"""
+    budget: Literal["paper", "short"] = "paper"
+    """The paper's 64,000 steps of 128; or 3,600 steps of 64 for two CPU cores, which show the effect alone."""
+    workdir: str = ""
+    """Folder of the study; its runs are the folders NAME-seedK in it. Empty: runs/degradation-BUDGET."""
+    data_dir: str = ""
+    """Where the data are."""
+    summary: bool = False
+    """Train nothing; write table and figure anew from what is there."""
+    dataset: Literal["cifar10", "cifar100", "digits"] = "cifar10"
+    """Another set than the paper's."""
+    steps: int = 0
+    """Length of every training in steps. 0: the budget's."""
+    batch_size: int = 0
+    """Examples a step. 0: the budget's."""
+    width: int = 0
+    """Filters of the first stage. 0: the paper's 16."""
+    scan: bool = False
+    """Compile the identical blocks of a stage once, for the deepest networks."""
+    debug: bool = False
+    """Print the traceback of an error."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Train what is not finished yet, and write the summary."""
+    options = parse_options(Options, argv, "degradation", __doc__)
+    if options.seeds < 1:
+        raise InputError(f"--seeds={options.seeds} must be at least 1")
+    try:
+        depths = [int(depth) for depth in options.depths.split(",")]
+    except ValueError as error:
+        raise InputError(f"--depths={options.depths} is not a list of numbers such as 20,56") from error
+    names = network_names(options.kinds.split(","), depths)
+    workdir = Path(options.workdir or f"runs/degradation-{options.budget}")
+    more = {name: value for name in ("steps", "batch_size", "width", "scan") if (value := getattr(options, name))}
+    more |= {"dataset": options.dataset, "data_dir": options.data_dir}
+    configs = [run_config(n, seed, workdir, options.budget, **more) for seed in range(options.seeds) for n in names]
+    summary = partial(summarise, workdir, names)
+    if not options.summary:
+        train_all(configs, after_each=summary)
+    print(summary())
+    print(f"look at {workdir / 'degradation.png'}")
+
+
+if __name__ == "__main__":
+    run_command(main)

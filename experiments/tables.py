@@ -1,0 +1,44 @@
+"""Compare the tables of the papers with the runs that are there.
+
+    python -m experiments.tables --table=cifar --runs=runs
+    python -m experiments.tables --table=preact --runs=runs/degradation-paper,elsewhere
+
+Prints for every line its training as a command (add --seed=K), the published error, and whether the runs below the
+given folders reproduce it, are within tolerance with fewer seeds, or fail; or that it has not been run. Read are
+config.json and result.json, and ten_crop.json where the paper tested on ten crops.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from resnet_jax.cli import parse_options, run_command
+from resnet_jax.studies.compare import compare, find_runs
+from resnet_jax.studies.published import TABLES
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of tables."""
+
+    table: Literal["cifar", "shortcuts", "preact", "imagenet"] = "cifar"
+    """ResNets on CIFAR-10 (He et al. 2015, table 6); shortcuts A, B and C on ImageNet (table 3); shortcuts, orders and
+    pre-activation on CIFAR (He et al. 2016, tables 1, 2 and 4); ResNet-50 to 152 on ImageNet, by recipe."""
+    runs: str = "runs"
+    """Folders, divided by commas; runs are found at any depth below."""
+    debug: bool = False
+    """Print the traceback of an error."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Print one table."""
+    options = parse_options(Options, argv, "tables", __doc__)
+    runs, problems = find_runs([Path(folder) for folder in options.runs.split(",")])
+    print(f"# Table {options.table}\n\n{compare(TABLES[options.table], runs)}")
+    for problem in problems:
+        print(problem)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,67 @@
+"""A published result, with the training of ours that should reach it."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from resnet_jax.config import Config
+from resnet_jax.recipes import CIFAR, IMAGENET
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One line of a published table.
+
+    Attributes:
+        config: the training; any seed.
+        command: the same as a command line.
+        error: published top-1 error in percent.
+        tolerance: how far ours may be from it, in points.
+        seeds: how many runs are asked for.
+        source: where it is published.
+        over: what stands for several seeds, the paper's own choice.
+        holds: "at most": ours may be lower. "about": ours may be neither. "at least": the paper says that the training
+            fails, and ours must fail too.
+        protocol: how the images are seen: "center" as at the end of every run, or what `experiments.evaluate` can do.
+        metric: "top1", or "ema_top1" for the average of the weights.
+    """
+
+    config: Config
+    command: str
+    error: float
+    tolerance: float
+    seeds: int
+    source: str
+    over: Literal["mean", "median"] = "mean"
+    holds: Literal["at most", "about", "at least"] = "at most"
+    protocol: str = "center"
+    metric: str = "top1"
+
+
+def cifar_claim(model: str, recipe: str, error: float, *, options: dict[str, Any] | None = None, **claim: Any) -> Claim:
+    """A claim about `experiments.cifar`; `options` are further ones of the command, the rest is `Claim`'s."""
+    base: dict[str, Any] = {"dataset": "cifar10", "image_size": 0, **CIFAR[recipe].settings}
+    return _claim("cifar", base, model, recipe, options or {}, error, claim)
+
+
+def imagenet_claim(
+    model: str, recipe: str, error: float, *, options: dict[str, Any] | None = None, **claim: Any
+) -> Claim:
+    """The same of `experiments.imagenet`."""
+    base: dict[str, Any] = {"dataset": "imagenet2012", "image_size": 224, **IMAGENET[recipe].settings}
+    return _claim("imagenet", base, model, recipe, options or {}, error, claim)
+
+
+def _claim(
+    experiment: str,
+    base: dict[str, Any],
+    model: str,
+    recipe: str,
+    options: dict[str, Any],
+    error: float,
+    claim: dict[str, Any],
+) -> Claim:
+    named: dict[str, Any] = {"model": model, "recipe": recipe, **options}
+    flags = " ".join(f"--{name}={value}" for name, value in named.items())
+    return Claim(
+        config=Config(**(base | named)), command=f"python -m experiments.{experiment} {flags}", error=error, **claim
+    )

@@ -1,0 +1,151 @@
+"""What a study of degradation has found so far: read from the folders of its runs, finished or not."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from resnet_jax.analysis.error_curves import error_curve, last_training_error
+from resnet_jax.analysis.plots import draw_degradation
+from resnet_jax.config import Config
+from resnet_jax.studies.degradation import kind_and_depth
+from resnet_jax.studies.markdown import markdown_table
+from resnet_jax.studies.published import TABLES
+from resnet_jax.training.log import read_rows, write_atomically
+from resnet_jax.workdir import read_result, read_run_config
+
+# Test errors in percent. The paper prints none of plain networks; these are read off its figure 6, and its text says of
+# 110 layers that the error is higher than 60 %.
+PAPER = {c.config.model: f"{c.error:.2f}" for c in TABLES["cifar"]} | {
+    "plain20_cifar": "about 9 (figure)",
+    "plain32_cifar": "figure only",
+    "plain44_cifar": "figure only",
+    "plain56_cifar": "about 13 to 14 (figure)",
+    "plain110_cifar": "above 60",
+}
+HEAD = """# Degradation
+
+Read from the runs in this folder by `python -m experiments.degradation --summary`. Training error is what figure 6 of
+He et al. 2015 plots, the error on the augmented batches while training, here over the last epoch; test error is the
+last checkpoint's, over the whole test set. Mean and standard deviation are over the finished seeds.
+"""
+COLUMNS = ("network", "seeds", "training error %", "test error %", "paper's test error %", "trained", "not finished")
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """One run of the study as its folder shows it.
+
+    Attributes:
+        config: what it was started with.
+        rows: of its metrics.jsonl.
+        result: of its result.json; None while it is not finished.
+    """
+
+    config: Config
+    rows: list[dict[str, Any]]
+    result: dict[str, Any] | None
+
+    @property
+    def total_steps(self) -> int:
+        """Length of the training; 0 while nothing is logged."""
+        if self.config.steps or not self.rows:
+            return self.config.steps
+        last = self.rows[-1]
+        return round(self.config.epochs * last["step"] / last["epoch"])
+
+
+def read_study(workdir: Path) -> list[StudyRun]:
+    """The runs in the folder of a study, by kind, depth and seed."""
+    folders = [
+        p.parent for p in workdir.glob("*/config.json") if re.fullmatch(r"[a-z]+\d+_cifar-seed\d+", p.parent.name)
+    ]
+    runs = [StudyRun(read_run_config(f)[0], read_rows(f / "metrics.jsonl"), read_result(f)) for f in folders]
+    return sorted(runs, key=lambda run: (*kind_and_depth(run.config.model), run.config.seed))
+
+
+def summarise(workdir: Path, names: Sequence[str]) -> str:
+    """Write WORKDIR/table.md and WORKDIR/degradation.png from the runs that are there; returns the table's text.
+
+    Args:
+        workdir: folder of the study.
+        names: networks that have a line even where nothing of them is there.
+    """
+    runs = read_study(workdir)
+    by_name = {name: [run for run in runs if run.config.model == name] for name in names} | {
+        run.config.model: [other for other in runs if other.config.model == run.config.model] for run in runs
+    }
+    ordered = sorted(by_name, key=kind_and_depth)
+    table = markdown_table(COLUMNS, [table_row(name, by_name[name]) for name in ordered])
+    text = "\n".join([HEAD, table, "", *comparisons(by_name)])
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_atomically(workdir / "table.md", text)
+    kinds = sorted({kind_and_depth(name)[0] for name in by_name})
+    panels = {
+        kind: [
+            error_curve(run.rows, f"{kind}-{depth}", depth, run.result is not None)
+            for run in runs
+            for k, depth in [kind_and_depth(run.config.model)]
+            if k == kind and run.rows
+        ]
+        for kind in kinds
+    }
+    draw_degradation(panels, workdir / "degradation.png", "; ".join(sorted({length(run) for run in runs})))
+    return text
+
+
+def table_row(name: str, runs: Sequence[StudyRun]) -> tuple[str, ...]:
+    """The line of one network."""
+    finished = [run for run in runs if run.result is not None]
+    open_runs = [
+        f"seed {run.config.seed} at {run.rows[-1]['step'] if run.rows else 0:,}" for run in runs if run.result is None
+    ]
+    return (
+        name,
+        str(len(finished)),
+        spread(training_errors(finished)),
+        spread([100 * (1 - run.result["top1"]) for run in finished if run.result]),
+        PAPER.get(name, "-"),
+        "; ".join(sorted({length(run) for run in runs})) or "-",
+        "; ".join(open_runs) or ("-" if runs else "not run"),
+    )
+
+
+def comparisons(by_name: dict[str, list[StudyRun]]) -> list[str]:
+    """A sentence for each kind of network: what depth does to its training error."""
+    lines = []
+    errors = {
+        kind_and_depth(name): mean(values)
+        for name, runs in by_name.items()
+        if (values := training_errors([run for run in runs if run.result is not None]))
+    }
+    for kind in sorted({kind for kind, _ in errors}):
+        depths = sorted(depth for k, depth in errors if k == kind)
+        if len(depths) > 1:
+            change = errors[kind, depths[-1]] - errors[kind, depths[0]]
+            lines.append(
+                f"{kind}: with {depths[-1]} layers the training error is {abs(change):.2f} points "
+                f"{'higher' if change > 0 else 'lower'} than with {depths[0]}.\n"
+            )
+    return lines
+
+
+def training_errors(runs: Sequence[StudyRun]) -> list[float]:
+    """Of runs, in percent."""
+    return [error for run in runs if (error := last_training_error(run.rows)) is not None]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean, and standard deviation where there are several."""
+    if not values:
+        return "-"
+    return f"{mean(values):.2f}" + (f" +- {stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def length(run: StudyRun) -> str:
+    """On what, how long and by what schedule a run is trained."""
+    config = run.config
+    steps = f"{run.total_steps:,} steps" if run.total_steps else f"{config.epochs:g} epochs"
+    return f"{config.dataset}, {steps} of {config.batch_size}, schedule {config.schedule}"
