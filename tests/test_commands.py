@@ -8,11 +8,9 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
-from experiments import cifar, compare, convert, evaluate, imagenet, models, predict, quickstart, recipes, show_batch
-=======
 from experiments import (
     cifar,
+    compare,
     convert,
     degradation,
     evaluate,
@@ -24,7 +22,6 @@ from experiments import (
     show_batch,
     tables,
 )
->>>>>>> degradation
 from resnet_jax import cli
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError
