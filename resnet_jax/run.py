@@ -120,7 +120,10 @@ def _fit(run: Run, workdir: Path) -> log.Row:
                 # Several processes can only stop together, after a step; one may leave an evaluation.
                 alone = jax.process_count() == 1
                 row = _place(run, at, "eval")
-                for prefix, variables in [("", state.variables), *([("ema_", state.ema)] if state.ema else [])]:
+                judged = {"": state.variables}
+                if state.ema and not run.config.lookahead:  # Lookahead sets the weights to their average
+                    judged["ema_"] = state.ema
+                for prefix, variables in judged.items():
                     batches = takewhile(lambda _: not (alone and stop_requested(at)), run.testing.batches())
                     sums = loop.evaluate(batches, partial(eval_step, variables))
                     if alone and stop_requested(at):

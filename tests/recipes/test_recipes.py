@@ -236,4 +236,4 @@ def test_every_recipe_trains_on_photographs_and_on_arrays(key, dataset, photogra
     result = train(config)
     assert result["step"] == 2
     assert np.isfinite(result["loss"])
-    assert ("ema_top1" in result) == (config.ema > 0 or config.ema_fraction > 0)
+    assert ("ema_top1" in result) == ((config.ema > 0 or config.ema_fraction > 0) and not config.lookahead)
