@@ -170,7 +170,7 @@ class Config:
     """How --ema rises at the start: (1 + n) / (10 + n) at the n-th update, 0 during the warm-up of the rate, or with
     the cube of the step."""
     lookahead: bool = False
-    """Set the weights to their average at every update (Zhang et al. 2019); the average is then not evaluated besides."""
+    """Set the weights to their average at every update (Zhang et al. 2019), which is then not evaluated besides."""
 
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the computation; parameters, statistics, logits and loss stay float32."""
