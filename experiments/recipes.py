@@ -27,7 +27,8 @@ HEAD = """# Recipes
 
 Printed by `python -m experiments.recipes --markdown`. Results and costs are published ones; what was measured here
 stands in the [README](../README.md#results). Times are fractions of the training, and rates belong to a batch of
-`reference_batch_size`. What is not named is the default of `--help`.
+`reference_batch_size`. What is not named is as in `resnet_jax/config.py`; the defaults in `--help` are those of the
+experiment's own recipe.
 """
 TITLES = {"imagenet": "Photographs: `experiments.imagenet`", "cifar": "Small images: `experiments.cifar`"}
 

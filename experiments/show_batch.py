@@ -1,16 +1,19 @@
 """Draw what a network sees in training: a batch after every augmentation of a recipe, with its targets.
 
     python -m experiments.show_batch --recipe=rsb_a3 --dataset=folder --data_dir=ROOT
-    python -m experiments.show_batch --recipe=airbench94 --dataset=cifar10 --image_size=0 --data_dir=DIR
+    python -m experiments.show_batch --recipe=airbench94 --dataset=cifar10 --data_dir=DIR
 
-It takes every option of experiments.imagenet and draws the batch of step 0 to WORKDIR/batch.png.
+It takes every option of experiments.imagenet (with CIFAR or digits, of experiments.cifar) and draws the batch of step 0
+to WORKDIR/batch.png.
 """
 
 import dataclasses
 from collections.abc import Sequence
 
-from resnet_jax.cli import parse_config, run_command
+from experiments import cifar
+from resnet_jax.cli import parse_config, run_command, value_of
 from resnet_jax.config import Config
+from resnet_jax.inputs import MEAN_STD
 from resnet_jax.recipes import CIFAR, IMAGENET
 from resnet_jax.show_batch import show_batch
 
@@ -20,11 +23,15 @@ DEFAULTS = Config(model="resnet50", recipe="goyal2017", dataset="imagenet2012", 
 
 def main(argv: Sequence[str]) -> None:
     """Draw one batch."""
-    config = parse_config(argv, "show_batch", __doc__, DEFAULTS, recipes=RECIPES, family="resnet{depth}")
+    # Small images keep their size: a whole set of them at 224 px would be many gigabytes.
+    small = value_of(argv, "dataset", DEFAULTS.dataset) in MEAN_STD
+    defaults = dataclasses.replace(DEFAULTS, image_size=0) if small else DEFAULTS
+    recipes = cifar.RECIPES if small else RECIPES
+    config = parse_config(argv, "show_batch", __doc__, defaults, recipes=recipes, family="resnet{depth}")
     asked = any(argument.startswith("--batch_size") for argument in argv)
     if not asked:  # a picture of a recipe's own batch would be too large; what divides that batch has no say here
         config = dataclasses.replace(config, batch_size=DEFAULTS.batch_size, bn_group_size=0, accumulate=1)
-    print(show_batch(config))
+    print(f"drawn to {show_batch(config)}")
 
 
 if __name__ == "__main__":

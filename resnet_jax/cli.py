@@ -65,7 +65,7 @@ def parse_config(
         InputError: an unknown recipe, or --model and --depth name two networks.
         SystemExit: as `parse_options`.
     """
-    recipe = _value_of(argv, "recipe", defaults.recipe)
+    recipe = value_of(argv, "recipe", defaults.recipe)
     if recipe and recipe not in recipes:
         known = ", ".join(recipes) or "none"
         raise InputError(f"--recipe={recipe}: there is no such recipe here; known are: {known}")
@@ -77,7 +77,7 @@ def parse_config(
     model = config.model
     if config.depth:
         model = family.format(depth=config.depth)
-        if _value_of(argv, "model", model) != model:
+        if value_of(argv, "model", model) != model:
             raise InputError(f"--model={config.model} and --depth={config.depth} name two networks; give one of them")
     workdir = config.workdir or "-".join([f"runs/{config.dataset}", model, *filter(None, [recipe])])
     return dataclasses.replace(config, model=model, workdir=workdir)
@@ -100,7 +100,7 @@ def _scaled_sizes(config: Config, base: Config, argv: Sequence[str]) -> Config:
     return dataclasses.replace(config, **{name: size for name, size in sizes.items() if name not in given})
 
 
-def _value_of(argv: Sequence[str], name: str, default: str) -> str:
+def value_of(argv: Sequence[str], name: str, default: str) -> str:
     """The value that an option has on a command line; the last one counts."""
     for i, argument in reversed(list(enumerate(argv))):
         if argument == f"--{name}" and i + 1 < len(argv):

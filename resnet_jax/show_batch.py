@@ -47,5 +47,5 @@ def show_batch(config: Config, step: int = 0) -> Path:
 
 def _shares(target: np.ndarray, names: tuple[str, ...]) -> list[str]:
     """The classes of a target, the largest first, with their shares where there are two."""
-    order = [k for k in np.argsort(-target) if target[k] > 0]
+    order = [k for k in np.argsort(-target) if target[k] >= 0.005]
     return [f"{names[k]} {target[k]:.0%}" if len(order) > 1 else names[k] for k in order]

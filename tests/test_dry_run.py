@@ -76,7 +76,7 @@ def test_an_unknown_set_that_is_not_there_is_refused(tmp_path):
 def test_the_picture_of_a_batch_has_its_labels(tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr("resnet_jax.show_batch.draw_batch", lambda *args: drawn.update(zip("ilpt", args, strict=True)))
-    options = ["--dataset=digits", "--image_size=0", "--recipe=rsb_a3", "--eval_image_size=0", "--batch_size=16"]
+    options = ["--dataset=digits", "--recipe=rsb_a3", "--batch_size=16"]
     show_batch.main([*options, "--repeats=2", f"--workdir={tmp_path}"])
     assert drawn["i"].shape == (16, 8, 8, 3)
     assert drawn["i"].min() >= 0

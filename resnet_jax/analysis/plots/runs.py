@@ -15,6 +15,7 @@ def draw_curves(rows: Sequence[dict[str, Any]], path: Path, title: str) -> None:
     for split, style in (("train", {"alpha": 0.7}), ("eval", {"marker": "o", "markersize": 3})):
         some = [row for row in rows if row["split"] == split]
         steps = [row["step"] for row in some]
+        style = style | ({"marker": "o"} if len(steps) == 1 else {})
         label = "training" if split == "train" else "test"
         left.plot(steps, [row["loss"] for row in some], label=label, **style)
         right.plot(steps, [100 * (1 - row["top1"]) for row in some], label=label, **style)
