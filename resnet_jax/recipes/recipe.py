@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # Settings that say how large photographs are.
-SIZES = ("image_size", "eval_image_size", "eval_resize", "eval_crop", "progressive", "crop")
+SIZES = ("image_size", "eval_image_size", "eval_resize", "eval_crop", "progressive", "progressive_ramp", "crop")
 
 
 @dataclass(frozen=True)

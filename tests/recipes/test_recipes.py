@@ -214,17 +214,20 @@ def photographs(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("dataset", ["folder", "digits"])
 def test_every_recipe_trains_on_photographs_and_on_arrays(key, dataset, photographs, tmp_path):
     recipe = ALL[key] if dataset == "folder" else ALL[key].for_small_images()
-    config = replace(Config(model="resnet8_cifar", width=4), **recipe.settings)
+    config = replace(Config(model="resnet8_cifar"), **recipe.settings)
     sizes: dict[str, Any] = {"image_size": 0}
     if dataset == "folder":
         sizes = {"image_size": 16, "eval_image_size": 0, "eval_resize": 0}
     if config.progressive:
         sizes["progressive"] = "12:16"
     airbench = config.model == "airbench94_cifar"
+    if airbench:
+        sizes["image_size"] = 16  # digits have 8 pixels, and it needs 9
     config = replace(
         config,
         **sizes,
         model=config.model if airbench else "resnet8_cifar",
+        width=0 if airbench else 4,
         dataset=dataset,
         data_dir=str(photographs) if dataset == "folder" else "",
         batch_size=16,
