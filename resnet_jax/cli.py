@@ -1,6 +1,7 @@
 """From a command line to a `Config`, and from an exception to an exit status."""
 
 import dataclasses
+import difflib
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -67,8 +68,10 @@ def parse_config(
     """
     recipe = value_of(argv, "recipe", defaults.recipe)
     if recipe and recipe not in recipes:
+        close = difflib.get_close_matches(recipe, recipes, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
         known = ", ".join(recipes) or "none"
-        raise InputError(f"--recipe={recipe}: there is no such recipe here; known are: {known}")
+        raise InputError(f"--recipe={recipe}: there is no such recipe here; {hint}known are: {known}")
     settings = recipes[recipe].settings if recipe else {}
     listing = "\n\n".join(f"--recipe={n}: {r}" for n, r in recipes.items())
     base = dataclasses.replace(defaults, **settings, recipe=recipe)
@@ -120,6 +123,9 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
         command(argv)
     except InterruptedRunError as stop:
         print(stop, file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt:  # while a training runs it is heard, and saved; before and in other commands it ends here
+        print("interrupted; nothing was lost, the same command begins again", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except (InputError, NonFiniteError) as error:
         if "--debug" in argv or "--debug=True" in argv:

@@ -75,6 +75,19 @@ def test_a_mistyped_option_is_refused_with_a_suggestion(capsys):
     assert "--workdir" in printed.out + printed.err
 
 
+def test_a_mistyped_recipe_is_refused_with_a_suggestion():
+    with pytest.raises(InputError, match=r"did you mean rsb_a3\? known are"):
+        parse("imagenet", "--recipe=rsb_a4")
+
+
+def test_control_c_where_nothing_is_to_be_saved_is_one_line(capsys):
+    def wait(argv):
+        raise KeyboardInterrupt
+
+    assert status_of(wait) == 75
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_a_stray_argument_is_refused():
     assert status_of(cifar.main, "resnet20") == 2
 
