@@ -32,7 +32,7 @@ class Options:
     seeds: int = 1
     """Runs of every network, with seeds 0, 1, …"""
     budget: Literal["paper", "short"] = "paper"
-    """The paper's 64,000 steps of 128; or 3,600 steps of 64 for two CPU cores, which show the effect alone."""
+    """The paper's 64,000 steps of 128; or 4,500 steps of 32 for two CPU cores, which show the effect alone."""
     workdir: str = ""
     """Folder of the study; its runs are the folders NAME-seedK in it. Empty: runs/degradation-BUDGET."""
     data_dir: str = ""
