@@ -28,8 +28,8 @@ def main(argv: Sequence[str]) -> None:
     defaults = dataclasses.replace(DEFAULTS, image_size=0) if small else DEFAULTS
     recipes = cifar.RECIPES if small else RECIPES
     config = parse_config(argv, "show_batch", __doc__, defaults, recipes=recipes, family="resnet{depth}")
-    asked = any(argument.startswith("--batch_size") for argument in argv)
-    if not asked:  # a picture of a recipe's own batch would be too large; what divides that batch has no say here
+    # A picture of a recipe's own batch would be too large; what divides that batch has no say here.
+    if not value_of(argv, "batch_size", ""):
         config = dataclasses.replace(config, batch_size=DEFAULTS.batch_size, bn_group_size=0, accumulate=1)
     print(f"drawn to {show_batch(config)}")
 

@@ -45,11 +45,12 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
     build = partial(create_model, config.model, num_classes=num_classes, dtype=jnp.dtype(config.dtype).type)
     model = build(**options)
     # Wishes of a recipe, where the network has such a thing.
+    wishes = {}
     if config.zero_init and getattr(model, "shortcut", "none") != "none" and not getattr(model, "standardise", False):
-        options["zero_init"] = True
+        wishes["zero_init"] = True
     if config.blur_strides and hasattr(model, "blur_strides"):
-        options["blur_strides"] = True
-    return build(**options)
+        wishes["blur_strides"] = True
+    return build(**options, **wishes) if wishes else model
 
 
 def build_apply(model: nn.Module, views: str) -> Callable[[Any, jax.Array], jax.Array]:

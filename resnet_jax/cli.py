@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import tyro
 
 from resnet_jax.config import Config
+from resnet_jax.config_checks import progressive_sizes
 from resnet_jax.errors import InputError, InterruptedRunError, NonFiniteError
 from resnet_jax.recipes import Recipe
 
@@ -96,11 +97,10 @@ def _scaled_sizes(config: Config, base: Config, argv: Sequence[str]) -> Config:
         return round(size * scale / 2) * 2
 
     sizes: dict[str, Any] = {name: scaled(getattr(base, name)) for name in ("eval_image_size", "eval_resize")}
-    if base.progressive:
-        low, high = (scaled(int(size)) for size in base.progressive.split(":"))
+    if growing := progressive_sizes(base.progressive):
+        low, high = map(scaled, growing)
         sizes["progressive"] = f"{low}:{high}" if high else ""
-    given = {name for name in sizes if any(a == f"--{name}" or a.startswith(f"--{name}=") for a in argv)}
-    return dataclasses.replace(config, **{name: size for name, size in sizes.items() if name not in given})
+    return dataclasses.replace(config, **{n: size for n, size in sizes.items() if not value_of(argv, n, "")})
 
 
 def value_of(argv: Sequence[str], name: str, default: str) -> str:

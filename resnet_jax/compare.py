@@ -8,10 +8,12 @@ from typing import Any
 
 from resnet_jax.config import FREE_TO_CHANGE, Config
 from resnet_jax.errors import InputError
+from resnet_jax.studies.markdown import markdown_table
 from resnet_jax.workdir import read_result, read_run_config
 
 # Options that may differ between the runs of one group.
 OF_A_RUN = FREE_TO_CHANGE | {"seed"}
+COLUMNS = ("network", "recipe", "runs", "epochs", "test top-1 (%)", "with averaged weights", "top-5 (%)")
 
 
 @dataclass(frozen=True)
@@ -72,23 +74,19 @@ def differing_options(groups: Sequence[Group]) -> list[str]:
 
 def table(groups: Sequence[Group]) -> str:
     """A Markdown table: network and recipe, seeds, epochs, accuracies in % as mean and standard deviation."""
-    lines = [
-        "| network | recipe | runs | epochs | test top-1 (%) | with averaged weights | top-5 (%) |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for group in groups:
-        averaged = _percent(group, "ema_top1") if "ema_top1" in group.results[0] else "-"
-        cells = [
-            group.config.model,
-            group.config.recipe or "-",
-            str(len(group.seeds)),
-            f"{group.mean('epoch'):.4g}",
-            _percent(group, "top1"),
-            averaged,
-            _percent(group, "top5"),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return markdown_table(COLUMNS, map(_row, groups))
+
+
+def _row(group: Group) -> tuple[str, ...]:
+    return (
+        group.config.model,
+        group.config.recipe or "-",
+        str(len(group.seeds)),
+        f"{group.mean('epoch'):.4g}",
+        _percent(group, "top1"),
+        _percent(group, "ema_top1") if "ema_top1" in group.results[0] else "-",
+        _percent(group, "top5"),
+    )
 
 
 def _percent(group: Group, name: str) -> str:

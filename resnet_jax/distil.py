@@ -1,7 +1,7 @@
 """Learning from a teacher: a trained network's answers to the batches of a run."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from resnet_jax.build import Run, check_classifier
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError
+from resnet_jax.evaluate import check_classes
 from resnet_jax.inputs import Batch, Feed, preprocessing
 from resnet_jax.trained import Trained, WhichNetwork, load_trained
 from resnet_jax.training.state import replicated
@@ -38,16 +39,9 @@ def taught(run: Run) -> Run:
             f"--teacher={config.teacher} knows {teacher.num_classes} classes, --dataset={config.dataset} has "
             f"{len(run.class_names)}"
         )
-    if teacher.class_names:
-        _check_names(config, teacher.class_names, run.class_names)
+    check_classes(config.dataset, run.class_names, teacher)
     variables = jax.device_put(teacher.variables, replicated(run.mesh))
     return dataclasses.replace(run, training=_with_answers(run.training, teacher, variables, config))
-
-
-def _check_names(config: Config, theirs: Sequence[str], ours: Sequence[str]) -> None:
-    for a, b in zip(theirs, ours, strict=True):
-        if a != b:
-            raise InputError(f"--teacher={config.teacher} has a class {a!r} where --dataset={config.dataset} has {b!r}")
 
 
 def _with_answers(feed: Feed, teacher: Trained, variables: Any, config: Config) -> Feed:

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -12,6 +13,8 @@ from jax.experimental import multihost_utils
 
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError
+
+T = TypeVar("T")
 
 
 def connect(config: Config) -> None:
@@ -62,6 +65,22 @@ def agree(problem: InputError | None) -> None:
             raise InputError(f"process {found[0]} cannot go on; see what it printed")
     if problem is not None:
         raise problem
+
+
+def agreed(work: Callable[[], T]) -> T:
+    """What `work` gives this process, once it has worked in every one.
+
+    Raises:
+        InputError: as `agree`, where it raised one in any of them.
+    """
+    result: list[T] = []
+    problem = None
+    try:
+        result.append(work())
+    except InputError as error:
+        problem = error
+    agree(problem)
+    return result[0]
 
 
 def barrier(name: str) -> None:

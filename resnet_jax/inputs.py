@@ -102,10 +102,8 @@ def train_feed(source: Source, config: Config, size_at: FixedSize | ProgressiveS
         flip=config.flip == "random",
         jitter=config.color_jitter,
         lighting=config.lighting,
-        augment=config.auto_augment,
+        augment=policy(config.auto_augment) if config.auto_augment else None,
     )
-    if config.auto_augment:
-        policy(config.auto_augment)  # a wrong name is refused here, and not by a worker
     workers = worker_count(config.num_workers)
 
     def streamed(start: int, stop: int) -> Iterator[Batch]:

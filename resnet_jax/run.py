@@ -19,9 +19,9 @@ from resnet_jax.build import Run, build_apply, build_run
 from resnet_jax.config import Config
 from resnet_jax.config_checks import check_config
 from resnet_jax.distil import taught
-from resnet_jax.distributed import agree, barrier, connect, stop_signal
+from resnet_jax.distributed import agreed, barrier, connect, stop_signal
 from resnet_jax.dry_run import dry_run
-from resnet_jax.errors import InputError, InterruptedRunError
+from resnet_jax.errors import InterruptedRunError
 from resnet_jax.training import checkpoint, log, loop, step
 from resnet_jax.training.progress import Progress
 from resnet_jax.training.state import TrainState, init_state, replicated
@@ -47,18 +47,12 @@ def train(config: Config) -> log.Row:
     connect(config)
     workdir = Path(config.workdir).absolute()
     with ExitStack() as stack:
-        problem = None
-        if _first_process():
-            try:
-                stack.enter_context(folder.locked(workdir))
-            except InputError as error:
-                problem = error
-        agree(problem)
+        agreed(lambda: stack.enter_context(folder.locked(workdir)) if _first_process() else None)
         folder.check_config_matches(workdir, config)
         if (result := folder.read_result(workdir)) is not None:
             _say(f"{workdir} is finished, nothing to do: {_outcome(result)}")
             return result
-        run = _agreed(lambda: taught(build_run(config)))
+        run = agreed(lambda: taught(build_run(config)))
         _say(_headline(run))  # traces the network: what cannot run does not take the folder
         if _first_process():
             facts = {"image_size": run.image_size, "class_names": run.class_names}
@@ -70,18 +64,6 @@ def train(config: Config) -> log.Row:
     _say(f"finished: {_outcome(result)}; {result['images_per_second'] or 0:,.0f} training images a second")
     _say(f"everything is in {workdir}; use it: python -m experiments.predict --workdir={config.workdir} IMAGE …")
     return result
-
-
-def _agreed(build: Callable[[], Run]) -> Run:
-    """What `build` gives, once it has worked in every process; else the first one's error in all of them."""
-    run, problem = None, None
-    try:
-        run = build()
-    except InputError as error:
-        problem = error
-    agree(problem)
-    assert run is not None
-    return run
 
 
 def _fit(run: Run, workdir: Path) -> log.Row:

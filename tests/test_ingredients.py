@@ -11,29 +11,13 @@ import pytest
 
 import resnet_jax
 from resnet_jax import run as run_module
-from resnet_jax.config import Config
 from resnet_jax.errors import InputError, InterruptedRunError
 from resnet_jax.evaluate import evaluate
 from resnet_jax.run import train
 from resnet_jax.trained import from_run
+from tests import test_run
 
-TOY = Config(
-    model="resnet8_cifar",
-    width=2,
-    dataset="digits",
-    image_size=0,
-    crop_padding=1,
-    flip="none",
-    batch_size=32,
-    steps=6,
-    learning_rate=0.05,
-    reference_batch_size=0,
-    schedule="cosine",
-    log_every=2,
-    eval_every=6,
-    checkpoint_every=3,
-    num_workers=0,
-)
+TOY = replace(test_run.TOY, batch_size=32, steps=6, schedule="cosine", log_every=2, eval_every=6, checkpoint_every=3)
 # What draws at random or carries a state from step to step. There are three steps an epoch, and the images grow after
 # the second, which is later than where it is interrupted.
 RICH = replace(

@@ -8,7 +8,7 @@ import numpy as np
 from resnet_jax.data import host_augment
 from resnet_jax.data.color import color_jitter, pca_lighting
 from resnet_jax.data.host_augment import Interpolation
-from resnet_jax.data.policies import policy
+from resnet_jax.data.policies import Policy
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class TrainTransform:
         flip: mirror half of the images.
         jitter: brightness, contrast and saturation change by up to this part.
         lighting: standard deviation of the noise along the principal components of colour.
-        augment: a policy's name; "" is none.
+        augment: a policy; None is none.
     """
 
     crop: Literal["random_resized", "scale_jitter", "pad"] = "random_resized"
@@ -38,7 +38,7 @@ class TrainTransform:
     flip: bool = True
     jitter: float = 0.0
     lighting: float = 0.0
-    augment: str = ""
+    augment: Policy | None = None
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
         if self.crop == "random_resized":
@@ -50,8 +50,8 @@ class TrainTransform:
             image = self._resized(image, rng, size)
         if self.flip:
             image = host_augment.random_flip(image, rng)
-        if self.augment:
-            image = policy(self.augment)(image, rng)
+        if self.augment is not None:
+            image = self.augment(image, rng)
         if self.jitter:
             image = color_jitter(image, rng, *(self.jitter,) * 3)
         if self.lighting:

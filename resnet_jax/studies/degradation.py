@@ -19,8 +19,8 @@ DEEP = 110
 
 # What each budget changes of the paper's training. The short one is cut to 2.9 of its 164 epochs. A schedule of steps
 # would leave the networks where they stand after an epoch at the full rate, where depth is a handicap even with
-# shortcuts; hence a warm-up and a linear fall, and a quarter of the batch at half the rate for four times the updates an
-# epoch, the same for every network. Momentum, decay, crops and flips are the paper's.
+# shortcuts; hence a warm-up and a linear fall, and a quarter of the batch at half the rate for more updates, the same
+# for every network. Momentum, decay, crops and flips are the paper's.
 BUDGETS: dict[str, dict[str, Any]] = {
     "paper": {"log_every": 100, "eval_every": 640},
     "short": {

@@ -1,4 +1,3 @@
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,14 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-REAL = Path(os.environ.get("RESNET_JAX_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+from tests.real_data import real_folder
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    if not REAL.is_dir():
-        pytest.skip(f"no real data at {REAL} (set RESNET_JAX_TEST_DATA)")
-    return REAL
+    return real_folder("real data")
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Real photographs, and timm's and torchvision's augmentations of them."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +9,7 @@ from PIL import Image
 from resnet_jax.data import image_ops
 from resnet_jax.data.image_ops import BICUBIC, BILINEAR, NEAREST, Step
 from tests.parity.originals import torchvision
+from tests.real_data import real_folder
 
 auto_augment: Any = pytest.importorskip(
     "timm.data.auto_augment", reason="the originals are timm's: pip install timm", exc_type=ImportError
@@ -18,7 +17,6 @@ auto_augment: Any = pytest.importorskip(
 autoaugment, functional = torchvision.transforms.autoaugment, torchvision.transforms.functional
 InterpolationMode = torchvision.transforms.InterpolationMode
 
-REAL = Path(os.environ.get("RESNET_JAX_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 FILL = (124, 116, 104)
 MODES = {NEAREST: InterpolationMode.NEAREST, BILINEAR: InterpolationMode.BILINEAR, BICUBIC: InterpolationMode.BICUBIC}
 # Their positive translation is to the left and up; ours is torchvision's.
@@ -28,10 +26,7 @@ OPPOSITE = {"TranslateX", "TranslateY", "TranslateXRel", "TranslateYRel"}
 @pytest.fixture(scope="module")
 def photographs() -> list[Image.Image]:
     """Six photographs of different shapes, strips a single pixel wide and high, and one in grey."""
-    folder = REAL / "imagenet-1-per-class"
-    if not folder.is_dir():
-        pytest.skip(f"no images at {folder} (set RESNET_JAX_TEST_DATA)")
-    files = sorted(folder.rglob("*.JPEG"))[::167]
+    files = sorted(real_folder("images", "imagenet-1-per-class").rglob("*.JPEG"))[::167]
     whole = [Image.open(file).convert("RGB") for file in files]
     return [
         *whole,

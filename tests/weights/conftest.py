@@ -8,23 +8,17 @@ import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from resnet_jax.weights.pretrained import variable_shapes
-
-REAL = Path(os.environ.get("RESNET_JAX_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+from tests.real_data import real_folder
 
 
 @pytest.fixture(scope="session")
 def real_weights() -> Path:
-    if not (REAL / "weights").is_dir():
-        pytest.skip(f"no weights at {REAL / 'weights'} (set RESNET_JAX_TEST_DATA)")
-    return REAL / "weights"
+    return real_folder("weights", "weights")
 
 
 @pytest.fixture(scope="session")
 def real_images() -> Path:
-    folder = REAL / "imagenet-1-per-class"
-    if not folder.is_dir():
-        pytest.skip(f"no images at {folder} (set RESNET_JAX_TEST_DATA)")
-    return folder
+    return real_folder("images", "imagenet-1-per-class")
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,7 @@ from resnet_jax import cli
 from resnet_jax.data.cifar import CIFAR10
 from resnet_jax.data.imagenet import wnids
 from resnet_jax.weights.files import read_tensors
-
-from .conftest import REAL
+from tests.real_data import REAL
 
 
 def printed(main, capsys, *argv):
