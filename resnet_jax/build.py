@@ -21,10 +21,12 @@ from resnet_jax.errors import InputError
 from resnet_jax.evaluation.views import averaged_logits
 from resnet_jax.inputs import Feed, build_sizes, eval_feed, plain_images, train_feed
 from resnet_jax.networks.registry import create_model
+from resnet_jax.networks.stacked import Loop, stack_loops
+from resnet_jax.training import step
 from resnet_jax.training.average import Average
-from resnet_jax.training.loop import Interval
+from resnet_jax.training.loop import Batch, Interval
 from resnet_jax.training.losses import Loss
-from resnet_jax.training.state import data_mesh
+from resnet_jax.training.state import TrainState, data_mesh, init_state, replicated
 
 # Options of networks that are flags too; left empty, they are the network's own.
 NETWORK_OPTIONS = (
@@ -70,6 +72,7 @@ class Run:
         config: what they were made from.
         mesh: the devices.
         model: the network.
+        loops: blocks whose state is trained stacked.
         tx: the optimizer.
         schedule: learning rate of every step, from 0.
         training: batches of the training set.
@@ -90,6 +93,7 @@ class Run:
     config: Config
     mesh: Mesh
     model: nn.Module
+    loops: tuple[Loop, ...]
     tx: optax.GradientTransformation
     schedule: optax.Schedule
     training: Feed
@@ -134,6 +138,7 @@ def build_run(config: Config) -> Run:
         config=config,
         mesh=mesh,
         model=model,
+        loops=build_loops(model, config),
         tx=build_optimizer(config, schedule, total_steps),
         schedule=schedule,
         training=train_feed(train_set, config, size_at, mesh),
@@ -150,6 +155,17 @@ def build_run(config: Config) -> Run:
         eval_every=eval_every,
         checkpoint_every=config.checkpoint_every or eval_every,
     )
+
+
+# Optimizers that treat every value of an array alike, so that arrays may as well be stacked; the others look at an
+# array's norm, or orthogonalise it.
+ELEMENTWISE = ("sgd", "adamw", "rmsprop")
+
+
+def build_loops(model: Any, config: Config) -> tuple[Loop, ...]:
+    """The blocks that are trained stacked: those of the network's loops, if the optimizer need not tell them apart."""
+    alike = config.optimizer in ELEMENTWISE and not config.adaptive_clip and config.layer_decay == 1
+    return model.loops() if config.scan and alike and hasattr(model, "loops") else ()
 
 
 # airbench computes its first layer from this many images.
@@ -187,3 +203,39 @@ def check_classifier(model: nn.Module, name: str, image_size: int) -> None:
     logits: Any = jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, image)
     if len(logits.shape) != 2:
         raise InputError(f"--model={name} classifies pixels, not images; this command trains classifiers")
+
+
+def first_state(run: Run) -> TrainState:
+    """The state before the first step, in the form that is trained: loops stacked."""
+    return init_state(
+        run.model,
+        run.tx,
+        run.image_size,
+        run.config.seed,
+        run.mesh,
+        averaged=run.average is not None,
+        layout=partial(stack_loops, loops=run.loops) if run.loops else None,
+    )
+
+
+def build_train_step(run: Run) -> jax.stages.Wrapped:
+    """The compiled training step: (state, sums so far, fed batch) -> the next of both; the state is donated."""
+    key = jax.random.key(run.config.seed)
+
+    def train_step(state: TrainState, sums: step.Sums, batch: Batch) -> tuple[TrainState, step.Sums]:
+        state, new = step.train_step(
+            state,
+            run.training.prepare(batch, state.step),
+            model=run.model,
+            tx=run.tx,
+            key=key,
+            loss=run.loss,
+            aux_weight=getattr(run.model, "aux_weight", 0.0),
+            micro_batches=run.config.accumulate,
+            group_size=max(1, run.config.bn_group_size),
+            average=run.average,
+        )
+        return state, step.add_sums(sums, new)
+
+    whole = replicated(run.mesh)
+    return jax.jit(train_step, donate_argnums=0, out_shardings=(whole, whole))

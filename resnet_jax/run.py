@@ -1,7 +1,7 @@
 """A training run from its config: the one module that knows every other."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
@@ -15,16 +15,17 @@ import jax.numpy as jnp
 from resnet_jax import workdir as folder
 from resnet_jax.analysis.counts import abstract_variables, multiply_adds, parameter_count
 from resnet_jax.analysis.plots import draw_curves
-from resnet_jax.build import Run, build_apply, build_run
+from resnet_jax.build import Run, build_apply, build_run, build_train_step, first_state
 from resnet_jax.config import Config
 from resnet_jax.config_checks import check_config
 from resnet_jax.distil import taught
 from resnet_jax.distributed import agreed, barrier, connect, stop_signal
 from resnet_jax.dry_run import dry_run
 from resnet_jax.errors import InterruptedRunError
+from resnet_jax.networks.stacked import stack_loops, unstack_loops
 from resnet_jax.training import checkpoint, log, loop, step
 from resnet_jax.training.progress import Progress
-from resnet_jax.training.state import TrainState, init_state, replicated
+from resnet_jax.training.state import TrainState, replicated
 
 MEANS = ("loss", "top1", "top5")  # of an evaluation; they are also taken of the average of the weights
 
@@ -128,12 +129,12 @@ def _fit(run: Run, workdir: Path) -> log.Row:
             batches=_report_skipped(run.training.batches(start, run.total_steps), skipped),
             start=start,
             total_steps=run.total_steps,
-            train_step=_jit_train_step(run),
+            train_step=build_train_step(run),
             log_every=run.config.log_every,
             checkpoint_every=run.checkpoint_every,
             eval_every=run.eval_every,
             log=log_train,
-            save=lambda at, state, sums: checkpoint.save(manager, at, {"state": state, "sums": sums}),
+            save=lambda at, state, sums: checkpoint.save(manager, at, _stored(run, state, sums)),
             evaluate=evaluate,
             stop_requested=stop_requested,
             progress=progress.tick,
@@ -164,40 +165,26 @@ def _settled(run: Run, state: TrainState) -> TrainState:
     return dataclasses.replace(state, **variables, ema=jax.tree.map(jnp.copy, variables) if run.average else {})
 
 
+def _stored(run: Run, state: TrainState, sums: step.Sums) -> dict[str, Any]:
+    """A checkpoint's content: block by block, however the network was compiled."""
+    return {"state": unstack_loops(state, run.loops), "sums": sums}
+
+
 def _restore_or_begin(run: Run, manager: Any) -> tuple[int, dict[str, Any]]:
-    carry = {
-        "state": init_state(
-            run.model, run.tx, run.image_size, run.config.seed, run.mesh, averaged=run.average is not None
-        ),
-        "sums": jax.jit(step.zero_sums, out_shardings=replicated(run.mesh))(),
-    }
-    restored = checkpoint.restore_newest(manager, carry, _say)
-    if restored is None:
-        return 0, carry | {"state": _settled(run, carry["state"])}
-    _say(f"continuing after step {restored[0]:,}")
-    return restored
-
-
-def _jit_train_step(run: Run) -> Callable:
-    key = jax.random.key(run.config.seed)
-
-    def train_step(state: TrainState, sums: step.Sums, batch: loop.Batch) -> tuple[TrainState, step.Sums]:
-        state, new = step.train_step(
-            state,
-            run.training.prepare(batch, state.step),
-            model=run.model,
-            tx=run.tx,
-            key=key,
-            loss=run.loss,
-            aux_weight=getattr(run.model, "aux_weight", 0.0),
-            micro_batches=run.config.accumulate,
-            group_size=max(1, run.config.bn_group_size),
-            average=run.average,
-        )
-        return state, step.add_sums(sums, new)
-
     whole = replicated(run.mesh)
-    return jax.jit(train_step, donate_argnums=0, out_shardings=(whole, whole))
+    state = first_state(run)
+    sums = jax.jit(step.zero_sums, out_shardings=whole)()
+    target = jax.tree.map(partial(_placed, whole), jax.eval_shape(partial(_stored, run), state, sums))
+    restored = checkpoint.restore_newest(manager, target, _say)
+    if restored is None:
+        return 0, {"state": _settled(run, state), "sums": sums}
+    start, stored = restored
+    _say(f"continuing after step {start:,}")
+    return start, stored | {"state": stack_loops(stored["state"], run.loops)}
+
+
+def _placed(sharding: jax.sharding.Sharding, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def _report_skipped(batches: Iterator[loop.Batch], skipped: set[str]) -> Iterator[loop.Batch]:

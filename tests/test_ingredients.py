@@ -122,8 +122,8 @@ def test_a_teacher_of_other_classes_is_refused(rich, tmp_path):
 
 def test_growing_images_compile_once_a_size(tmp_path, monkeypatch):
     steps = []
-    jit_train_step = run_module._jit_train_step
-    monkeypatch.setattr(run_module, "_jit_train_step", lambda run: steps.append(jit_train_step(run)) or steps[-1])
+    build_train_step = run_module.build_train_step
+    monkeypatch.setattr(run_module, "build_train_step", lambda run: steps.append(build_train_step(run)) or steps[-1])
     config = replace(TOY, batch_size=480, steps=9, progressive="8:12", progressive_ramp=(0.5, 0.5), image_size=12)
     train(replace(config, workdir=str(tmp_path)))
     assert steps[0]._cache_size() == 2

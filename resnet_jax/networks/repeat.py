@@ -1,8 +1,8 @@
 """Blocks of one shape run by one loop, so that the program does not grow with the depth, and with recomputation.
 
-The parameters stay where the unrolled network has them, each block's under its own name, and are stacked for the loop
-inside the program: checkpoints, initial values and the table of a network do not depend on how it is compiled. Unlike
-`nn.scan`, which would store them stacked.
+Unlike with `nn.scan`, the parameters stay where the unrolled network has them, each block's under its own name, and are
+stacked for the loop inside the program: checkpoints, initial values and the table of a network do not depend on how it
+is compiled. They may be given stacked as well (`stacked.stack_loops`), as training does.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+
+from resnet_jax.networks.stacked import stacked_name
 
 COLLECTIONS = ("params", "batch_stats")
 
@@ -29,7 +31,8 @@ def repeat(
     """Sends x [B,H,W,C] through the blocks of those names in turn, and updates their statistics in `network`.
 
     Args:
-        network: whose variables those of the blocks are. They must exist: a network is initialised without this.
+        network: whose variables those of the blocks are, block by block or, with `scan`, stacked. They must exist: a
+            network is initialised without this.
         block: the block, without name or parent, of the probability with which it is left out.
         names: of the blocks; with `scan`, of blocks that differ in their variables and their rate alone, none of
             which changes the shape of x.
@@ -39,9 +42,10 @@ def repeat(
         remat: keep no more than each block's input for the backward pass, and compute the rest again: a third more
             work for a fraction of the memory.
     """
-    variables = [
-        {c: network.get_variable(c, name) for c in COLLECTIONS if network.has_variable(c, name)} for name in names
-    ]
+
+    def variables_of(name: str) -> dict[str, Any]:
+        return {c: network.get_variable(c, name) for c in COLLECTIONS if network.has_variable(c, name)}
+
     mutable = ["batch_stats"] if network.is_mutable_collection("batch_stats") else []
     rngs = {}
     if network.has_rng("dropout"):
@@ -55,19 +59,28 @@ def repeat(
         return run(0.0 if rate is None else rate, x, variables, rngs)
 
     if scan:
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *variables)
+        together = stacked_name(names)
+        are_stacked = network.has_variable("params", together)
+        stacked = variables_of(together) if are_stacked else _stack([variables_of(name) for name in names])
         body = jax.checkpoint(iteration, prevent_cse=False) if remat else iteration
         scanned_rates = jnp.array(rates, jnp.float32) if any(rates) else None
         x, updates = jax.lax.scan(body, x, (scanned_rates, stacked, rngs))
-        changed = [jax.tree.map(lambda leaf, i=i: leaf[i], updates) for i in range(len(names))]
+        changed = {together: updates} if are_stacked else _by_block(updates, names)
     else:
-        changed = []
-        for index, rate in enumerate(rates):
+        changed = {}
+        for index, (name, rate) in enumerate(zip(names, rates, strict=True)):
             one = partial(run, rate)
             keys = jax.tree.map(lambda keys, i=index: keys[i], rngs)
-            x, updates = (jax.checkpoint(one) if remat else one)(x, variables[index], keys)
-            changed.append(updates)
-    for name, updates in zip(names, changed, strict=True):
+            x, changed[name] = (jax.checkpoint(one) if remat else one)(x, variables_of(name), keys)
+    for name, updates in changed.items():
         for collection, values in updates.items():
             network.put_variable(collection, name, values)
     return x
+
+
+def _stack(trees: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def _by_block(stacked: Any, names: Sequence[str]) -> dict[str, Any]:
+    return {name: jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i, name in enumerate(names)}

@@ -17,6 +17,7 @@ from resnet_jax.networks.he2016 import MERGES
 from resnet_jax.networks.layers import BatchNorm, Conv, StochasticDepth
 from resnet_jax.networks.repeat import repeat
 from resnet_jax.networks.shortcuts import SHORTCUTS
+from resnet_jax.networks.stacked import Loop
 from resnet_jax.networks.stems import STEMS, apply_stem, pool_stem
 
 GROUPS = 32  # of GroupNorm, as in BiT
@@ -152,8 +153,7 @@ class ResNet(nn.Module):
             if stride_so_far * strides > self.output_stride:
                 dilation, strides = dilation * strides, 1
             stride_so_far *= strides
-            digits = max(2, len(str(size)))  # so that names sort as the blocks run, also with 200 a stage
-            names = [f"stage{stage}_block{index + 1:0{digits}d}" for index in range(size)]
+            names = block_names(stage, size)
             depth = sum(self.stage_sizes[: stage - 1])
             rates = [self.stochastic_depth * (depth + index) / max(1, last) for index in range(size)]
             alike = partial(build, filters=self.width * 2 ** (stage - 1), dilation=dilation)
@@ -182,16 +182,27 @@ class ResNet(nn.Module):
         logits = outputs["logits"] = logits.reshape(-1, self.num_classes)
         return outputs if features else logits
 
+    def loops(self) -> tuple[Loop, ...]:
+        """The blocks that `scan` runs as one loop, in every stage that has such."""
+        later = [block_names(stage, size)[1:] for stage, size in enumerate(self.stage_sizes, start=1)]
+        return tuple(names for names in later if self.scan and len(names) > 1)
+
     def run_blocks(
         self, build: Callable[..., nn.Module], names: Sequence[str], rates: Sequence[float], x: jax.Array
     ) -> jax.Array:
         """Sends x through the blocks of those names, which differ in their rate of stochastic depth alone."""
-        scan = self.scan and len(names) > 1
+        scan = self.scan and len(names) > 1  # as in `loops`
         if self.is_initializing() or not (scan or self.remat):
             for name, rate in zip(names, rates, strict=True):
                 x = build(rate, name=name)(x)
             return x
         return repeat(self, partial(build, parent=None), names, rates, x, scan=scan, remat=self.remat)
+
+
+def block_names(stage: int, size: int) -> Loop:
+    """The blocks of a stage, which counts from 1; they sort as they run, also where there are 200."""
+    digits = max(2, len(str(size)))
+    return tuple(f"stage{stage}_block{index + 1:0{digits}d}" for index in range(size))
 
 
 def end_branch(y: jax.Array, *, attention: Callable | None, drop: Callable, conv: Callable) -> jax.Array:

@@ -23,14 +23,11 @@ Fingerprint = dict[str, list[int]]
 
 
 @jax.jit
-def _leaf_sums(leaves: list[jax.Array]) -> list[jax.Array]:
-    def sums(leaf: jax.Array) -> jax.Array:
-        width = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
-        bits = jax.lax.bitcast_convert_type(leaf, width).astype(jnp.uint32).reshape(-1)
-        place = 2 * jax.lax.iota(jnp.uint32, bits.size) + 1
-        return jnp.stack([bits.sum(dtype=jnp.uint32), (bits * place).sum(dtype=jnp.uint32)])
-
-    return [sums(leaf) for leaf in leaves]
+def _leaf_sums(leaf: jax.Array) -> jax.Array:
+    width = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
+    bits = jax.lax.bitcast_convert_type(leaf, width).astype(jnp.uint32).reshape(-1)
+    place = 2 * jax.lax.iota(jnp.uint32, bits.size) + 1
+    return jnp.stack([bits.sum(dtype=jnp.uint32), (bits * place).sum(dtype=jnp.uint32)])
 
 
 def fingerprint(tree: Any) -> Fingerprint:
@@ -42,7 +39,8 @@ def fingerprint(tree: Any) -> Fingerprint:
     devices. A single flipped bit always changes it.
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    sums = jax.device_get(_leaf_sums([leaf for _, leaf in leaves]))
+    # Array by array: a program for thousands of them would compile for minutes, and there are few shapes.
+    sums = jax.device_get([_leaf_sums(leaf) for _, leaf in leaves])
     return {_described(path, leaf): [int(n) for n in s] for (path, leaf), s in zip(leaves, sums, strict=True)}
 
 

@@ -2,17 +2,18 @@
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import optax
 
-from resnet_jax.training.paths import by_path, is_norm_bias, map_with_path
+from resnet_jax.training.paths import by_path, is_kernel, is_norm_bias, map_with_path
 from resnet_jax.training.rates import rate_multipliers
 
 
 def decay_mask(params: Any) -> Any:
-    """True for the leaves that decay when norms and biases do not: kernels, which are what has two or more axes."""
-    return jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params)
+    """True for the leaves that decay when norms and biases do not: kernels.
+
+    By name: scales and biases have one axis, but two where those of several blocks are stacked.
+    """
+    return map_with_path(lambda path, _: is_kernel(path), params)
 
 
 def norm_bias_mask(params: Any) -> Any:
@@ -61,8 +62,8 @@ def rates_and_decays(
     It knows no optimizer: "lars" and "lamb" never decay norms and biases, "muon" has another rate for some.
     """
 
-    def coefficient(path: str, leaf: Any) -> float:
-        if not decay_norm_and_bias and jnp.ndim(leaf) < 2:
+    def coefficient(path: str, _: Any) -> float:
+        if not decay_norm_and_bias and not is_kernel(path):
             return 0.0
         return weight_decay / norm_bias_rate if is_norm_bias(path) else weight_decay
 

@@ -53,3 +53,8 @@ def is_norm_bias(path: str) -> bool:
     """Whether a parameter is the bias of a normalisation."""
     *modules, name = path.split("/")
     return name == "bias" and any("norm" in module for module in modules)
+
+
+def is_kernel(path: str) -> bool:
+    """Whether a parameter is the kernel of a convolution or of a dense layer."""
+    return path.rpartition("/")[2] == "kernel"
