@@ -19,7 +19,7 @@ from resnet_jax.analysis.permutations import Permutations
 NAMES = ("stem_conv", "stage1_block01/conv1", "stage1_block01/conv2", "stage2_block01/conv1")
 BLOCKS = tuple(f"stage{s}_block{b:02d}" for s in (1, 2) for b in range(1, 8))
 
-Draw = Callable[[np.random.Generator, Path], None]
+Draw = Callable[[np.random.Generator, Path], plots.Drawing]
 
 
 def landscape(rng, shape):
@@ -85,7 +85,8 @@ def pixels(path: Path) -> np.ndarray:
 def test_a_drawing_shows_its_numbers(name, tmp_path):
     seen = []
     for seed in (0, 0, 1):
-        DRAWINGS[name](np.random.default_rng(seed), tmp_path / "figure.png")
+        drawing = DRAWINGS[name](np.random.default_rng(seed), tmp_path / "figure.png")
+        assert drawing == plots.Drawing(tmp_path / "figure.png")
         seen.append(pixels(tmp_path / "figure.png"))
     np.testing.assert_array_equal(seen[0], seen[1])
     assert seen[0].shape != seen[2].shape or np.abs(seen[0] - seen[2]).max() > 50
@@ -94,4 +95,4 @@ def test_a_drawing_shows_its_numbers(name, tmp_path):
 
 def test_every_drawing_is_tried():
     # The curves and predictions of a run are drawn by tests/test_run.py, traces and batches by tests/test_dry_run.py.
-    assert len(DRAWINGS) == len(plots.__all__) - 4
+    assert len(DRAWINGS) == len([name for name in plots.__all__ if name.startswith("draw_")]) - 4

@@ -1,5 +1,6 @@
-"""Figures, drawn without a display: each function takes numbers and writes one PNG."""
+"""Figures, drawn without a display: each function takes numbers and writes one PNG, which a notebook shows."""
 
+from resnet_jax.analysis.plots.canvas import Drawing
 from resnet_jax.analysis.plots.degradation import draw_degradation
 from resnet_jax.analysis.plots.evidence import draw_evidence
 from resnet_jax.analysis.plots.gates import draw_gates
@@ -12,6 +13,7 @@ from resnet_jax.analysis.plots.runs import draw_curves, draw_predictions
 from resnet_jax.analysis.plots.training import draw_batch, draw_trace
 
 __all__ = [
+    "Drawing",
     "draw_batch",
     "draw_curves",
     "draw_degradation",
