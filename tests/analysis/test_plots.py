@@ -61,6 +61,11 @@ DRAWINGS: dict[str, Draw] = {
     "gates": lambda rng, path: plots.draw_gates(
         Gates(BLOCKS[5:9], *(tuple(rng.uniform(size=n) for n in (4, 4, 6, 6)) for _ in range(3))), path
     ),
+    "feature maps": lambda rng, path: plots.draw_feature_maps(
+        rng.integers(0, 256, (8, 8, 3), np.uint8),
+        {"stem": rng.uniform(size=(3, 8, 8)), "stage1": rng.uniform(size=(2, 4, 4))},
+        path,
+    ),
     "filters": lambda rng, path: plots.draw_filters(rng.uniform(size=(10, 3, 3, 3)), path),
     "scales": lambda rng, path: plots.draw_norm_scales(scales(rng), path),
     "weights": lambda rng, path: plots.draw_weight_histograms(
