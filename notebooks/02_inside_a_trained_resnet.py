@@ -86,8 +86,9 @@ Markdown(markdown_table(("", "first", "second", "third"), rows))
 # ## 2. The first filters
 #
 # The only kernels that one can look at as pictures: they read the colours of the image themselves. Each is scaled for
-# itself; grey is zero. A network for photographs learns edges of every direction, and blobs and gratings of colour, as
-# the visual cortex does. None of this was asked for. A network for small images has 3x3 filters, too small to see much.
+# itself; grey is zero. A network for photographs learns edges and gratings of every direction, mostly without colour,
+# and blobs of colour without much form. Nobody asked for it: the only order was to name the class. A network for small
+# images has 3x3 filters, too small to see much.
 
 # %%
 draw_filters(first_filters(model, variables, images), figures / "filters.png")
@@ -95,9 +96,10 @@ draw_filters(first_filters(model, variables, images), figures / "filters.png")
 # %% [markdown]
 # ## 3. From places to meanings
 #
-# One picture on its way through the network: at the end of each stage, the channels with the largest mean. Resolution
-# falls, channels multiply. Early channels are pictures of edges and colours; in the last stage a channel is dark almost
-# everywhere, and bright where "its" thing is.
+# One picture on its way through the network: at the end of the stem and of each stage, the channels with the largest
+# mean (bright is large). Resolution falls, and so does what one recognises: early channels are pictures of edges and
+# colours, later ones say at which places something is. In the run shown, channels of the last stage are bright on the
+# face, or on the flag, or on collar and tie, and dark over much of the rest; no channel was told what to find.
 
 # %%
 draw_feature_maps(pictures[0], feature_maps(model, variables, images[0]), figures / "feature_maps.png")
@@ -128,8 +130,8 @@ print(f"to {ends[strongest]:.2f} ({strongest})")
 # ## 5. Scales: which blocks are used
 #
 # The normalisation at the end of a residual branch multiplies each channel by a trained scale. Where the scale is near
-# zero the branch adds nothing to that channel, and the block is, there, the identity. Weight decay pushes scales to
-# zero; what stays away from it is needed. Bars span 80 % of the channels.
+# zero the branch adds nothing but a constant to that channel, and the block is there, but for it, the identity. Weight
+# decay pulls scales to zero; what stays away from it is needed. Bars span 80 % of the channels.
 
 # %%
 scales = norm_scales(model, variables, images)
@@ -144,10 +146,12 @@ print(f"most in {max(small, key=small.get)}: {max(small.values()):.1%}")
 # %% [markdown]
 # ## 6. Weights
 #
-# One line a convolution. The unit is the deviation that the layer started with, $\sqrt{2/\mathrm{fan\_out}}$, so that
-# before training every line would be the same bell of deviation 1. A narrow bright line in the middle is a layer that
-# training (and weight decay) has made small: behind a normalisation the size of a kernel does not matter, only its
-# direction.
+# One line a convolution. The unit is the deviation $\sqrt{2/\mathrm{fan\_out}}$ with which He et al. (and all networks
+# here) start a layer: freshly drawn, every line would be the same bell of deviation 1. (These weights of Keras may have
+# started otherwise.) Narrow lines are layers whose weights are small in that unit. In a bottleneck network every third
+# line is narrow: the 1x1 convolution that opens a block has many inputs and few outputs, and a start by its outputs
+# gives it more than it needs. Behind a normalisation the size of a kernel does not change the output, only its
+# direction does; what a small kernel changes is the size of a step relative to it.
 
 # %%
 draw_weight_histograms(weight_histograms(model, variables, images), figures / "weights.png", config.model)
@@ -167,9 +171,19 @@ draw_evidence(pictures, grad_cam(model, variables, images, ranked[:, 1]), names,
 
 # %% [markdown]
 # The map is as coarse as the last stage (7x7 for a picture of 224 pixels); the smoothness is interpolation. It shows
-# which places raised the logit. It does not show that the network knows what is there.
+# which places raised the logit, not what the network takes them for.
+#
+# In the run shown the military uniform is found on the cap and on the ribbons, not on the face. The runner-up is a
+# cornet, and its evidence lies on the ribbons and the uniform: there is no cornet in the picture. The flower is called
+# a vase, with little confidence, and the evidence for it lies in the middle of the flower: ImageNet has vases but no
+# dahlias, and one of its classes must be the answer. Right place and right name are two things.
 
 # %% [markdown]
 # ## The answer
 #
-# TO BE WRITTEN
+# The part that one can read most easily is the first: filters for edges and for colours, which nobody asked for. Behind
+# it the network trades resolution for meaning, stage by stage. The blocks do not take equal shares. In the run shown
+# the last scales of the first block of a stage, which changes the shape, are larger than those of the next blocks in
+# its stage, and some channels in the early stages have almost no scale at all: there a block passes its input on. In
+# the last stage it is the other way round: its scales are the largest of all, and its blocks change nearly everything.
+# And the network looks where one would look, most of the time, which does not mean that it sees what one would see.

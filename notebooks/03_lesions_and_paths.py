@@ -46,9 +46,9 @@ networks = {
 }
 most_blocks = "ResNet-32, fully trained"  # whose paths are measured
 dataset, data_dir = "cifar10", "../data"  # the folder that holds cifar-10-batches-bin
-num_images = 500  # test images that errors are measured on
-numbers = (1, 2, 3, 4, 5, 6)  # of blocks that go, and of pairs that change places
-samples = 5  # random choices of each
+num_images = 400  # test images that errors are measured on
+numbers = (1, 2, 3, 4, 6)  # of blocks that go, and of pairs that change places
+samples = 4  # random choices of each
 figures = Path("../runs/notebooks")
 
 # %%

@@ -98,6 +98,14 @@ def test_a_drawing_shows_its_numbers(name, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["figure.png"]
 
 
+def test_a_notebook_shows_what_was_written(tmp_path):
+    drawing = DRAWINGS["lines"](np.random.default_rng(0), tmp_path / "figure.png")
+    (tmp_path / "shown.png").write_bytes(drawing._repr_png_())
+    written, shown = pixels(tmp_path / "figure.png"), pixels(tmp_path / "shown.png")
+    assert written.shape == shown.shape
+    assert np.abs(written - shown).mean() < 4  # of 255
+
+
 def test_every_drawing_is_tried():
     # The curves and predictions of a run are drawn by tests/test_run.py, traces and batches by tests/test_dry_run.py.
     assert len(DRAWINGS) == len([name for name in plots.__all__ if name.startswith("draw_")]) - 4
