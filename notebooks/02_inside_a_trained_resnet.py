@@ -182,8 +182,8 @@ draw_evidence(pictures, grad_cam(model, variables, images, ranked[:, 1]), names,
 # ## The answer
 #
 # The part that one can read most easily is the first: filters for edges and for colours, which nobody asked for. Behind
-# it the network trades resolution for meaning, stage by stage. The blocks do not take equal shares. In the run shown
-# the last scales of the first block of a stage, which changes the shape, are larger than those of the next blocks in
-# its stage, and some channels in the early stages have almost no scale at all: there a block passes its input on. In
-# the last stage it is the other way round: its scales are the largest of all, and its blocks change nearly everything.
-# And the network looks where one would look, most of the time, which does not mean that it sees what one would see.
+# it the network trades resolution for meaning, stage by stage. Its blocks do not take equal shares. In the run shown
+# the first block of a stage, which changes the shape, ends in larger scales than the others of its stage, and in the
+# early stages some channels have almost no scale at all: there a block passes its input on. In the last stage the
+# scales are the largest of all, and no channel is left out. And in the pictures shown the network looks where one would
+# look. That it sees there what one would see does not follow.

@@ -44,10 +44,10 @@ from resnet_jax.trained import WhichNetwork, load_trained
 runs = Path("../runs")
 digits_epochs = 15.0
 folder = "../data/hymenoptera"  # holds train/CLASS/* and val/CLASS/*
-folder_model = {"model": "resnet18", "width": 32, "image_size": 64}  # a quarter of the usual filters, small pictures
-folder_epochs, folder_batch_size = 20.0, 32
-pretrained = {"model": "resnet50_v1", "weights": "../weights/package/ResNet50"}
-# {"model": "resnet50"} fetches torchvision's weights instead
+folder_model = {"model": "resnet18", "width": 16, "image_size": 64}  # a quarter of the usual filters, small pictures
+folder_epochs, folder_batch_size = 16.0, 32
+pretrained = {"model": "resnet50_v1", "weights": "../weights/package/ResNet50", "image_size": 128}
+# {"model": "resnet50"} fetches torchvision's weights instead, and sees 224 pixels
 
 # %% [markdown]
 # ## 1. Digits
@@ -138,8 +138,8 @@ own = Config(
     weight_decay=5e-4,
     schedule="cosine",
     warmup_fraction=0.1,
-    log_every=35,
-    eval_every=35,
+    log_every=14,
+    eval_every=28,
 )
 Drawing(show_batch(own))
 
@@ -201,4 +201,8 @@ draw_predictions(
 # %% [markdown]
 # ## The answer
 #
-# TO BE WRITTEN
+# Digits need a small network, a minute on two idle cores, and no accelerator; what stays wrong is doubtful to the human
+# eye, too. A few hundred photographs are another matter. Compare the two numbers above: trained from nothing on them, a
+# network is not far from always naming the most frequent class; a linear classifier on the values of a network that has
+# seen a million other photographs is right nearly always, after one pass and without changing a weight. So with few
+# pictures start from pretrained weights, and train from nothing where pictures are many, or unlike photographs.
