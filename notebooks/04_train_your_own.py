@@ -149,8 +149,10 @@ print(f"right in {result['top1']:.1%} of {result['num_examples']}, against {majo
 Drawing(Path(own.workdir) / "curves.png")
 
 # %% [markdown]
-# A few hundred pictures are not enough to learn to see from. What a network needs is not there: it has to find out from
-# a hundred bees that there are edges, legs and flowers.
+# A few hundred pictures are not enough to learn to see from: a network has to find out from a hundred bees that there
+# are edges, legs and flowers. In the run shown the first test loss is far above the training loss, though the errors are
+# alike: evaluation normalises by running averages, training by the batch, and while the rate is high the two can be far
+# apart.
 
 # %% [markdown]
 # ## 3. The same folder, with eyes that were trained elsewhere
@@ -185,7 +187,7 @@ right = linear.predict(values["val"]) == labels["val"]
 print(f"{values['train'].shape[1]} values a picture; right in {right.mean():.1%} of {len(right)}")
 
 # %% [markdown]
-# The pictures that it gets wrong, and after them the most doubtful ones:
+# The eight pictures to whose true class it gives the lowest probability:
 
 # %%
 p = linear.predict_proba(values["val"])
@@ -201,8 +203,8 @@ draw_predictions(
 # %% [markdown]
 # ## The answer
 #
-# Digits need a small network, a minute on two idle cores, and no accelerator; what stays wrong is doubtful to the human
-# eye, too. A few hundred photographs are another matter. Compare the two numbers above: trained from nothing on them, a
-# network is not far from always naming the most frequent class; a linear classifier on the values of a network that has
-# seen a million other photographs is right nearly always, after one pass and without changing a weight. So with few
+# Digits need a small network, a minute on two idle cores, and no accelerator. A few hundred photographs are another
+# matter. Compare the numbers above: in the run shown a small network, trained from nothing, is right in 64 % where naming
+# the most frequent class gives 54 %; a linear classifier on the values of a network that has seen a million other
+# photographs is right in 90 %, after one pass, with pictures of 128 pixels, and without changing a weight. So with few
 # pictures start from pretrained weights, and train from nothing where pictures are many, or unlike photographs.
