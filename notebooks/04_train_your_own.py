@@ -150,9 +150,9 @@ Drawing(Path(own.workdir) / "curves.png")
 
 # %% [markdown]
 # A few hundred pictures are not enough to learn to see from: a network has to find out from a hundred bees that there
-# are edges, legs and flowers. In the run shown the first test loss is far above the training loss, though the errors are
-# alike: evaluation normalises by running averages, training by the batch, and while the rate is high the two can be far
-# apart.
+# are edges, legs and flowers. In the run shown the first test loss is far above the training loss, though the errors
+# are alike: evaluation normalises by running averages, training by the batch, and while the rate is high the two can be
+# far apart.
 
 # %% [markdown]
 # ## 3. The same folder, with eyes that were trained elsewhere
@@ -204,7 +204,8 @@ draw_predictions(
 # ## The answer
 #
 # Digits need a small network, a minute on two idle cores, and no accelerator. A few hundred photographs are another
-# matter. Compare the numbers above: in the run shown a small network, trained from nothing, is right in 64 % where naming
-# the most frequent class gives 54 %; a linear classifier on the values of a network that has seen a million other
-# photographs is right in 90 %, after one pass, with pictures of 128 pixels, and without changing a weight. So with few
-# pictures start from pretrained weights, and train from nothing where pictures are many, or unlike photographs.
+# matter. Compare the numbers above: in the run shown a small network, trained from nothing, is right in 64 % where
+# naming the most frequent class gives 54 %; a linear classifier on the values of a network that has seen a million
+# other photographs is right in 90 %, after one pass, with pictures of 128 pixels, and without changing a weight. So
+# with few pictures start from pretrained weights, and train from nothing where pictures are many, or unlike
+# photographs.
