@@ -46,9 +46,9 @@ networks = {
 }
 most_blocks = "ResNet-32, fully trained"  # whose paths are measured
 dataset, data_dir = "cifar10", "../data"  # the folder that holds cifar-10-batches-bin
-num_images = 400  # test images that errors are measured on
+num_images = 250  # test images that errors are measured on
 numbers = (1, 2, 3, 4, 6)  # of blocks that go, and of pairs that change places
-samples = 4  # random choices of each
+samples = 3  # random choices of each
 figures = Path("../runs/notebooks")
 
 # %%
@@ -114,9 +114,10 @@ draw_removed_numbers(
 )
 
 # %% [markdown]
-# In the run shown the plain network has nothing left to lose after the first block. The residual ones lose a part with
-# every block, until with six blocks gone they are near chance too. Single choices differ by as much as the whole curve
-# rises: it matters *which* blocks go, as the first figure says, and medians of a few choices are rough.
+# In the run shown the plain network has nothing left to lose after the first block. The residual ones lose more and
+# more, on the whole: ResNet-20 is at chance when six of its nine blocks are gone, ResNet-32 with six of fifteen is not
+# yet. Single choices differ by as much as a whole curve rises: it matters *which* blocks go, as the first figure says,
+# and the median of a few choices is rough.
 
 # %% [markdown]
 # ## 3. Blocks in another order
@@ -139,13 +140,13 @@ draw_permutations(measured(error_by_swaps, swaps=swaps, samples=samples), figure
 # $\binom{n}{k}$ of them go through exactly $k$ residual branches. Most paths are of middle length. But do they train
 # the network? For each length we draw paths at random and send the gradient back along one path alone: through the
 # branch of the blocks on it and through the shortcut of the others. The right panel is the product: number of paths
-# times gradient along one.
+# times gradient along one. Jumps between neighbouring lengths are the noise of few samples.
 
 # %%
 label = most_blocks
 net = nets[label]
 n = len(residual_blocks(net.model, net.variables, images[label][:1]))
-found = path_lengths(net.model, net.variables, images[label], labels, samples=4 * samples)
+found = path_lengths(net.model, net.variables, images[label], labels, samples=8 * samples, batch_size=16)
 draw_path_lengths(found, figures / "paths.png", f"{label}: {n} blocks, {2**n:,} paths")
 
 # %%
@@ -159,7 +160,7 @@ print(f"mean length of the paths that carry the gradient: {mean_gradient:.1f}")
 #
 # Both readings hold in part. *Like many shallow networks:* without one block a residual network still classifies, where
 # a plain one of the same depth and training knows nothing any more; error rises with the number of blocks that are gone
-# and not at once; and because the gradient along one path falls about exponentially with the length of the path, the
+# and not at once; and because the gradient along one path falls, about exponentially, with the length of the path, the
 # paths that carry it are shorter than the average path. With 15 blocks the difference is small; Veit et al. find paths
 # of 5 to 17 branches to count in a network of 54 blocks, where the average path has 27. *Like one deep network:* the
 # members of this ensemble are not independent. They share the first blocks and the ones that change the shape, and

@@ -57,7 +57,7 @@ TOYS = {
         "folder": "folder",
         "folder_model": {"model": "resnet8_cifar", "width": 2, "image_size": 16, "num_workers": 0},
         "folder_epochs": 1.0,
-        "pretrained": {"workdir": "study/resnet8_cifar-seed0"},
+        "pretrained": {"model": DEEPER[1], "weights": f"{DEEPER[1]}.safetensors"},
         "folder_batch_size": 4,
     },
 }
