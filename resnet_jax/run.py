@@ -63,7 +63,7 @@ def train(config: Config) -> log.Row:
         if _first_process():
             folder.write_result(workdir, result)
     _say(f"finished: {_outcome(result)}; {result['images_per_second'] or 0:,.0f} training images a second")
-    _say(f"everything is in {workdir}; use it: python -m experiments.predict --workdir={config.workdir} IMAGE …")
+    _say(f"everything is in {config.workdir}; use it: python -m experiments.predict --workdir={config.workdir} IMAGE …")
     return result
 
 

@@ -68,3 +68,23 @@ def response_std(model: nn.Module, variables: Any, images: np.ndarray, *, batch_
 
     mean, square = map_batches(partial(moments, variables), batch_size, images).astype(np.float64).mean(axis=0).T
     return dict(zip(names, np.sqrt(np.maximum(square - mean**2, 0)).tolist(), strict=True))
+
+
+def feature_maps(model: nn.Module, variables: Any, image: np.ndarray, *, channels: int = 7) -> dict[str, np.ndarray]:
+    """What the stem and every stage make of one image: float32 [N,h,w], their N channels with the largest mean.
+
+    Args:
+        model: a network that knows `features=True`.
+        variables: its variables.
+        image: float32 [H,W,3], normalised.
+        channels: N; fewer where a stage has fewer.
+    """
+    outputs: Any = jax.jit(lambda v, x: model.apply(v, x, train=False, features=True))(variables, image[None])
+
+    def strongest(values: np.ndarray) -> np.ndarray:
+        order = np.argsort(-values.mean(axis=(0, 1)), kind="stable")[:channels]
+        return values.transpose(2, 0, 1)[order]
+
+    # A jitted function returns a dict by the order of its keys: "logits" and "pooled" before the stages.
+    names = ("stem", *sorted(name for name in outputs if name.startswith("stage")))
+    return {name: strongest(np.asarray(outputs[name][0], np.float32)) for name in names}

@@ -8,7 +8,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from resnet_jax.analysis.error_curves import error_curve, last_training_error
-from resnet_jax.analysis.plots import draw_degradation
+from resnet_jax.analysis.plots import Drawing, draw_degradation
 from resnet_jax.config import Config
 from resnet_jax.studies.degradation import kind_and_depth
 from resnet_jax.studies.markdown import markdown_table
@@ -74,15 +74,25 @@ def summarise(workdir: Path, names: Sequence[str]) -> str:
         names: networks that have a line even where nothing of them is there.
     """
     runs = read_study(workdir)
+    text = f"{HEAD}\n{study_table(runs, names)}"
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_atomically(workdir / "table.md", text)
+    draw_study(runs, workdir / "degradation.png", names)
+    return text
+
+
+def study_table(runs: Sequence[StudyRun], names: Sequence[str] = ()) -> str:
+    """A line for each network, in Markdown, and below it what depth does; `names` have a line even without a run."""
     by_name = {name: [run for run in runs if run.config.model == name] for name in names} | {
         run.config.model: [other for other in runs if other.config.model == run.config.model] for run in runs
     }
-    ordered = sorted(by_name, key=kind_and_depth)
-    table = markdown_table(COLUMNS, [table_row(name, by_name[name]) for name in ordered])
-    text = "\n".join([HEAD, table, "", *comparisons(by_name)])
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_atomically(workdir / "table.md", text)
-    kinds = sorted({kind_and_depth(name)[0] for name in by_name})
+    table = markdown_table(COLUMNS, [table_row(name, by_name[name]) for name in sorted(by_name, key=kind_and_depth)])
+    return "\n".join([table, "", *comparisons(by_name)])
+
+
+def draw_study(runs: Sequence[StudyRun], path: Path, names: Sequence[str] = ()) -> Drawing:
+    """Error against iterations, a panel for each kind of network; those of `names` have one even without a run."""
+    kinds = sorted({kind_and_depth(name)[0] for name in (*names, *(run.config.model for run in runs))})
     panels = {
         kind: [
             error_curve(run.rows, f"{kind}-{depth}", depth, run.result is not None)
@@ -92,8 +102,7 @@ def summarise(workdir: Path, names: Sequence[str]) -> str:
         ]
         for kind in kinds
     }
-    draw_degradation(panels, workdir / "degradation.png", "; ".join(sorted({length(run) for run in runs})))
-    return text
+    return draw_degradation(panels, path, "; ".join(sorted({length(run) for run in runs})))
 
 
 def table_row(name: str, runs: Sequence[StudyRun]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from resnet_jax.analysis.activations import layer_responses, response_std
+from resnet_jax.analysis.activations import feature_maps, layer_responses, response_std
 from resnet_jax.networks.blocks import Bottleneck
 from resnet_jax.networks.highway import Highway
 from resnet_jax.networks.preact import PreActBasicBlock
@@ -63,3 +63,17 @@ def test_in_training_responses_are_those_of_the_batch():
     scale = variables["params"]["stem_norm"]["scale"]
     response = jax.jit(lambda v, x: layer_responses(model, v, x, train=True))(variables, images)["stem_conv"]
     np.testing.assert_allclose(np.std(response, axis=(0, 1, 2)), scale, rtol=1e-3)
+
+
+def test_feature_maps_are_the_channels_with_the_largest_means():
+    model = toy(stage_sizes=(1, 1))
+    variables, (images, _) = random_variables(model), random_examples(1)
+    outputs = model.apply(variables, images, train=False, features=True)
+    found = feature_maps(model, variables, images[0], channels=3)
+    assert list(found) == ["stem", "stage1", "stage2"]
+    for name, maps in found.items():
+        values = np.asarray(outputs[name][0])
+        means = values.mean(axis=(0, 1))
+        wanted = np.sort(means)[::-1][:3]
+        np.testing.assert_allclose(maps.mean(axis=(1, 2)), wanted, rtol=1e-5)
+        np.testing.assert_allclose(maps[0], values[..., means.argmax()], rtol=1e-5, atol=1e-5)

@@ -19,7 +19,7 @@ from resnet_jax.analysis.permutations import Permutations
 NAMES = ("stem_conv", "stage1_block01/conv1", "stage1_block01/conv2", "stage2_block01/conv1")
 BLOCKS = tuple(f"stage{s}_block{b:02d}" for s in (1, 2) for b in range(1, 8))
 
-Draw = Callable[[np.random.Generator, Path], None]
+Draw = Callable[[np.random.Generator, Path], plots.Drawing]
 
 
 def landscape(rng, shape):
@@ -61,6 +61,11 @@ DRAWINGS: dict[str, Draw] = {
     "gates": lambda rng, path: plots.draw_gates(
         Gates(BLOCKS[5:9], *(tuple(rng.uniform(size=n) for n in (4, 4, 6, 6)) for _ in range(3))), path
     ),
+    "feature maps": lambda rng, path: plots.draw_feature_maps(
+        rng.integers(0, 256, (8, 8, 3), np.uint8),
+        {"stem": rng.uniform(size=(3, 8, 8)), "stage1": rng.uniform(size=(2, 4, 4))},
+        path,
+    ),
     "filters": lambda rng, path: plots.draw_filters(rng.uniform(size=(10, 3, 3, 3)), path),
     "scales": lambda rng, path: plots.draw_norm_scales(scales(rng), path),
     "weights": lambda rng, path: plots.draw_weight_histograms(
@@ -85,13 +90,22 @@ def pixels(path: Path) -> np.ndarray:
 def test_a_drawing_shows_its_numbers(name, tmp_path):
     seen = []
     for seed in (0, 0, 1):
-        DRAWINGS[name](np.random.default_rng(seed), tmp_path / "figure.png")
+        drawing = DRAWINGS[name](np.random.default_rng(seed), tmp_path / "figure.png")
+        assert drawing == plots.Drawing(tmp_path / "figure.png")
         seen.append(pixels(tmp_path / "figure.png"))
     np.testing.assert_array_equal(seen[0], seen[1])
     assert seen[0].shape != seen[2].shape or np.abs(seen[0] - seen[2]).max() > 50
     assert [file.name for file in tmp_path.iterdir()] == ["figure.png"]
 
 
+def test_a_notebook_shows_what_was_written(tmp_path):
+    drawing = DRAWINGS["lines"](np.random.default_rng(0), tmp_path / "figure.png")
+    (tmp_path / "shown.png").write_bytes(drawing._repr_png_())
+    written, shown = pixels(tmp_path / "figure.png"), pixels(tmp_path / "shown.png")
+    assert written.shape == shown.shape
+    assert np.abs(written - shown).mean() < 4  # of 255
+
+
 def test_every_drawing_is_tried():
     # The curves and predictions of a run are drawn by tests/test_run.py, traces and batches by tests/test_dry_run.py.
-    assert len(DRAWINGS) == len(plots.__all__) - 4
+    assert len(DRAWINGS) == len([name for name in plots.__all__ if name.startswith("draw_")]) - 4

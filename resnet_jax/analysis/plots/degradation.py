@@ -5,12 +5,12 @@ from math import ceil
 from pathlib import Path
 
 from resnet_jax.analysis.error_curves import ErrorCurve
-from resnet_jax.analysis.plots.canvas import save, subplots
+from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 PAPER_LIMIT = 20  # %: the paper's axis, which holds for trainings of the paper's length
 
 
-def draw_degradation(panels: Mapping[str, Sequence[ErrorCurve]], path: Path, title: str = "") -> None:
+def draw_degradation(panels: Mapping[str, Sequence[ErrorCurve]], path: Path, title: str = "") -> Drawing:
     """Figure 6 of He et al. 2015: a panel for each kind of network, training error dashed, test error bold.
 
     Runs of one network share colour and legend; one that is not finished ends in a cross. The axis of errors is the
@@ -40,7 +40,7 @@ def draw_degradation(panels: Mapping[str, Sequence[ErrorCurve]], path: Path, tit
             axes.legend(loc="upper right")
     grid[0, 0].set_ylabel("error (%): training dashed, test bold")
     figure.suptitle(title, fontsize=10)
-    save(figure, path)
+    return save(figure, path)
 
 
 def error_limit(panels: Mapping[str, Sequence[ErrorCurve]]) -> float:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from resnet_jax.analysis.evidence import Evidence
-from resnet_jax.analysis.plots.canvas import save, subplots
+from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 
-def draw_evidence(pictures: np.ndarray, evidence: Evidence, class_names: Sequence[str], path: Path) -> None:
+def draw_evidence(pictures: np.ndarray, evidence: Evidence, class_names: Sequence[str], path: Path) -> Drawing:
     """Pictures uint8 [B,H,W,3] in the upper line, each with the evidence for its class laid over it below."""
     columns = len(pictures)
     figure, grid = subplots(2, columns, figsize=(1.8 * columns + 1, 4), squeeze=False)
@@ -22,4 +22,4 @@ def draw_evidence(pictures: np.ndarray, evidence: Evidence, class_names: Sequenc
         for axes in (upper, lower):
             axes.axis("off")
     figure.colorbar(grid[1, -1].images[-1], ax=grid[:, -1], label="evidence, relative to the most")
-    save(figure, path)
+    return save(figure, path)

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from resnet_jax.analysis.gates import Gates
-from resnet_jax.analysis.plots.canvas import mark_stages, save, subplots
+from resnet_jax.analysis.plots.canvas import Drawing, mark_stages, save, subplots
 
 
-def draw_gates(gates: Gates, path: Path, title: str = "") -> None:
+def draw_gates(gates: Gates, path: Path, title: str = "") -> Drawing:
     """Biases and mean values of the gates of every channel, by depth (Srivastava et al. 2015, figure 2)."""
     figure, grid = subplots(1, 3, figsize=(13, 4), width_ratios=(1, 1, 1))
     depth = np.arange(len(gates.names))
@@ -32,4 +32,4 @@ def draw_gates(gates: Gates, path: Path, title: str = "") -> None:
     mark_stages(grid[2], gates.names, along="y")
     grid[2].set(xlabel="channels, the most open first", ylabel="block, from the image on")
     figure.suptitle(title)
-    save(figure, path)
+    return save(figure, path)

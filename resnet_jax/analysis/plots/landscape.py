@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from resnet_jax.analysis.landscape import Landscape
-from resnet_jax.analysis.plots.canvas import save, subplots
+from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 
-def draw_loss_lines(networks: Mapping[str, Landscape], path: Path) -> None:
+def draw_loss_lines(networks: Mapping[str, Landscape], path: Path) -> Drawing:
     """What `loss_line` gives for each of several networks: loss on a logarithmic scale, and error."""
     figure, (left, right) = subplots(1, 2, figsize=(11, 4))
     for label, found in networks.items():
@@ -21,10 +21,10 @@ def draw_loss_lines(networks: Mapping[str, Landscape], path: Path) -> None:
         axes.set_xlabel("distance along a random direction (lengths of the filters)")
         axes.grid(alpha=0.3)
         axes.legend()
-    save(figure, path)
+    return save(figure, path)
 
 
-def draw_loss_square(found: Landscape, path: Path, title: str = "") -> None:
+def draw_loss_square(found: Landscape, path: Path, title: str = "") -> Drawing:
     """What `loss_square` gives: contours of the loss at equal ratios."""
     figure, axes = subplots(figsize=(6, 5))
     finite = found.loss[np.isfinite(found.loss) & (found.loss > 0)]
@@ -38,4 +38,4 @@ def draw_loss_square(found: Landscape, path: Path, title: str = "") -> None:
     bar.ax.minorticks_off()
     axes.plot(0, 0, marker="+", color="white", markersize=12, markeredgewidth=2)
     axes.set(xlabel="first direction (lengths of the filters)", ylabel="second direction", title=title, aspect="equal")
-    save(figure, path)
+    return save(figure, path)

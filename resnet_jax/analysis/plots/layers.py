@@ -3,15 +3,22 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from resnet_jax.analysis.plots.canvas import save, subplots
+from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 
-def draw_gradient_norms(networks: Mapping[str, Mapping[str, float]], path: Path) -> None:
+def draw_gradient_norms(networks: Mapping[str, Mapping[str, float]], path: Path) -> Drawing:
     """What `gradient_norms` gives for each of several networks, by depth, on a logarithmic scale."""
-    _draw(networks, path, "norm of the gradient of the layer's kernel", "Gradients by depth, before training", "log")
+    figure, axes = subplots(figsize=(8, 4.5))
+    for label, values in networks.items():
+        axes.plot(range(1, len(values) + 1), list(values.values()), marker="o", markersize=3, label=label)
+    axes.set(xlabel="convolution, the first reads the image", ylabel="norm of the gradient of the layer's kernel")
+    axes.set(yscale="log", title="Gradients by depth, before training")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return save(figure, path)
 
 
-def draw_responses(networks: Mapping[str, Mapping[str, float]], path: Path) -> None:
+def draw_responses(networks: Mapping[str, Mapping[str, float]], path: Path) -> Drawing:
     """What `response_std` gives for each of several networks: by depth, and sorted by size (He et al., figure 7)."""
     figure, (left, right) = subplots(1, 2, figsize=(11, 4), sharey=True)
     for label, values in networks.items():
@@ -25,14 +32,4 @@ def draw_responses(networks: Mapping[str, Mapping[str, float]], path: Path) -> N
         axes.grid(alpha=0.3)
     right.legend()
     figure.suptitle("Responses of the layers behind BatchNorm")
-    save(figure, path)
-
-
-def _draw(networks: Mapping[str, Mapping[str, float]], path: Path, ylabel: str, title: str, scale: str) -> None:
-    figure, axes = subplots(figsize=(8, 4.5))
-    for label, values in networks.items():
-        axes.plot(range(1, len(values) + 1), list(values.values()), marker="o", markersize=3, label=label)
-    axes.set(xlabel="convolution, the first reads the image", ylabel=ylabel, yscale=scale, title=title)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    save(figure, path)
+    return save(figure, path)

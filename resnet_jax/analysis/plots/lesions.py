@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from resnet_jax.analysis.permutations import Permutations
-from resnet_jax.analysis.plots.canvas import save, subplots
+from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 
-def draw_removed_blocks(networks: Mapping[str, Mapping[str, float]], path: Path) -> None:
+def draw_removed_blocks(networks: Mapping[str, Mapping[str, float]], path: Path) -> Drawing:
     """What `error_by_removed_block` gives for each of several networks; their own errors are dashed."""
     names = list(dict.fromkeys(name for errors in networks.values() for name in errors if name))
     order = sorted(names)
@@ -25,10 +25,10 @@ def draw_removed_blocks(networks: Mapping[str, Mapping[str, float]], path: Path)
     axes.set_title("Error without one block")
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    save(figure, path)
+    return save(figure, path)
 
 
-def draw_removed_numbers(numbers: Sequence[int], networks: Mapping[str, np.ndarray], path: Path) -> None:
+def draw_removed_numbers(numbers: Sequence[int], networks: Mapping[str, np.ndarray], path: Path) -> Drawing:
     """What `error_by_number_removed` gives for each of several networks: medians, and every sample."""
     figure, axes = subplots(figsize=(6.5, 4.5))
     for index, (label, errors) in enumerate(networks.items()):
@@ -38,10 +38,10 @@ def draw_removed_numbers(numbers: Sequence[int], networks: Mapping[str, np.ndarr
     axes.set_title("Error without several blocks")
     axes.grid(alpha=0.3)
     axes.legend()
-    save(figure, path)
+    return save(figure, path)
 
 
-def draw_permutations(networks: Mapping[str, Permutations], path: Path) -> None:
+def draw_permutations(networks: Mapping[str, Permutations], path: Path) -> Drawing:
     """What `error_by_swaps` gives for each of several networks, against the distance from the trained order."""
     figure, axes = subplots(figsize=(6.5, 4.5))
     for label, found in networks.items():
@@ -51,4 +51,4 @@ def draw_permutations(networks: Mapping[str, Permutations], path: Path) -> None:
     axes.set_title("Error with blocks in another order")
     axes.grid(alpha=0.3)
     axes.legend()
-    save(figure, path)
+    return save(figure, path)

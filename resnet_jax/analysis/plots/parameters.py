@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from resnet_jax.analysis.parameters import WeightHistograms
-from resnet_jax.analysis.plots.canvas import mark_stages, save, subplots
+from resnet_jax.analysis.plots.canvas import Drawing, mark_stages, save, subplots
 
 
-def draw_filters(filters: np.ndarray, path: Path) -> None:
+def draw_filters(filters: np.ndarray, path: Path) -> Drawing:
     """The pictures [N,k,k,3] that `first_filters` gives, on a grid."""
     columns = min(len(filters), max(8, int(np.ceil(np.sqrt(len(filters))))))
     lines = -(-len(filters) // columns)
@@ -18,10 +18,10 @@ def draw_filters(filters: np.ndarray, path: Path) -> None:
         axes.axis("off")
     for axes, picture in zip(grid.flat, filters, strict=False):
         axes.imshow(picture, interpolation="nearest")
-    save(figure, path)
+    return save(figure, path)
 
 
-def draw_norm_scales(scales: Mapping[str, np.ndarray], path: Path, title: str = "") -> None:
+def draw_norm_scales(scales: Mapping[str, np.ndarray], path: Path, title: str = "") -> Drawing:
     """What `norm_scales` gives: sizes of the scales by depth, the last normalisation of every block set apart."""
     names = list(scales)
     figure, axes = subplots(figsize=(max(7, 0.16 * len(names) + 3), 4.5))
@@ -40,10 +40,10 @@ def draw_norm_scales(scales: Mapping[str, np.ndarray], path: Path, title: str = 
     axes.set_title(title, pad=18)
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    save(figure, path)
+    return save(figure, path)
 
 
-def draw_weight_histograms(found: WeightHistograms, path: Path, title: str = "") -> None:
+def draw_weight_histograms(found: WeightHistograms, path: Path, title: str = "") -> Drawing:
     """What `weight_histograms` gives, one line of colours a layer."""
     figure, axes = subplots(figsize=(7, max(3.5, 0.12 * len(found.names) + 2)))
     density = found.share / np.diff(found.edges)
@@ -55,4 +55,4 @@ def draw_weight_histograms(found: WeightHistograms, path: Path, title: str = "")
     axes.set(xlabel="weight, in deviations of its start (sqrt(2 / fan-out))", ylabel="convolution, from the image on")
     axes.set_title(title)
     figure.colorbar(image, ax=axes, label="density")
-    save(figure, path)
+    return save(figure, path)

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from resnet_jax.analysis.paths import PathLengths
-from resnet_jax.analysis.plots.canvas import save, subplots
+from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 
-def draw_path_lengths(found: PathLengths, path: Path, title: str = "") -> None:
+def draw_path_lengths(found: PathLengths, path: Path, title: str = "") -> Drawing:
     """The three panels of figure 6 of Veit et al. 2016."""
     figure, (left, middle, right) = subplots(1, 3, figsize=(13, 3.8))
     left.bar(found.lengths, 100 * found.share, color="tab:gray")
@@ -21,4 +21,4 @@ def draw_path_lengths(found: PathLengths, path: Path, title: str = "") -> None:
         axes.locator_params(axis="x", integer=True)
         axes.grid(alpha=0.3)
     figure.suptitle(title)
-    save(figure, path)
+    return save(figure, path)

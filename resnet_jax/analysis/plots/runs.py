@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from resnet_jax.analysis.plots.canvas import save, subplots
+from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 
-def draw_curves(rows: Sequence[dict[str, Any]], path: Path, title: str) -> None:
+def draw_curves(rows: Sequence[dict[str, Any]], path: Path, title: str) -> Drawing:
     """Loss and error against steps, training and test, from the rows of a metrics.jsonl."""
     figure, (left, right) = subplots(1, 2, figsize=(10, 4))
     for split, style in (("train", {"alpha": 0.7}), ("eval", {"marker": "o", "markersize": 3})):
@@ -24,7 +24,7 @@ def draw_curves(rows: Sequence[dict[str, Any]], path: Path, title: str) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend()
-    save(figure, path)
+    return save(figure, path)
 
 
 def draw_predictions(
@@ -33,7 +33,7 @@ def draw_predictions(
     predictions: Sequence[str],
     probabilities: Sequence[float],
     path: Path,
-) -> None:
+) -> Drawing:
     """A grid of images uint8 [N,H,W,3], each with its prediction: green where it is right, red where it is not."""
     columns = 8
     lines = -(-len(images) // columns)
@@ -48,4 +48,4 @@ def draw_predictions(
             fontsize=9,
             color="green" if right else "red",
         )
-    save(figure, path)
+    return save(figure, path)

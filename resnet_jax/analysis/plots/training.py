@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_jax.analysis.plots.canvas import save, subplots
+from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 
-def draw_trace(trace: dict[str, np.ndarray], path: Path, title: str) -> None:
+def draw_trace(trace: dict[str, np.ndarray], path: Path, title: str) -> Drawing:
     """How a training's settings change with the step: the fields of `dry_run.Trace` as arrays [N]."""
     shown = [("learning_rate", "learning rate")]
     if not np.isnan(trace["decay"]).any():
@@ -24,10 +24,10 @@ def draw_trace(trace: dict[str, np.ndarray], path: Path, title: str) -> None:
         axes.grid(alpha=0.3)
     grid[0, 0].set_title(title, fontsize=9)
     grid[-1, 0].set_xlabel("epoch")
-    save(figure, path)
+    return save(figure, path)
 
 
-def draw_batch(images: np.ndarray, labels: Sequence[str], path: Path, title: str) -> None:
+def draw_batch(images: np.ndarray, labels: Sequence[str], path: Path, title: str) -> Drawing:
     """A grid of images, float [N,H,W,3] in [0, 1], each with its label."""
     columns = 8
     lines = -(-len(images) // columns)
@@ -38,4 +38,4 @@ def draw_batch(images: np.ndarray, labels: Sequence[str], path: Path, title: str
         axes.imshow(image, interpolation="nearest")
         axes.set_title(label, fontsize=8)
     figure.suptitle(title, fontsize=10)
-    save(figure, path)
+    return save(figure, path)

@@ -1,0 +1,22 @@
+"""What the stages of a network make of one picture."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
+
+
+def draw_feature_maps(picture: np.ndarray, maps: Mapping[str, np.ndarray], path: Path) -> Drawing:
+    """A picture uint8 [H,W,3], and what `feature_maps` gives of it: a line for each stage."""
+    columns = 1 + max(len(some) for some in maps.values())
+    figure, grid = subplots(len(maps), columns, figsize=(1.5 * columns, 1.6 * len(maps)), squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    grid[0, 0].imshow(picture)
+    for line, (name, some) in zip(grid, maps.items(), strict=True):
+        for axes, values in zip(line[1:], some, strict=False):
+            axes.imshow(values, cmap="magma", interpolation="nearest", vmin=0)
+        line[1].set_title(f"{name}, {some.shape[1]}x{some.shape[2]}", fontsize=9, loc="left")
+    return save(figure, path)
