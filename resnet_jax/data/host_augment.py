@@ -9,8 +9,8 @@ from PIL import Image
 from resnet_jax.data.fast_resize import fast_resize
 from resnet_jax.errors import InputError
 
-# "random" is bilinear or bicubic, drawn for every image as timm does; the random crops take it, and nothing else. "fast"
-# is nearly bilinear (see `fast_resize`).
+# "random" is bilinear or bicubic, drawn for every image as timm does; the random crops take it, and nothing else.
+# "fast" is nearly bilinear (see `fast_resize`).
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "random", "fast"]
 
 

@@ -69,7 +69,7 @@ class TrainTransform:
         """
         if self.crop != "random_resized":
             return self(decode_image(data, name), rng, size)
-        part = decode_part(data, name, lambda *shape: host_augment.crop_box(*shape, rng, self.scale, self.ratio))
+        part = decode_part(data, name, lambda h, w: host_augment.crop_box(h, w, rng, self.scale, self.ratio))
         return self._changed(self._resized(part, rng, size), rng)
 
     def _changed(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -54,8 +54,8 @@ def _height_position(data: bytes) -> int | None:
         if marker in _BASELINE:
             frame = at
         elif marker == _START_OF_SCAN:
-            whole = frame is not None and data[at + 4] == data[frame + 9]  # as many components as the picture has
-            return frame + 5 if whole else None
+            # As many components in the scan as in the picture.
+            return frame + 5 if frame is not None and data[at + 4] == data[frame + 9] else None
         elif marker not in _SEGMENTS:
             return None
         at += 2 + length

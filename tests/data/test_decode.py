@@ -166,10 +166,11 @@ def test_parts_of_real_jpegs_are_cut_from_the_whole(real_data):
     for file in files:
         data = file.read_bytes()
         picture = decode_image(data, "x")
-        top, left, height, width = box = crop_box(*picture.shape[:2], rng, (0.08, 1), (3 / 4, 4 / 3))
+        rows, columns = picture.shape[:2]
+        top, left, height, width = box = crop_box(rows, columns, rng, (0.08, 1), (3 / 4, 4 / 3))
         expected = picture[top : top + height, left : left + width]
         np.testing.assert_array_equal(decode_part(data, "x", lambda *_: box), expected)  # noqa: B023
-        shortened += upper_rows(data, top + height, *picture.shape[:2]) is not None
+        shortened += upper_rows(data, top + height, rows, columns) is not None
     assert shortened > len(files) / 2  # the rest reaches down to the last rows
 
 
@@ -177,7 +178,7 @@ def test_parts_of_real_jpegs_are_cut_from_the_whole(real_data):
 def test_a_part_of_a_damaged_jpeg_is_right_or_refused(subsampling):
     picture = Image.fromarray(np.random.default_rng(2).integers(0, 256, (96, 40, 3), np.uint8))
     data = encoded(picture, "JPEG", subsampling=subsampling)
-    with pytest.raises(UnreadableImage, match="^cat.jpg: damaged"):
+    with pytest.raises(UnreadableImage, match=r"^cat\.jpg: damaged"):
         decode_part(data[: len(data) * 3 // 4], "cat.jpg", lambda height, width: (0, 0, 16, width))
     torn = bytearray(data)
     torn[len(data) * 3 // 4 : len(data) * 3 // 4 + 2] = b"\xff\xd9"  # ends before the lower rows
