@@ -49,7 +49,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         return _decoded(data, _opened(data))
 
 
-def decode_part(data: bytes, name: str, choose: Callable[[int, int], Box]) -> np.ndarray:
+def decode_part(data: bytes, name: str, choose: Callable[[int, int], Box], fast: bool = False) -> np.ndarray:
     """A part of an image, pixel for pixel what `decode_image` has there.
 
     Of most JPEGs nothing below the part is decoded, a sixth of the work with random crops (measured on 64 images of
@@ -59,6 +59,8 @@ def decode_part(data: bytes, name: str, choose: Callable[[int, int], Box]) -> np
         data: the file.
         name: what errors call it.
         choose: height and width of the whole image -> top, left, height and width of the part; called once.
+        fast: take the faster and less exact of libjpeg's inverse cosine transforms, as tf.data does: values
+            differ by 1.2 levels of 255 in the mean, by 9 or less in 99.9 % (measured as above).
 
     Returns:
         uint8 [h,w,3], as chosen.
@@ -72,7 +74,7 @@ def decode_part(data: bytes, name: str, choose: Callable[[int, int], Box]) -> np
     top, left, part_height, part_width = choose(height, width)
     bottom, right = top + part_height, left + part_width
     with _named(name):
-        upper = upper_rows(data, bottom, height, width) if _is_plain_jpeg(image) else None
+        upper = upper_rows(data, bottom, height, width, fast) if _is_plain_jpeg(image) else None
         pixels = _decoded(data, image) if upper is None else upper
     return pixels[top:bottom, left:right]
 

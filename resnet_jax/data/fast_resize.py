@@ -1,4 +1,4 @@
-"""Nearly Pillow's antialiased bilinear resizing, by OpenCV in a third of its time: for training crops."""
+"""Nearly Pillow's antialiased bilinear resizing, by OpenCV in less than half of its time: for training crops."""
 
 import math
 from functools import cache
@@ -14,8 +14,8 @@ def fast_resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
     Equal to Pillow's bilinear resizing to one level where the image grows. Where it shrinks, Pillow weights the pixels
     around every new one by a triangle; here they are blurred first and then interpolated, with the same mean width. On
-    random crops of 64 images of ImageNet at 224 pixels the two differ by 0.5 levels of 255 in the mean, and by 12 or
-    less in 99.9 % of the values.
+    random crops of 64 images of ImageNet at 224 pixels the two differ by 0.7 levels of 255 in the mean, and by 14 or
+    less in 99.9 % of the values (with the faster decoding that goes with it, by 1.5 and 15).
 
     Args:
         image: uint8 [H,W,C].

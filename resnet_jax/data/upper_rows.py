@@ -19,7 +19,7 @@ _START_OF_SCAN = 0xDA
 _SEGMENTS = {0xC4, 0xCC, 0xDB, 0xDD, 0xDE, 0xDF, 0xFE, *range(0xE0, 0xF0)}  # that may stand before it
 
 
-def upper_rows(data: bytes, rows: int, height: int, width: int) -> np.ndarray | None:
+def upper_rows(data: bytes, rows: int, height: int, width: int, fast: bool = False) -> np.ndarray | None:
     """The first rows of a gray or YCbCr JPEG that nothing turns, equal to those of the whole picture.
 
     Args:
@@ -27,19 +27,20 @@ def upper_rows(data: bytes, rows: int, height: int, width: int) -> np.ndarray | 
         rows: how many, at least.
         height: of the picture, pixels.
         width: of the picture, pixels.
+        fast: take libjpeg's faster, less exact inverse cosine transform.
 
     Returns:
         uint8 [rows or more,width,3]; None where the whole picture must be decoded: its rows are not stored in order,
-        all of them are wanted, or the file is damaged.
+        or the file is damaged.
     """
     at = _height_position(data)
-    rows += _MARGIN
-    if at is None or rows >= height or data[at : at + 4] != height.to_bytes(2) + width.to_bytes(2):
+    if at is None or data[at : at + 4] != height.to_bytes(2) + width.to_bytes(2):
         return None
+    rows = min(height, rows + _MARGIN)
     shortened = b"".join((data[:at], rows.to_bytes(2), data[at + 2 :]))
     pixels = np.empty((rows, width, 3), np.uint8)
     try:
-        simplejpeg.decode_jpeg(shortened, "RGB", fastdct=False, fastupsample=False, buffer=pixels)
+        simplejpeg.decode_jpeg(shortened, "RGB", fastdct=fast, fastupsample=False, buffer=pixels)
     except ValueError as error:
         if _SURPLUS not in str(error):
             return None

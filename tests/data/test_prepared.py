@@ -170,7 +170,7 @@ def test_too_many_unreadable_ones_or_one_to_evaluate_on_are_refused(photographs,
     monkeypatch.setattr(writing, "MAX_UNREADABLE", 20)
     for file in (photographs / "train" / "a").iterdir():
         file.write_bytes(b"")
-    with pytest.raises(InputError, match="no image of train/00000-of-00003.* can be read"):
+    with pytest.raises(InputError, match=r"no image of train/00000-of-00003.* can be read"):
         prepare("folder", str(photographs), tmp_path / "none", SMALL)
 
 
