@@ -17,10 +17,12 @@ from typing import Literal
 from tqdm import tqdm
 
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.data.prepare import Encoding, prepare
+from resnet_jax.data.prepare import Encoding, Split, prepare
 from resnet_jax.data.prepared import check_sizes, check_sum, read_manifest
 from resnet_jax.errors import InputError
 from resnet_jax.inputs import worker_count
+
+SPLITS: tuple[Split, ...] = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ def main(argv: Sequence[str]) -> None:
     if options.check:
         print(f"{out}: {check(out)} shards are as they were written")
         return
-    splits = tuple(options.splits.split(","))
-    if wrong := [split for split in splits if split not in ("train", "val")]:
+    splits = tuple(split for split in SPLITS if split in options.splits.split(","))
+    if wrong := sorted({*options.splits.split(",")} - {*SPLITS}):
         raise InputError(f"--splits={options.splits}: there is no split {wrong[0]!r}; take train, val or train,val")
     encoding = Encoding(options.short_side, options.quality, options.subsampling, options.shard_size)
     manifest = prepare(

@@ -76,7 +76,7 @@ def measure_input(data_dir: str, num_workers: int, rounds: int = 10, image_size:
     absent = [name for name, make in contenders.items() if make is None or (name == "resnet_jax_fast" and not opencv())]
     seconds = cpu_seconds({name: make for name, make in contenders.items() if make and name not in absent}, rounds)
     rates = {name: round(len(files) / median(values), 1) for name, values in seconds.items()}
-    result = {
+    result: dict[str, Any] = {
         "mode": "input",
         "images": len(files),
         "mean_kilobytes": round(sum(map(len, files)) / len(files) / 1e3, 1),

@@ -5,7 +5,7 @@ the same for any number of them.
 """
 
 import collections
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ def train_batches(
     size_at: Callable[[int], int] | None = None,
     process_index: int = 0,
     process_count: int = 1,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """This process's rows of the batches of steps start to stop - 1.
 
     An unreadable image is replaced by the next readable one in the epoch's order.

@@ -20,6 +20,8 @@ from resnet_jax.data.shards import SETTINGS, clean, write_split, write_whole
 from resnet_jax.data.sources import load_source
 from resnet_jax.errors import InputError
 
+Split = Literal["train", "val"]
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -58,7 +60,7 @@ def prepare(
     data_dir: str | None,
     out: Path,
     encoding: Encoding,
-    splits: tuple[str, ...] = ("train", "val"),
+    splits: tuple[Split, ...] = ("train", "val"),
     num_workers: int = 0,
 ) -> dict[str, Any]:
     """Writes the set, or what is missing of it; returns the manifest.
