@@ -8,7 +8,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps
 
-from resnet_jax.data.upper_rows import upper_rows
+from resnet_jax.data.upper_rows import jpeg_head, upper_rows
 from resnet_jax.errors import InputError
 
 # A quarter of a GiB once decoded, and where Pillow itself begins to warn; a 12 KB PNG can claim to be larger. Images
@@ -68,14 +68,18 @@ def decode_part(data: bytes, name: str, choose: Callable[[int, int], Box], fast:
     Raises:
         UnreadableImage: as `decode_image`.
     """
-    with _named(name):
-        image = _opened(data)
-        height, width = _size(image)
+    head = jpeg_head(data)
+    if head and (head.height * head.width > MAX_PIXELS or (head.may_turn and not is_plain_jpeg(data, name))):
+        head = None
+    if head is None:
+        height, width = decoded_size(data, name)
+    else:
+        height, width = head.height, head.width
     top, left, part_height, part_width = choose(height, width)
     bottom, right = top + part_height, left + part_width
-    with _named(name):
-        upper = upper_rows(data, bottom, height, width, fast) if _is_plain_jpeg(image) else None
-        pixels = _decoded(data, image) if upper is None else upper
+    pixels = upper_rows(data, head, bottom, fast) if head else None
+    if pixels is None:
+        pixels = decode_image(data, name)
     return pixels[top:bottom, left:right]
 
 

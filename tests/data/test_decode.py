@@ -9,7 +9,7 @@ from PIL import Image
 
 from resnet_jax.data.decode import MAX_PIXELS, UnreadableImage, decode_image, decode_part
 from resnet_jax.data.host_augment import crop_box
-from resnet_jax.data.upper_rows import upper_rows
+from resnet_jax.data.upper_rows import jpeg_head, upper_rows
 
 rng = np.random.default_rng(0)
 COLOUR = rng.integers(0, 256, (9, 7, 3), np.uint8)
@@ -170,7 +170,10 @@ def test_parts_of_real_jpegs_are_cut_from_the_whole(real_data):
         top, left, height, width = box = crop_box(rows, columns, rng, (0.08, 1), (3 / 4, 4 / 3))
         expected = picture[top : top + height, left : left + width]
         np.testing.assert_array_equal(decode_part(data, "x", lambda *_: box), expected)  # noqa: B023
-        upper = upper_rows(data, top + height, rows, columns)
+        head = jpeg_head(data)
+        assert head is not None
+        assert head[1:3] == (rows, columns)
+        upper = upper_rows(data, head, top + height)
         shortened += upper is not None and len(upper) < rows
     assert shortened > len(files) / 2  # the rest reaches down to the last rows
 
@@ -185,7 +188,24 @@ def test_a_part_of_a_damaged_jpeg_is_right_or_refused(subsampling):
     torn[len(data) * 3 // 4 : len(data) * 3 // 4 + 2] = b"\xff\xd9"  # ends before the lower rows
     upper = decode_part(bytes(torn), "cat.jpg", lambda height, width: (0, 0, 16, width))
     np.testing.assert_array_equal(upper, decode_image(data, "x")[:16])
-    assert upper_rows(bytes(torn), 80, 96, 40) is None
+    head = jpeg_head(bytes(torn))
+    assert head is not None
+    assert upper_rows(bytes(torn), head, 80) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        encoded(COLOUR),
+        encoded(COLOUR, "JPEG", progressive=True),
+        encoded(Image.fromarray(COLOUR).convert("CMYK"), "JPEG"),
+        encoded(COLOUR, "JPEG")[:100],
+    ],
+    ids=["empty", "PNG", "progressive", "CMYK", "cut short"],
+)
+def test_other_files_have_no_head_to_shorten(data):
+    assert jpeg_head(data) is None
 
 
 @pytest.mark.parametrize(("data", "why"), [(b"", "empty"), (b"nothing known", "not an image")])
