@@ -150,7 +150,7 @@ def begin(out: Path, settings: dict[str, Any]) -> None:
     path = out / SETTINGS
     if path.exists():
         return refuse_others(out, json.loads(path.read_text()), settings)
-    if any(out.iterdir()):
+    if any(entry.name != f"{SETTINGS}.tmp" for entry in out.iterdir()):  # that one was killed at its first step
         raise InputError(f"--out={out} holds something else; take an empty folder")
     return write_whole(path, json.dumps(settings) + "\n")
 
