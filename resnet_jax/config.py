@@ -21,9 +21,10 @@ class Config:
     workdir: str = ""
     """Folder of the run. Empty: runs/DATASET-MODEL-RECIPE. The same command again continues the run in it."""
     dataset: str = "folder"
-    """digits, cifar10, cifar100, folder, fake, imagenet2012, or the name of any image set of TensorFlow Datasets."""
+    """digits, cifar10, cifar100, folder, fake, imagenet2012, or the name of any image set of TensorFlow Datasets;
+    prepared, for what experiments.prepare made of one."""
     data_dir: str = ""
-    """Where the data are: a folder with train/CLASS/ and val/CLASS/, CIFAR's binary files, or prepared TFDS data."""
+    """Where the data are: a folder with train/CLASS/ and val/CLASS/, CIFAR's binary files, or prepared data."""
     image_size: int = 224
     """Pixels a side of what the network sees. 0: as the data set has them (digits, CIFAR)."""
     eval_image_size: int = 0
@@ -37,8 +38,9 @@ class Config:
     """What the logits of evaluation are averaged over: the image; and its mirror image; and both moved by a pixel."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     """How photographs are resized, antialiased."""
-    train_interpolation: Literal["", "bilinear", "bicubic", "random"] = ""
-    """The same for training crops, where it may be drawn for every image. Empty: as --interpolation."""
+    train_interpolation: Literal["", "bilinear", "bicubic", "random", "fast"] = ""
+    """The same for training crops: random is drawn for every image, fast is nearly bilinear and needs OpenCV (extra
+    `fast`). Empty: as --interpolation."""
     mean: tuple[float, ...] = ()
     """Of R, G, B in [0, 1], subtracted from every image. Empty: the data set's own, ImageNet's where none is known."""
     std: tuple[float, ...] = ()

@@ -95,6 +95,7 @@ def _fit(run: Run, workdir: Path) -> log.Row:
         def log_train(at: int, sums: step.Sums) -> None:
             row = _place(run, at, "train") | step.averages(sums)
             row["learning_rate"] = float(jax.device_get(run.schedule(at - 1)))
+            row["waiting"] = round(progress.waiting(), 4)
             record(row)
             progress.show(row, run.config.batch_size)
 
@@ -126,7 +127,7 @@ def _fit(run: Run, workdir: Path) -> log.Row:
                 raise _interrupted(start)
         reached, _ = loop.fit(
             **carry,
-            batches=_report_skipped(run.training.batches(start, run.total_steps), skipped),
+            batches=progress.waits(_report_skipped(run.training.batches(start, run.total_steps), skipped)),
             start=start,
             total_steps=run.total_steps,
             train_step=build_train_step(run),

@@ -11,7 +11,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
 
 # What each room may import of the package. A room imports itself and `errors` besides; what is not listed here, such as
-# `run` and `config`, stands above all but `studies`, which start runs and read their folders.
+# `run` and `config`, stands above all but `studies`, which start runs and read their folders, and `benchmark`.
 MAY_IMPORT = {
     "networks": set(),
     "data": set(),
@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "weights": {"networks"},
     "analysis": {"networks"},
     "recipes": set(),
+    "benchmark": {"config", "build", "inputs", "run", "data", "training", "networks", "analysis", "recipes"},
     "studies": {"run", "workdir", "config", "training", "networks", "analysis", "recipes"},
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments import (
+    benchmark,
     cifar,
     compare,
     convert,
@@ -17,6 +18,7 @@ from experiments import (
     imagenet,
     models,
     predict,
+    prepare,
     quickstart,
     recipes,
     show_batch,
@@ -34,12 +36,14 @@ TRAINING = {
     "quickstart": (quickstart, {}, "resnet{depth}_cifar"),
 }
 OPTIONS = {
+    "benchmark": benchmark.Options,
     "compare": compare.Options,
     "convert": convert.Options,
     "degradation": degradation.Options,
     "evaluate": evaluate.Options,
     "models": models.Options,
     "predict": predict.Options,
+    "prepare": prepare.Options,
     "recipes": recipes.Options,
     "tables": tables.Options,
 }

@@ -16,6 +16,7 @@ from resnet_jax.evaluate import evaluate
 from resnet_jax.run import train
 from resnet_jax.trained import from_run
 from tests import test_run
+from tests.faults.processes import metrics
 
 TOY = replace(test_run.TOY, batch_size=32, steps=6, schedule="cosine", log_every=2, eval_every=6, checkpoint_every=3)
 # What draws at random or carries a state from step to step. There are three steps an epoch, and the images grow after
@@ -74,7 +75,7 @@ def test_an_interrupted_run_with_every_ingredient_ends_bit_for_bit_the_same(rich
         with pytest.raises(InterruptedRunError, match="after step 3"):
             train(config)
     train(config)
-    assert (tmp_path / "metrics.jsonl").read_bytes() == (rich / "metrics.jsonl").read_bytes()
+    assert metrics(tmp_path) == metrics(rich)
     for ema in (False, True):
         for got, want in zip(arrays(tmp_path, ema=ema), arrays(rich, ema=ema), strict=True):
             np.testing.assert_array_equal(got, want)

@@ -76,6 +76,7 @@ def test_the_log_has_every_interval_once_and_evaluations_where_they_are_due(fini
         (12, "eval"),
     ]
     assert rows(finished)[0]["epoch"] == pytest.approx(5 * 64 / 1437, abs=1e-6)
+    assert all(0 <= row["waiting"] <= 1 for row in rows(finished) if row["split"] == "train")
 
 
 def test_a_restored_run_gives_the_evaluated_accuracy(finished):

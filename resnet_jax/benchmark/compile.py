@@ -1,5 +1,6 @@
 """How long a training takes to begin: the programs of the first state and of the step, traced and compiled anew."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -31,14 +32,25 @@ def measure_compile(run: Run, count: int) -> dict[str, float | None]:
         (state, sums), wall, _ = _timed(lambda now=(state, sums): jax.block_until_ready(compiled(*now, batch)))
         seconds.append(wall)
     return {
-        "init_seconds": init_seconds,
-        "init_cpu_seconds": init_cpu_seconds,
-        "trace_seconds": trace_seconds,
-        "compile_seconds": compile_seconds,
-        "compile_cpu_seconds": cpu_seconds,
-        "step_seconds": min(seconds, default=float("nan")),
-        "temp_mib": memory.temp_size_in_bytes / 2**20 if memory else None,
+        "init_seconds": round(init_seconds, 2),
+        "init_cpu_seconds": round(init_cpu_seconds, 2),
+        "trace_seconds": round(trace_seconds, 2),
+        "compile_seconds": round(compile_seconds, 2),
+        "compile_cpu_seconds": round(cpu_seconds, 2),
+        "step_seconds": round(min(seconds), 4),
+        "temp_mib": round(memory.temp_size_in_bytes / 2**20, 1) if memory else None,
         "instructions": lowered.as_text().count("\n"),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What was measured on."""
+    devices = jax.devices()
+    return {
+        "device": devices[0].device_kind,
+        "devices": len(devices),
+        "cpu_count": os.cpu_count(),
+        "jax": jax.__version__,
     }
 
 

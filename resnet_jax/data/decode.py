@@ -1,11 +1,14 @@
 """Image files to pixels: JPEG through libjpeg-turbo, everything else through Pillow, never more than memory allows."""
 
 import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps
 
+from resnet_jax.data.upper_rows import jpeg_head, upper_rows
 from resnet_jax.errors import InputError
 
 # A quarter of a GiB once decoded, and where Pillow itself begins to warn; a 12 KB PNG can claim to be larger. Images
@@ -17,6 +20,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF
 
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)  # orientations that exchange height and width
+
+
+Box = tuple[int, int, int, int]  # top, left, height and width of a part of an image, in pixels
 
 
 class UnreadableImage(InputError):
@@ -39,14 +45,42 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     Raises:
         UnreadableImage: the bytes are no image, are damaged, or would decode to more than MAX_PIXELS.
     """
-    try:
-        return _decode(data)
-    except _Refused as refusal:
-        raise UnreadableImage(f"{name}: {refusal}") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UnreadableImage(f"{name}: more than {MAX_PIXELS} pixels; scale it down") from None
-    except Exception as error:  # Pillow's readers raise nearly anything on damaged files
-        raise UnreadableImage(f"{name}: damaged ({error}); restore or remove the file") from error
+    with _named(name):
+        return _decoded(data, _opened(data))
+
+
+def decode_part(data: bytes, name: str, choose: Callable[[int, int], Box], fast: bool = False) -> np.ndarray:
+    """A part of an image, pixel for pixel what `decode_image` has there.
+
+    Of most JPEGs nothing below the part is decoded, a sixth of the work with random crops (measured on 64 images of
+    ImageNet). Damage below it is then not noticed, but for a file that is cut short.
+
+    Args:
+        data: the file.
+        name: what errors call it.
+        choose: height and width of the whole image -> top, left, height and width of the part; called once.
+        fast: take the faster and less exact of libjpeg's inverse cosine transforms, as tf.data does: values
+            differ by 1.2 levels of 255 in the mean, by 9 or less in 99.9 % (measured as above).
+
+    Returns:
+        uint8 [h,w,3], as chosen.
+
+    Raises:
+        UnreadableImage: as `decode_image`.
+    """
+    head = jpeg_head(data)
+    if head and (head.height * head.width > MAX_PIXELS or (head.may_turn and not is_plain_jpeg(data, name))):
+        head = None
+    if head is None:
+        height, width = decoded_size(data, name)
+    else:
+        height, width = head.height, head.width
+    top, left, part_height, part_width = choose(height, width)
+    bottom, right = top + part_height, left + part_width
+    pixels = upper_rows(data, head, bottom, fast) if head else None
+    if pixels is None:
+        pixels = decode_image(data, name)
+    return pixels[top:bottom, left:right]
 
 
 def decoded_size(data: bytes, name: str) -> tuple[int, int]:
@@ -55,19 +89,35 @@ def decoded_size(data: bytes, name: str) -> tuple[int, int]:
     Raises:
         UnreadableImage: the head is damaged or of no image; damage further on is found by `decode_image` alone.
     """
-    try:
-        image = _opened(data)
-        width, height = image.size
-        turned = not _upright(image) and image.getexif().get(_ORIENTATION) in _TURNED
-    except _Refused as refusal:
-        raise UnreadableImage(f"{name}: {refusal}") from None
-    except Exception as error:  # as above
-        raise UnreadableImage(f"{name}: damaged ({error}); restore or remove the file") from error
-    return (width, height) if turned else (height, width)
+    with _named(name):
+        return _size(_opened(data))
+
+
+def is_plain_jpeg(data: bytes, name: str) -> bool:
+    """Whether an image is a JPEG of gray or YCbCr pixels that nothing turns: one of the fast way.
+
+    Raises:
+        UnreadableImage: as `decoded_size`.
+    """
+    with _named(name):
+        return _is_plain_jpeg(_opened(data))
 
 
 class _Refused(Exception):
     """Why, without the name."""
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """What goes wrong with one image is an UnreadableImage of that name."""
+    try:
+        yield
+    except _Refused as refusal:
+        raise UnreadableImage(f"{name}: {refusal}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnreadableImage(f"{name}: more than {MAX_PIXELS} pixels; scale it down") from None
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged files
+        raise UnreadableImage(f"{name}: damaged ({error}); restore or remove the file") from error
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -83,15 +133,23 @@ def _opened(data: bytes) -> Image.Image:
     return image
 
 
-def _decode(data: bytes) -> np.ndarray:
-    image = _opened(data)
-    upright = _upright(image)
-    if upright and image.format == "JPEG" and image.mode in ("RGB", "L"):
+def _decoded(data: bytes, image: Image.Image) -> np.ndarray:
+    if _is_plain_jpeg(image):
         try:
             return simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
         except ValueError:
             pass  # it refuses every warning of libjpeg; Pillow forgives those that leave the picture whole
-    return np.asarray(_to_rgb(image if upright else ImageOps.exif_transpose(image)))
+    return np.asarray(_to_rgb(image if _upright(image) else ImageOps.exif_transpose(image)))
+
+
+def _is_plain_jpeg(image: Image.Image) -> bool:
+    return image.format == "JPEG" and image.mode in ("RGB", "L") and _upright(image)
+
+
+def _size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    turned = not _upright(image) and image.getexif().get(_ORIENTATION) in _TURNED
+    return (width, height) if turned else (height, width)
 
 
 def _upright(image: Image.Image) -> bool:

@@ -6,10 +6,12 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from resnet_jax.data.fast_resize import fast_resize
 from resnet_jax.errors import InputError
 
 # "random" is bilinear or bicubic, drawn for every image as timm does; the random crops take it, and nothing else.
-Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "random"]
+# "fast" is nearly bilinear (see `fast_resize`).
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "random", "fast"]
 
 
 def random_resized_crop(
@@ -171,5 +173,7 @@ def resize(image: np.ndarray, height: int, width: int, interpolation: Interpolat
     """The image [H,W,C] as [height,width,C], antialiased."""
     if interpolation == "random":
         raise InputError("--interpolation=random is for the random crops of training; take bilinear or bicubic here")
+    if interpolation == "fast":
+        return fast_resize(image, height, width)
     resample = Image.Resampling[interpolation.upper()]
     return np.asarray(Image.fromarray(image).resize((width, height), resample))

@@ -5,7 +5,7 @@ the same for any number of them.
 """
 
 import collections
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,14 +42,15 @@ def train_batches(
     size_at: Callable[[int], int] | None = None,
     process_index: int = 0,
     process_count: int = 1,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """This process's rows of the batches of steps start to stop - 1.
 
     An unreadable image is replaced by the next readable one in the epoch's order.
 
     Args:
         source: the examples.
-        transform: (image uint8 [H,W,3], rng, size) -> uint8 [size,size,3]; must pickle.
+        transform: (image uint8 [H,W,3], rng, size) -> uint8 [size,size,3]; must pickle. Where it has a method
+            `from_file` of (data, name, rng, size), an image file goes there, not decoded.
         batch_size: global, over all processes.
         seed: of the order and of the augmentation.
         start: first step.
@@ -159,9 +160,8 @@ class _TrainSteps:
         skipped: list[str] = []
         images, labels, chosen = [], [], []
         for epoch, place, view in zip(epochs.tolist(), at.tolist(), views.tolist(), strict=True):
-            image, label, example = self._readable(epoch, place, skipped)
-            rng = example_rng(self.seed, epoch, example, view)
-            images.append(self.transform(image, rng, size))
+            image, label, example = self._readable(epoch, place, view, size, skipped)
+            images.append(image)
             labels.append(label)
             chosen.append(example)
         return {
@@ -174,18 +174,30 @@ class _TrainSteps:
             "skipped": list(dict.fromkeys(skipped)),
         }
 
-    def _readable(self, epoch: int, place: int, skipped: list[str]) -> tuple[np.ndarray, int, int]:
-        """The first readable example from a place of the epoch on, decoded; adds to `skipped` those before it."""
+    def _readable(
+        self, epoch: int, place: int, view: int, size: int | None, skipped: list[str]
+    ) -> tuple[np.ndarray, int, int]:
+        """The first readable example from a place of the epoch on, transformed; adds to `skipped` those before it."""
         order = epoch_order(self.seed, epoch, len(self.source))
         while True:
             index = int(order[place % len(order)])
             try:
-                return *_decoded(self.source, index), index
+                return *self._transformed(index, example_rng(self.seed, epoch, index, view), size), index
             except UnreadableImage as error:
                 skipped.append(str(error))
             if len(skipped) > max(MAX_UNREADABLE * self.repeats, self.batch_size // 4):
                 raise InputError(f"{len(skipped)} unreadable images in one batch, the last: {skipped[-1]}")
             place += 1
+
+    def _transformed(self, index: int, rng: np.random.Generator, size: int | None) -> tuple[np.ndarray, int]:
+        from_file = getattr(self.transform, "from_file", None)
+        if from_file is None:
+            image, label = _decoded(self.source, index)
+            return self.transform(image, rng, size), label
+        image, label, name = self.source[index]
+        if isinstance(image, np.ndarray):
+            return self.transform(image, rng, size), label
+        return from_file(image, name, rng, size), label
 
 
 @dataclass(frozen=True)

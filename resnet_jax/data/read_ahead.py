@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any, Protocol
 
 import grain
@@ -29,7 +29,7 @@ class Elements(Protocol):
     def __getitem__(self, index: int) -> dict[str, Any]: ...
 
 
-def read_ahead(elements: Elements, num_workers: int) -> Iterator[dict[str, Any]]:
+def read_ahead(elements: Elements, num_workers: int) -> Generator[dict[str, Any], None, None]:
     """Yields the elements in order, the same ones for any number of workers.
 
     Closing the generator, leaving it by an exception, or the end of the program ends the workers and frees their

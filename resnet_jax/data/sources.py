@@ -11,6 +11,7 @@ from resnet_jax.data.digits import digits_source
 from resnet_jax.data.examples import ArraySource, Example, Source
 from resnet_jax.data.fake import fake_source
 from resnet_jax.data.folder import folder_source
+from resnet_jax.data.prepared import prepared_source
 from resnet_jax.data.tfds_source import tfds_source
 from resnet_jax.errors import InputError
 
@@ -24,7 +25,7 @@ def load_source(name: str, split: Literal["train", "val"], data_dir: str | None,
     """Opens one split of a data set.
 
     Args:
-        name: "digits", "cifar10", "cifar100", "folder", "fake", or an image classification set of TFDS.
+        name: "digits", "cifar10", "cifar100", "folder", "prepared", "fake", or an image classification set of TFDS.
         split: "train", or "val", which is the test set where there is no other.
         data_dir: where the data lie; digits and fake need none, TFDS has a default.
         image_size: sets that are held in memory are resized to it, 0 for their own size; the images of the others
@@ -41,6 +42,8 @@ def load_source(name: str, split: Literal["train", "val"], data_dir: str | None,
         return fake_source(split, image_size)
     if name == "folder":
         return folder_source(split, data_dir)
+    if name == "prepared":
+        return prepared_source(split, data_dir)
     return tfds_source(name, split, data_dir)
 
 

@@ -114,7 +114,7 @@ def unknown_name(name: str, known: list[str]) -> str:
     return (
         f"unknown --dataset={name}; "
         + (f"did you mean {', '.join(close)}? " if close else "")
-        + "Known are digits, cifar10, cifar100, folder, fake and the image classification sets of "
+        + "Known are digits, cifar10, cifar100, folder, prepared, fake and the image classification sets of "
         "https://www.tensorflow.org/datasets/catalog"
     )
 
@@ -123,4 +123,4 @@ def tfds_names() -> list[str]:
     """Every data set that the installed TFDS knows, and our own."""
     from tensorflow_datasets.core import registered
 
-    return ["digits", "folder", "fake", *registered.list_imported_builders()]
+    return ["digits", "folder", "prepared", "fake", *registered.list_imported_builders()]

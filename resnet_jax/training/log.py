@@ -13,6 +13,9 @@ from resnet_jax.errors import InputError
 
 Row = dict[str, Any]
 
+# Fields of a row that are times, not numbers of the training: an equal run has others there.
+TIMES = ("waiting",)
+
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of a metrics file; a last line that was cut off by a crash is left out, as is a missing file."""

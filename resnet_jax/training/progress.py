@@ -1,13 +1,15 @@
-"""The progress bar of a run, its lines in a log file, and its speed."""
+"""The progress bar of a run, its lines in a log file, its speed, and how much of its time goes by without data."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 from resnet_jax.training.log import say
+
+Fed = TypeVar("Fed")
 
 
 class Progress:
@@ -23,6 +25,8 @@ class Progress:
         self.quiet = quiet
         self.total_steps = total_steps
         self.resting = 0.0  # seconds
+        self.waited = 0.0  # seconds
+        self.last_asked = (0.0, self._now())  # seconds waited, seconds
         self.step: int | None = None
         self.first = self.last_shown = (start, 0.0)  # step, seconds
 
@@ -32,6 +36,27 @@ class Progress:
         if self.step is None:
             self.first = self.last_shown = (step, self._now())
         self.step = step
+
+    def waits(self, batches: Iterator[Fed]) -> Iterator[Fed]:
+        """The same batches; the time until each is there is counted as waiting."""
+        while True:
+            began = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            self.waited += time.perf_counter() - began
+            yield batch
+
+    def waiting(self) -> float:
+        """The share of the time since it was last asked, pauses left out, in which there was no batch to work on.
+
+        From the first batch on, for which the worker processes are started. With batches made ahead, and faster than
+        the steps, it is near 0.
+        """
+        waited, since = self.last_asked
+        self.last_asked = (self.waited, self._now())
+        return (self.waited - waited) / max(self.last_asked[1] - since, 1e-9)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -49,6 +74,8 @@ class Progress:
         numbers = {"loss": f"{row['loss']:.4f}", "rate": f"{row['learning_rate']:.4g}"}
         if speed:
             numbers["images/s"] = f"{speed:,.1f}"
+        if row["waiting"] >= 0.1:  # less is nothing to act on
+            numbers["waiting for data"] = f"{row['waiting']:.0%}"
         self.bar.set_postfix(numbers)
         if self.bar.disable and not self.quiet:
             text = ", ".join(f"{name} {value}" for name, value in numbers.items())

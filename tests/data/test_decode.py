@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_jax.data.decode import MAX_PIXELS, UnreadableImage, decode_image
+from resnet_jax.data.decode import MAX_PIXELS, UnreadableImage, decode_image, decode_part
+from resnet_jax.data.host_augment import crop_box
+from resnet_jax.data.upper_rows import jpeg_head, upper_rows
 
 rng = np.random.default_rng(0)
 COLOUR = rng.integers(0, 256, (9, 7, 3), np.uint8)
@@ -123,3 +125,90 @@ def test_what_cannot_be_decoded_is_named(data, why):
     with pytest.raises(UnreadableImage, match=f"^cat.jpg: .*{why}") as caught:
         decode_image(data, "cat.jpg")
     assert "\n" not in str(caught.value)
+
+
+def whole(height: int, width: int) -> tuple[int, int, int, int]:
+    return 0, 0, height, width
+
+
+def assert_every_part_is_cut_from_the_whole(data: bytes) -> None:
+    picture = decode_image(data, "x")
+    height, width = picture.shape[:2]
+    for bottom in range(1, height + 1, 3):
+        top, left, right = bottom // 2, bottom % width, width
+        part = decode_part(data, "x", lambda *_: (top, left, bottom - top, right - left))  # noqa: B023
+        np.testing.assert_array_equal(part, picture[top:bottom, left:right])
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"restart_marker_rows": 1}, {"optimize": True, "quality": 30}], ids=str
+)
+def test_a_part_of_a_jpeg_is_cut_from_the_whole(subsampling, options):
+    noise = np.random.default_rng(1).integers(0, 256, (12, 9, 3), np.uint8)
+    picture = Image.fromarray(noise).resize((53, 70), Image.Resampling.BICUBIC)
+    assert_every_part_is_cut_from_the_whole(encoded(picture, "JPEG", subsampling=subsampling, **options))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_part_of_other_images_is_cut_from_the_whole(kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    smooth = Image.fromarray(COLOUR).resize((40, 33))
+    assert_every_part_is_cut_from_the_whole(encoded(smooth, kind, exif=exif))
+    assert_every_part_is_cut_from_the_whole(encoded(smooth.convert("L"), kind))
+
+
+def test_parts_of_real_jpegs_are_cut_from_the_whole(real_data):
+    files = sorted((real_data / "imagenet-raw-64").glob("*"))
+    rng = np.random.default_rng(0)
+    shortened = 0
+    for file in files:
+        data = file.read_bytes()
+        picture = decode_image(data, "x")
+        rows, columns = picture.shape[:2]
+        top, left, height, width = box = crop_box(rows, columns, rng, (0.08, 1), (3 / 4, 4 / 3))
+        expected = picture[top : top + height, left : left + width]
+        np.testing.assert_array_equal(decode_part(data, "x", lambda *_: box), expected)  # noqa: B023
+        head = jpeg_head(data)
+        assert head is not None
+        assert head[1:3] == (rows, columns)
+        upper = upper_rows(data, head, top + height)
+        shortened += upper is not None and len(upper) < rows
+    assert shortened > len(files) / 2  # the rest reaches down to the last rows
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+def test_a_part_of_a_damaged_jpeg_is_right_or_refused(subsampling):
+    picture = Image.fromarray(np.random.default_rng(2).integers(0, 256, (96, 40, 3), np.uint8))
+    data = encoded(picture, "JPEG", subsampling=subsampling)
+    with pytest.raises(UnreadableImage, match=r"^cat\.jpg: damaged"):
+        decode_part(data[: len(data) * 3 // 4], "cat.jpg", lambda height, width: (0, 0, 16, width))
+    torn = bytearray(data)
+    torn[len(data) * 3 // 4 : len(data) * 3 // 4 + 2] = b"\xff\xd9"  # ends before the lower rows
+    upper = decode_part(bytes(torn), "cat.jpg", lambda height, width: (0, 0, 16, width))
+    np.testing.assert_array_equal(upper, decode_image(data, "x")[:16])
+    head = jpeg_head(bytes(torn))
+    assert head is not None
+    assert upper_rows(bytes(torn), head, 80) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        encoded(COLOUR),
+        encoded(COLOUR, "JPEG", progressive=True),
+        encoded(Image.fromarray(COLOUR).convert("CMYK"), "JPEG"),
+        encoded(COLOUR, "JPEG")[:100],
+    ],
+    ids=["empty", "PNG", "progressive", "CMYK", "cut short"],
+)
+def test_other_files_have_no_head_to_shorten(data):
+    assert jpeg_head(data) is None
+
+
+@pytest.mark.parametrize(("data", "why"), [(b"", "empty"), (b"nothing known", "not an image")])
+def test_no_part_of_what_is_no_image(data, why):
+    with pytest.raises(UnreadableImage, match=f"^cat.jpg: .*{why}"):
+        decode_part(data, "cat.jpg", whole)

@@ -1,0 +1,91 @@
+"""Re-encode a folder of photographs, or a TFDS set, once, into shards that decode several times faster.
+
+    python -m experiments.prepare --data_dir=ROOT --out=OUT
+    python -m experiments.prepare --dataset=imagenet2012 --out=OUT --short_side=256 --quality=90
+    python -m experiments.prepare --check --out=OUT
+    python -m experiments.imagenet --dataset=prepared --data_dir=OUT
+
+The same command again goes on where it was stopped. OUT/manifest.json, written last, has the SHA-256 of every shard:
+reading compares sizes, --check the sums. Training images that cannot be read are left out and listed there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tqdm import tqdm
+
+from resnet_jax.cli import parse_options, run_command
+from resnet_jax.data.prepare import Encoding, Split, prepare
+from resnet_jax.data.prepared import check_sizes, check_sum, read_manifest
+from resnet_jax.errors import InputError
+from resnet_jax.inputs import worker_count
+
+SPLITS: tuple[Split, ...] = ("train", "val")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of prepare."""
+
+    out: str
+    """Folder of the prepared set: empty, or one that was begun with the same settings."""
+    dataset: str = "folder"
+    """folder, or the name of an image set of TensorFlow Datasets that is prepared as array_record."""
+    data_dir: str = ""
+    """A folder with train/CLASS/ and val/CLASS/, or the TFDS data."""
+    splits: str = "train,val"
+    """Which to write, divided by commas."""
+    short_side: int = 256
+    """Shorter side of the images, in pixels. Smaller ones keep their size."""
+    quality: int = 90
+    """Of the JPEGs, 1 to 100."""
+    subsampling: Literal["420", "444"] = "420"
+    """Half the resolution of colour, as most JPEGs have it, or all of it in larger files that take longer to decode."""
+    shard_size: int = 1024
+    """Images a shard: what is done again when the command is killed."""
+    num_workers: int = -1
+    """Processes that encode. 0: threads of this process; -1: one for every core but one, at most 16."""
+    check: bool = False
+    """Write nothing; compare every shard of --out with its SHA-256."""
+    debug: bool = False
+    """Print the traceback of an error."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prepare, or check, as the command line says."""
+    options = parse_options(Options, argv, "prepare", __doc__)
+    out = Path(options.out).expanduser()
+    if options.check:
+        print(f"{out}: {check(out)} shards are as they were written")
+        return
+    splits = tuple(split for split in SPLITS if split in options.splits.split(","))
+    if wrong := sorted({*options.splits.split(",")} - {*SPLITS}):
+        raise InputError(f"--splits={options.splits}: there is no split {wrong[0]!r}; take train, val or train,val")
+    encoding = Encoding(options.short_side, options.quality, options.subsampling, options.shard_size)
+    manifest = prepare(
+        options.dataset, options.data_dir or None, out, encoding, splits, worker_count(options.num_workers)
+    )
+    for name, split in manifest["splits"].items():
+        images, size = (sum(shard[field] for shard in split["shards"]) for field in ("records", "bytes"))
+        print(f"{name}: {images:,} images, {size / 2**20:,.1f} MiB in {len(split['shards'])} shards")
+    print(f"{len(manifest['skipped'])} images were left out; train on it with --dataset=prepared --data_dir={out}")
+
+
+def check(out: Path) -> int:
+    """Compares every shard with its sum; returns how many there are.
+
+    Raises:
+        InputError: one is missing or damaged.
+    """
+    splits = read_manifest(out)["splits"].values()
+    shards = [shard for split in splits for shard in split["shards"]]
+    check_sizes(out, shards)
+    for shard in tqdm(shards, unit="shard", disable=None, dynamic_ncols=True):
+        check_sum(out, shard)
+    return len(shards)
+
+
+if __name__ == "__main__":
+    run_command(main)

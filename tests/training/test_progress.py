@@ -1,0 +1,47 @@
+"""The share of its time that a training waits for data: near 1 with a slow source, near 0 with a fast one."""
+
+import time
+from itertools import repeat
+
+import pytest
+
+from resnet_jax.training.progress import Progress
+
+
+def slow_batches(count, seconds):
+    for step in range(count):
+        time.sleep(seconds)
+        yield step
+
+
+def waiting(batches, step_seconds, steps=10):
+    """What a loop logs whose steps take so long."""
+    progress = Progress(0, steps, quiet=True)
+    fed = progress.waits(batches)
+    for _ in range(steps):
+        next(fed)
+        time.sleep(step_seconds)
+    return progress.waiting()
+
+
+def test_a_slow_source_is_seen_and_a_fast_one_too():
+    assert waiting(slow_batches(10, 0.03), 0) > 0.9
+    assert waiting(repeat(None), 0.03) < 0.1
+    assert waiting(slow_batches(10, 0.03), 0.03) == pytest.approx(0.5, abs=0.15)
+
+
+def test_every_share_is_of_the_time_since_the_last_one_without_pauses():
+    progress = Progress(0, 4, quiet=True)
+    fed = progress.waits(slow_batches(4, 0.03))
+    next(fed)
+    assert progress.waiting() > 0.9
+    time.sleep(0.03)
+    assert progress.waiting() == 0
+    with progress.paused():
+        time.sleep(0.1)
+    next(fed)
+    assert progress.waiting() > 0.9
+
+
+def test_batches_pass_as_they_are_until_they_end():
+    assert list(Progress(0, 3, quiet=True).waits(iter("abc"))) == ["a", "b", "c"]
