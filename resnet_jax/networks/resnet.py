@@ -58,7 +58,7 @@ class ResNet(nn.Module):
             to compile it hardly grow with the depth. Variables, and so checkpoints, are those of the unrolled network;
             the random draws of stochastic depth are others.
         remat: keep only each block's input for the backward pass and compute the rest of the block again: a third more
-            work for a fraction of the memory.
+            work for a fraction of the memory. Here too stochastic depth draws otherwise.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.
 
