@@ -64,6 +64,18 @@ def test_steps_of_a_stacked_state_are_those_of_the_unrolled_network():
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * max(1.0, float(jnp.abs(b).max())))
 
 
+def test_the_program_of_a_step_is_as_long_for_every_depth():
+    def lines(depth):
+        model: Any = create_model(f"resnet{depth}_cifar", width=4, scan=True)
+        tx = make_optimizer("sgd", optax.constant_schedule(0.1), weight_decay=0.1)
+        state = jax.eval_shape(lambda: stack_loops(fresh_state(model, tx, 8, 0), model.loops()))
+        batch = {"image": jnp.ones((2, 8, 8, 3)), "label": jnp.zeros(2, jnp.int32), "mask": jnp.ones(2)}
+        step = partial(train_step, model=model, tx=tx, key=jax.random.key(0))
+        return jax.jit(step).lower(state, batch).as_text().count("\n")
+
+    assert lines(32) == lines(20)
+
+
 def test_only_optimizers_that_treat_every_value_alike_are_given_stacked_arrays():
     model = create_model("resnet20_cifar", scan=True)
     scanned = replace(DEEP, scan=True)
@@ -78,6 +90,7 @@ def test_only_optimizers_that_treat_every_value_alike_are_given_stacked_arrays()
     assert build_loops(create_model("resnet20_cifar"), DEEP) == ()
 
 
+@pytest.mark.slow
 def test_a_scanned_run_stores_the_blocks_one_by_one_and_continues_bit_for_bit(tmp_path, monkeypatch):
     config = replace(DEEP, scan=True, ema=0.9)
     whole = train(replace(config, workdir=str(tmp_path / "whole")))
