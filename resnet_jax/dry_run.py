@@ -128,12 +128,13 @@ def settings(config: Config) -> dict[str, Any]:
 
 def augmentation(config: Config) -> str:
     """The augmentations of a config in one line."""
-    parts = [
-        f"{config.crop} crop"
-        if config.image_size
-        else f"crop within {config.crop_padding} px of {config.padding_mode}",
-        f"{config.flip} flip" if config.flip != "none" else "no flip",
-    ]
+    if config.image_size and config.dataset not in SMALL_SIZES:
+        crop = f"{config.crop} crop"
+    elif config.crop_padding:
+        crop = f"moved by up to {config.crop_padding} px ({config.padding_mode})"
+    else:
+        crop = "no crop"
+    parts = [crop, f"{config.flip} flip" if config.flip != "none" else "no flip"]
     parts += [
         f"{name} {getattr(config, name)}"
         for name in ("auto_augment", "color_jitter", "lighting", "erase", "cutout", "mixup", "cutmix")

@@ -41,7 +41,8 @@ def show_batch(config: Config, step: int = 0) -> Path:
     labels = ["\n".join(_shares(target, source.class_names)) for target in targets]
     path = Path(config.workdir) / "batch.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    draw_batch(images, labels, path, f"{config.recipe}: {augmentation(config)}, {images.shape[1]} px")
+    told = f"{augmentation(config)}, {images.shape[1]} px"
+    draw_batch(images, labels, path, f"{config.recipe}: {told}" if config.recipe else told)
     return path
 
 

@@ -79,6 +79,8 @@ def test_the_picture_of_a_batch_has_its_labels(tmp_path, monkeypatch):
     options = ["--dataset=digits", "--recipe=rsb_a3", "--batch_size=16"]
     show_batch.main([*options, "--repeats=2", f"--workdir={tmp_path}"])
     assert drawn["i"].shape == (16, 8, 8, 3)
+    assert drawn["t"].startswith("rsb_a3: ")
+    assert "random_resized" not in drawn["t"]  # small images are moved, whatever the recipe does to photographs
     assert drawn["i"].min() >= 0
     assert drawn["i"].max() <= 1
     _, index, view = rows(0, 0, 16, 1437, repeats=2)
