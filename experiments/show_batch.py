@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from experiments import cifar
-from resnet_jax.cli import parse_config, run_command, value_of
+from resnet_jax.cli import is_given, parse_config, run_command, value_of
 from resnet_jax.config import Config
 from resnet_jax.inputs import MEAN_STD
 from resnet_jax.recipes import CIFAR, IMAGENET
@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> None:
     recipes = cifar.RECIPES if small else RECIPES
     config = parse_config(argv, "show_batch", __doc__, defaults, recipes=recipes, family="resnet{depth}")
     # A picture of a recipe's own batch would be too large; what divides that batch has no say here.
-    if not value_of(argv, "batch_size", ""):
+    if not is_given(argv, "batch_size"):
         config = dataclasses.replace(config, batch_size=DEFAULTS.batch_size, bn_group_size=0, accumulate=1)
     print(f"drawn to {show_batch(config)}")
 

@@ -31,9 +31,9 @@ from resnet_jax.analysis.plots import draw_gradient_norms, draw_loss_lines
 from resnet_jax.config import Config
 from resnet_jax.data.sources import load_source
 from resnet_jax.inputs import plain_images
+from resnet_jax.markdown import markdown_table
 from resnet_jax.networks.highway import Highway
 from resnet_jax.studies.degradation_report import draw_study, read_study, study_table
-from resnet_jax.studies.markdown import markdown_table
 
 # %% tags=["parameters"]
 study = "../runs/degradation-short"  # the study's WORKDIR

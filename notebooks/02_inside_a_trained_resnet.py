@@ -42,8 +42,8 @@ from resnet_jax.analysis.plots import (
 )
 from resnet_jax.data.sources import load_source
 from resnet_jax.inputs import normalizer
+from resnet_jax.markdown import markdown_table
 from resnet_jax.predict import probabilities, read_images
-from resnet_jax.studies.markdown import markdown_table
 from resnet_jax.trained import WhichNetwork, load_trained
 
 # %% tags=["parameters"]

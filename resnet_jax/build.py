@@ -26,7 +26,7 @@ from resnet_jax.training import step
 from resnet_jax.training.average import Average
 from resnet_jax.training.loop import Batch, Interval
 from resnet_jax.training.losses import Loss
-from resnet_jax.training.state import TrainState, data_mesh, init_state, replicated
+from resnet_jax.training.state import TrainState, data_mesh, fresh_state, init_state, replicated
 
 # Options of networks that are flags too; left empty, they are the network's own.
 NETWORK_OPTIONS = (
@@ -216,6 +216,16 @@ def first_state(run: Run) -> TrainState:
         averaged=run.average is not None,
         layout=partial(stack_loops, loops=run.loops) if run.loops else None,
     )
+
+
+def stored_shapes(
+    model: nn.Module, tx: optax.GradientTransformation, image_size: int, mesh: Mesh, *, averaged: bool
+) -> dict[str, Any]:
+    """What a checkpoint of such a training holds, block by block: shapes and types, to lie on every device."""
+    fresh = partial(fresh_state, model, tx, image_size, 0, averaged=averaged)
+    shapes = jax.eval_shape(lambda: {"state": fresh(), "sums": step.zero_sums()})
+    whole = replicated(mesh)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole), shapes)
 
 
 def build_train_step(run: Run) -> jax.stages.Wrapped:

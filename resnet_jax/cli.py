@@ -100,7 +100,7 @@ def _scaled_sizes(config: Config, base: Config, argv: Sequence[str]) -> Config:
     if growing := progressive_sizes(base.progressive):
         low, high = map(scaled, growing)
         sizes["progressive"] = f"{low}:{high}" if high else ""
-    return dataclasses.replace(config, **{n: size for n, size in sizes.items() if not value_of(argv, n, "")})
+    return dataclasses.replace(config, **{name: size for name, size in sizes.items() if not is_given(argv, name)})
 
 
 def value_of(argv: Sequence[str], name: str, default: str) -> str:
@@ -111,6 +111,11 @@ def value_of(argv: Sequence[str], name: str, default: str) -> str:
         if argument.startswith(f"--{name}="):
             return argument.partition("=")[2]
     return default
+
+
+def is_given(argv: Sequence[str], name: str) -> bool:
+    """Whether an option stands on a command line, be it with an empty value."""
+    return any(argument == f"--{name}" or argument.startswith(f"--{name}=") for argument in argv)
 
 
 def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from resnet_jax.config import FREE_TO_CHANGE, Config
 from resnet_jax.errors import InputError
-from resnet_jax.studies.markdown import markdown_table
+from resnet_jax.markdown import markdown_table
 from resnet_jax.workdir import read_result, read_run_config
 
 # Options that may differ between the runs of one group.

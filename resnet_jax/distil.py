@@ -32,14 +32,9 @@ def taught(run: Run) -> Run:
     try:
         teacher = load_trained(which)
         check_classifier(teacher.model, config.teacher, run.size_at(0))
+        check_classes(config.dataset, run.class_names, teacher)
     except InputError as error:
         raise InputError(f"--teacher={config.teacher}: {error}") from error
-    if teacher.num_classes != len(run.class_names):
-        raise InputError(
-            f"--teacher={config.teacher} knows {teacher.num_classes} classes, --dataset={config.dataset} has "
-            f"{len(run.class_names)}"
-        )
-    check_classes(config.dataset, run.class_names, teacher)
     variables = jax.device_put(teacher.variables, replicated(run.mesh))
     return dataclasses.replace(run, training=_with_answers(run.training, teacher, variables, config))
 

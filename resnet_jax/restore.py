@@ -1,20 +1,17 @@
 """A trained network from a run's folder."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import optax
 from flax import linen as nn
 
-from resnet_jax.build import build_model
+from resnet_jax.build import build_model, stored_shapes
 from resnet_jax.build_training import build_average, build_optimizer
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError
 from resnet_jax.training import checkpoint, log
-from resnet_jax.training.state import data_mesh, fresh_state, replicated
-from resnet_jax.training.step import zero_sums
+from resnet_jax.training.state import data_mesh
 from resnet_jax.workdir import read_run_config
 
 
@@ -45,9 +42,7 @@ def restore_run(
     if ema and not averaged:
         raise InputError(f"--workdir={workdir}: this run kept no average of its weights; leave out --ema")
     mesh = data_mesh()
-    fresh = partial(fresh_state, model, tx, facts["image_size"], 0, averaged=averaged)
-    shapes = jax.eval_shape(lambda: {"state": fresh(), "sums": zero_sums()})
-    target = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=replicated(mesh)), shapes)
+    target = stored_shapes(model, tx, facts["image_size"], mesh, averaged=averaged)
     with checkpoint.open_reader(workdir / "checkpoints") as manager:
         steps = sorted(manager.all_steps())
         named = {

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from resnet_jax import workdir as folder
 from resnet_jax.analysis.counts import abstract_variables, multiply_adds, parameter_count
 from resnet_jax.analysis.plots import draw_curves
-from resnet_jax.build import Run, build_apply, build_run, build_train_step, first_state
+from resnet_jax.build import Run, build_apply, build_run, build_train_step, first_state, stored_shapes
 from resnet_jax.config import Config
 from resnet_jax.config_checks import check_config
 from resnet_jax.distil import taught
@@ -172,20 +172,14 @@ def _stored(run: Run, state: TrainState, sums: step.Sums) -> dict[str, Any]:
 
 
 def _restore_or_begin(run: Run, manager: Any) -> tuple[int, dict[str, Any]]:
-    whole = replicated(run.mesh)
-    state = first_state(run)
-    sums = jax.jit(step.zero_sums, out_shardings=whole)()
-    target = jax.tree.map(partial(_placed, whole), jax.eval_shape(partial(_stored, run), state, sums))
+    target = stored_shapes(run.model, run.tx, run.image_size, run.mesh, averaged=run.average is not None)
     restored = checkpoint.restore_newest(manager, target, _say)
     if restored is None:
-        return 0, {"state": _settled(run, state), "sums": sums}
+        sums = jax.jit(step.zero_sums, out_shardings=replicated(run.mesh))()
+        return 0, {"state": _settled(run, first_state(run)), "sums": sums}
     start, stored = restored
     _say(f"continuing after step {start:,}")
     return start, stored | {"state": stack_loops(stored["state"], run.loops)}
-
-
-def _placed(sharding: jax.sharding.Sharding, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def _report_skipped(batches: Iterator[loop.Batch], skipped: set[str]) -> Iterator[loop.Batch]:

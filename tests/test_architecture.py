@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "analysis": {"networks"},
     "recipes": set(),
     "benchmark": {"config", "build", "inputs", "run", "data", "training", "networks", "analysis", "recipes"},
-    "studies": {"run", "workdir", "config", "training", "networks", "analysis", "recipes"},
+    "studies": {"markdown", "run", "workdir", "config", "training", "networks", "analysis", "recipes"},
 }
 
 # A heavy dependency, and the only file or room that imports it.

@@ -1,8 +1,8 @@
 """Blocks of one shape run by one loop, so that the program does not grow with the depth, and with recomputation.
 
 Unlike with `nn.scan`, the parameters stay where the unrolled network has them, each block's under its own name, and are
-stacked for the loop inside the program: checkpoints, initial values and the table of a network do not depend on how it
-is compiled. They may be given stacked as well (`stacked.stack_loops`), as training does.
+stacked for the loop inside the program: checkpoints and the table of a network do not depend on how it is compiled,
+and initial values only by rounding. They may be given stacked as well (`stacked.stack_loops`), as training does.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from resnet_jax.networks.stacked import stacked_name
+from resnet_jax.networks.stacked import stack, stacked_name, unstack
 
 COLLECTIONS = ("params", "batch_stats")
 
@@ -61,11 +61,13 @@ def repeat(
     if scan:
         together = stacked_name(names)
         are_stacked = network.has_variable("params", together)
-        stacked = variables_of(together) if are_stacked else _stack([variables_of(name) for name in names])
+        stacked = variables_of(together) if are_stacked else stack([variables_of(name) for name in names])
         body = jax.checkpoint(iteration, prevent_cse=False) if remat else iteration
         scanned_rates = jnp.array(rates, jnp.float32) if any(rates) else None
         x, updates = jax.lax.scan(body, x, (scanned_rates, stacked, rngs))
-        changed = {together: updates} if are_stacked else _by_block(updates, names)
+        changed = {together: updates}
+        if not are_stacked:
+            changed = dict(zip(names, unstack(updates, len(names)), strict=True))
     else:
         changed = {}
         for index, (name, rate) in enumerate(zip(names, rates, strict=True)):
@@ -76,11 +78,3 @@ def repeat(
         for collection, values in updates.items():
             network.put_variable(collection, name, values)
     return x
-
-
-def _stack(trees: Sequence[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-
-def _by_block(stacked: Any, names: Sequence[str]) -> dict[str, Any]:
-    return {name: jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i, name in enumerate(names)}

@@ -19,6 +19,16 @@ def stacked_name(names: Sequence[str]) -> str:
     return f"{names[0]}_to_{names[-1].rpartition('_')[2]}"
 
 
+def stack(trees: Sequence[Any]) -> Any:
+    """One tree with arrays [n,…] of n trees with arrays […]."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def unstack(tree: Any, count: int) -> list[Any]:
+    """The `count` trees that were stacked."""
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(count)]
+
+
 def stack_loops(tree: Any, loops: Sequence[Loop]) -> Any:
     """The tree with the values of each loop's blocks stacked along a new first axis.
 
@@ -33,10 +43,7 @@ def stack_loops(tree: Any, loops: Sequence[Loop]) -> Any:
         found = [names for names in loops if names[0] in node]
         inside = {name for names in found for name in names}
         rest = {name: value for name, value in node.items() if name not in inside}
-        return rest | {
-            stacked_name(names): jax.tree.map(lambda *leaves: jnp.stack(leaves), *(node[name] for name in names))
-            for names in found
-        }
+        return rest | {stacked_name(names): stack([node[name] for name in names]) for names in found}
 
     return jax.tree.map(stacked, tree, is_leaf=lambda node: _holds(node, loops))
 
@@ -48,11 +55,12 @@ def unstack_loops(tree: Any, loops: Sequence[Loop]) -> Any:
     def cut(node: Any) -> Any:
         if not _holds(node, [(name,) for name in names_of]):
             return node
-        rest = {name: value for name, value in node.items() if name not in names_of}
-        for stacked in names_of.keys() & node.keys():
-            for index, name in enumerate(names_of[stacked]):
-                rest[name] = jax.tree.map(lambda leaf, index=index: leaf[index], node[stacked])
-        return rest
+        blocks = {name: value for name, value in node.items() if name not in names_of}
+        # In one order in all processes, which must run the same programs at a time.
+        for stacked, names in names_of.items():
+            if stacked in node:
+                blocks |= zip(names, unstack(node[stacked], len(names)), strict=True)
+        return blocks
 
     return jax.tree.map(cut, tree, is_leaf=lambda node: _holds(node, [(name,) for name in names_of]))
 

@@ -10,8 +10,8 @@ from statistics import mean, median
 
 from resnet_jax.config import Config, differences, read_config
 from resnet_jax.errors import InputError
+from resnet_jax.markdown import markdown_table
 from resnet_jax.studies.claim import Claim
-from resnet_jax.studies.markdown import markdown_table
 from resnet_jax.workdir import read_result
 
 # Options in which a run may differ from a claim's: what is logged and when, and how the same numbers are computed.

@@ -10,8 +10,8 @@ from typing import Any
 from resnet_jax.analysis.error_curves import error_curve, last_training_error
 from resnet_jax.analysis.plots import Drawing, draw_degradation
 from resnet_jax.config import Config
+from resnet_jax.markdown import markdown_table
 from resnet_jax.studies.degradation import kind_and_depth
-from resnet_jax.studies.markdown import markdown_table
 from resnet_jax.studies.published import TABLES
 from resnet_jax.training.log import read_rows, write_atomically
 from resnet_jax.workdir import read_result, read_run_config

@@ -55,7 +55,7 @@ def fit(
     save: Callable[[int, Any, Sums], None],
     evaluate: Callable[[int, Any], None],
     stop_requested: Callable[[int], bool],
-    progress: Callable[[int], None] = lambda step: None,
+    progress: Callable[[int, Any], None] = lambda step, output: None,
 ) -> tuple[int, Any]:
     """Train from step `start` to `total_steps`; returns the step reached and the state.
 
@@ -77,7 +77,7 @@ def fit(
         save: gets the step, the state and the sums.
         evaluate: gets the step and the state.
         stop_requested: asked after every step; when true, the state is saved and the loop left.
-        progress: told each step that has been given to the device.
+        progress: told each step that has been given to the device, and an array that it computes.
 
     Raises:
         NonFiniteError: at the next log or checkpoint after a step that was not finite, before anything is saved.
@@ -89,7 +89,7 @@ def fit(
         in_flight.append(sums["count"])
         if len(in_flight) > IN_FLIGHT:
             in_flight.popleft().block_until_ready()
-        progress(step)
+        progress(step, sums["count"])
         if due(step, log_every, total_steps):
             sums = jax.block_until_ready(sums)
             check_finite(sums)

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -27,32 +28,36 @@ class Progress:
         self.resting = 0.0  # seconds
         self.waited = 0.0  # seconds
         self.last_asked = (0.0, self._now())  # seconds waited, seconds
+        self.watcher = ThreadPoolExecutor(max_workers=1)
+        self.last_end: Future[float] | None = None  # of the last step given to the device
         self.step: int | None = None
         self.first = self.last_shown = (start, 0.0)  # step, seconds
 
-    def tick(self, step: int) -> None:
-        """`step` has been given to the device."""
+    def tick(self, step: int, output: Any) -> None:
+        """`step`, which computes `output`, has been given to the device."""
         self.bar.update()
+        self.last_end = self.watcher.submit(_end_of, output)
         if self.step is None:
             self.first = self.last_shown = (step, self._now())
         self.step = step
 
     def waits(self, batches: Iterator[Fed]) -> Iterator[Fed]:
-        """The same batches; the time until each is there is counted as waiting."""
+        """The same batches; counted as waiting is the time until each is there, once the last step is done."""
         while True:
             began = time.perf_counter()
             try:
                 batch = next(batches)
             except StopIteration:
                 return
-            self.waited += time.perf_counter() - began
+            self.waited += self._idle_since(began)
             yield batch
 
     def waiting(self) -> float:
-        """The share of the time since it was last asked, pauses left out, in which there was no batch to work on.
+        """The share of the time since it was last asked, pauses left out, in which the device had nothing to work on
+        because there was no batch.
 
-        From the first batch on, for which the worker processes are started. With batches made ahead, and faster than
-        the steps, it is near 0.
+        From the first batch on, for which the worker processes are started. Where batches are made faster than steps it
+        is near 0.
         """
         waited, since = self.last_asked
         self.last_asked = (self.waited, self._now())
@@ -88,6 +93,14 @@ class Progress:
     def close(self) -> None:
         """Leave the bar as it stands."""
         self.bar.close()
+        self.watcher.shutdown(wait=False)
+
+    def _idle_since(self, began: float) -> float:
+        """Seconds from then on, but from the end of the last step if that was later; 0 while it runs."""
+        now = time.perf_counter()
+        if self.last_end is None:
+            return now - began
+        return now - max(began, self.last_end.result()) if self.last_end.done() else 0.0
 
     def _images_per_second(self, since: tuple[int, float], batch_size: int) -> float | None:
         steps = (self.step or since[0]) - since[0]
@@ -95,3 +108,10 @@ class Progress:
 
     def _now(self) -> float:
         return time.perf_counter() - self.resting
+
+
+def _end_of(output: Any) -> float:
+    """When it was computed. Steps run beside the host, so only a thread that waits for each knows."""
+    with suppress(Exception):  # the loop meets the same error, and reports it
+        output.block_until_ready()
+    return time.perf_counter()

@@ -40,15 +40,27 @@ def add_sums(a: Sums, b: Sums) -> Sums:
 
 def classification_sums(logits: jax.Array, batch: Batch, loss: jax.Array) -> Sums:
     """Sums over a batch's counted examples of the loss and of the hits in the first one and the first five classes."""
-    _, best = jax.lax.top_k(logits, min(5, logits.shape[-1]))
-    hits = best == batch["label"][:, None]
+    rank = label_rank(logits, batch["label"])
     mask = batch["mask"]
     return zero_sums() | {
         "loss": (loss * mask).sum(),
-        "top1": (hits[:, 0] * mask).sum(),
-        "top5": (hits.any(axis=-1) * mask).sum(),
+        "top1": ((rank < 1) * mask).sum(),
+        "top5": ((rank < 5) * mask).sum(),
         "count": mask.sum(),
     }
+
+
+def label_rank(logits: jax.Array, label: jax.Array) -> jax.Array:
+    """How many classes stand before the label's in the order of the logits [B,K]: int32 [B].
+
+    Of equal logits the lower class stands first, as in `jax.lax.top_k`; which XLA does not divide over devices, so that
+    each would be sent the logits of the whole batch. NaN stands before all others, but a label's own behind them.
+    """
+    classes = jnp.arange(logits.shape[-1])[None]
+    own = classes == label[:, None]
+    value = jnp.where(own, logits, 0).sum(axis=-1, keepdims=True)
+    before = ~(logits <= value) | ((logits == value) & (classes < label[:, None]))
+    return (before & ~own).sum(axis=-1)
 
 
 def all_finite(tree: Any) -> jax.Array:

@@ -52,8 +52,8 @@ def test_a_toy_study_is_interrupted_and_the_same_command_finishes_it(tmp_path, c
     argv = [*TOY, f"--workdir={tmp_path}"]
     tick = Progress.tick
 
-    def interrupt(self, step):
-        tick(self, step)
+    def interrupt(self, step, output):
+        tick(self, step, output)
         # An evaluation is due after every step here: this one is cut short before its first batch.
         if step == 5 and (tmp_path / "plain8_cifar-seed0" / "result.json").exists():
             os.kill(os.getpid(), signal.SIGTERM)

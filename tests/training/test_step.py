@@ -21,6 +21,7 @@ from resnet_jax.training.step import (
     add_sums,
     averages,
     classification_sums,
+    label_rank,
     train_step,
     zero_sums,
 )
@@ -179,6 +180,16 @@ def test_steps_on_eight_devices_are_the_steps_on_one(state):
         assert len(now.step.sharding.device_set) == devices
         results.append(jax.device_get((now, all_sums)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *results)
+
+
+def test_the_rank_of_a_label_is_its_place_in_top_k():
+    rng = np.random.default_rng(0)
+    logits = jnp.asarray(rng.integers(0, 4, (200, 9)), jnp.float32)  # ties everywhere
+    logits = logits.at[0, 3].set(jnp.inf).at[1].set(-jnp.inf)
+    label = jnp.asarray(rng.integers(0, 9, 200))
+    _, order = jax.lax.top_k(logits, 9)
+    np.testing.assert_array_equal(label_rank(logits, label), jnp.argmax(order == label[:, None], axis=-1))
+    assert label_rank(jnp.full((1, 9), jnp.nan), jnp.array([0])) == 8
 
 
 def test_the_first_state_depends_on_the_seed_and_not_on_the_devices():
