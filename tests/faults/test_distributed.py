@@ -3,6 +3,8 @@
 import signal
 import socket
 
+import pytest
+
 from tests.faults.processes import TOY, metrics, result, wait_for_line
 
 
@@ -39,3 +41,16 @@ def test_a_sigterm_to_one_process_stops_both_and_they_continue(start, tmp_path):
     assert [process.returncode for process in two] == [75, 75], "\n".join(outputs)
     two = pair(start, "quickstart", *arguments)
     wait_for_line(two[0], "continuing after step")
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_scanned_network(start, command, tmp_path):
+    # Its state is stacked and taken apart outside of the compiled step, by both processes.
+    deep = ["--dataset=digits", "--image_size=8", "--width=2", "--batch_size=32", "--steps=2", "--checkpoint_every=1"]
+    arguments = ["--depth=20", "--scan", "--log_every=1", "--num_workers=0", *deep]
+    two = pair(start, "cifar", f"--workdir={tmp_path}/two", *arguments)
+    outputs = [process.communicate(timeout=500)[0] for process in two]
+    assert [process.returncode for process in two] == [0, 0], "\n".join(outputs)
+    command("cifar", f"--workdir={tmp_path}/one", *arguments)
+    for a, b in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
+        assert abs(a["loss"] - b["loss"]) < 1e-4 * abs(b["loss"])

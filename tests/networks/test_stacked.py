@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from resnet_jax import create_model, restore_run
-from resnet_jax.build import build_loops
+from resnet_jax.build import ELEMENTWISE, build_loops
 from resnet_jax.errors import InterruptedRunError
 from resnet_jax.networks.stacked import stack_loops, unstack_loops
 from resnet_jax.run import train
@@ -109,3 +109,28 @@ def test_a_scanned_run_stores_the_blocks_one_by_one_and_continues_bit_for_bit(tm
     assert jax.tree.structure(variables) == jax.tree.structure(shapes)
     images = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
     np.testing.assert_allclose(model.apply(variables, images), unrolled.apply(variables, images), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ELEMENTWISE)
+def test_an_optimizer_moves_stacked_arrays_as_it_moves_each(kind):
+    model: Any = create_model("resnet20_cifar", num_classes=5, width=4, scan=True)
+    stack = partial(stack_loops, loops=model.loops())
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))["params"]
+    rng = np.random.default_rng(0)
+    params, gradients = (
+        jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), shapes) for _ in range(2)
+    )
+    schedule = optax.constant_schedule(0.1)
+    tx = make_optimizer(kind, schedule, weight_decay=0.1, decay_norm_and_bias=False, clip_norm=1.0, norm_bias_rate=4.0)
+
+    @jax.jit
+    def moved(params, gradients):
+        state = tx.init(params)
+        for _ in range(2):
+            updates, state = tx.update(gradients, state, params)
+            params = optax.apply_updates(params, updates)
+        return params, state
+
+    expected, got = stack(moved(params, gradients)), moved(stack(params), stack(gradients))
+    assert jax.tree.structure(got) == jax.tree.structure(expected)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), got, expected)
