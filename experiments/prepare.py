@@ -12,16 +12,17 @@ reading compares sizes, --check the sums. Training images that cannot be read ar
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tqdm import tqdm
 
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.data.prepare import Encoding, Split, prepare
-from resnet_jax.data.prepared import check_sizes, check_sum, read_manifest
+from resnet_jax.data.prepared import MANIFEST, check_sizes, check_sum, read_manifest
 from resnet_jax.errors import InputError
 from resnet_jax.inputs import worker_count
 
+NAMED = 5  # damaged shards in an error
 SPLITS: tuple[Split, ...] = ("train", "val")
 
 
@@ -77,14 +78,28 @@ def check(out: Path) -> int:
     """Compares every shard with its sum; returns how many there are.
 
     Raises:
-        InputError: one is missing or damaged.
+        InputError: some are missing or damaged; names the first of them.
     """
     splits = read_manifest(out)["splits"].values()
     shards = [shard for split in splits for shard in split["shards"]]
-    check_sizes(out, shards)
-    for shard in tqdm(shards, unit="shard", disable=None, dynamic_ncols=True):
-        check_sum(out, shard)
+    bad = [s["file"] for s in tqdm(shards, unit="shard", disable=None, dynamic_ncols=True) if not is_whole(out, s)]
+    if bad:
+        more = f" and {len(bad) - NAMED} more" if bad[NAMED:] else ""
+        raise InputError(
+            f"{out}: {len(bad)} of {len(shards)} shards are missing or damaged: {', '.join(bad[:NAMED])}{more}; "
+            f"copy them again, or remove them and {out / MANIFEST} and prepare again"
+        )
     return len(shards)
+
+
+def is_whole(out: Path, shard: dict[str, Any]) -> bool:
+    """Whether a shard is there as it was written."""
+    try:
+        check_sizes(out, [shard])
+        check_sum(out, shard)
+    except (InputError, OSError):  # a damaged disk cannot be read at all
+        return False
+    return True
 
 
 if __name__ == "__main__":

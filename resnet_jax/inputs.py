@@ -19,6 +19,7 @@ from resnet_jax.config_checks import progressive_sizes
 from resnet_jax.data import device_augment, host_augment, pipeline, resident
 from resnet_jax.data.decode import decode_image
 from resnet_jax.data.erasing import cutout, random_erasing
+from resnet_jax.data.fast_resize import opencv
 from resnet_jax.data.mixing import mix
 from resnet_jax.data.order import check_train, epoch_order
 from resnet_jax.data.policies import policy
@@ -62,7 +63,8 @@ def train_feed(source: Source, config: Config, size_at: FixedSize | ProgressiveS
         mesh: the devices.
 
     Raises:
-        InputError: the devices cannot share the batch, the set is smaller than one, or there is no such policy.
+        InputError: the devices cannot share the batch, the set is smaller than one, there is no such policy, or what
+            the interpolation needs is not installed.
     """
     devices = mesh.devices.size
     if config.batch_size % devices:
@@ -92,13 +94,16 @@ def train_feed(source: Source, config: Config, size_at: FixedSize | ProgressiveS
 
         return Feed(requests, prepare)
 
+    interpolation = config.train_interpolation or config.interpolation
+    if interpolation == "fast":
+        opencv()  # a worker would miss it only after the run has begun
     transform = TrainTransform(
         crop="pad" if isinstance(source, ArraySource) else config.crop,
         scale=config.crop_scale,
         ratio=config.crop_ratio,
         padding=config.crop_padding,
         padding_mode=config.padding_mode,
-        interpolation=config.train_interpolation or config.interpolation,
+        interpolation=interpolation,
         flip=config.flip == "random",
         jitter=config.color_jitter,
         lighting=config.lighting,

@@ -1,17 +1,14 @@
 """A run's folder: who may write in it, what it was started with, and what it reached."""
 
-import contextlib
-import fcntl
 import json
-import os
-import socket
 import subprocess
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from resnet_jax import lock
 from resnet_jax.config import Config, differences, read_config
 from resnet_jax.errors import InputError
 from resnet_jax.training.log import write_atomically
@@ -30,33 +27,13 @@ PACKAGES = (
 )
 
 
-@contextlib.contextmanager
-def locked(workdir: Path) -> Iterator[None]:
-    """Hold the folder for this process; it is made where it does not exist.
-
-    The lock dies with the process, kill -9 included, so a stale one cannot be left behind.
+def locked(workdir: Path) -> AbstractContextManager[None]:
+    """Hold the folder for this process, which trains in it; it is made where it does not exist.
 
     Raises:
         InputError: another process holds it, or it cannot be written.
     """
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        file = (workdir / ".lock").open("a+")
-    except OSError as error:
-        raise InputError(f"--workdir={workdir}: cannot be written ({error.strerror}); name another folder") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise InputError(
-                f"--workdir={workdir}: {holder} is training in it; wait for it, stop it, or name another folder"
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield
+    return lock.locked(workdir, "--workdir", "is training in it")
 
 
 def check_config_matches(workdir: Path, config: Config) -> None:

@@ -1,6 +1,7 @@
 """Whole training runs in this process, on eight forced devices, in seconds."""
 
 import json
+import sys
 from dataclasses import replace
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from PIL import Image
 import resnet_jax
 from resnet_jax.build import build_optimizer
 from resnet_jax.config import Config
+from resnet_jax.data.fast_resize import opencv
 from resnet_jax.errors import InputError
 from resnet_jax.evaluate import evaluate
 from resnet_jax.predict import predict_files
@@ -165,6 +167,18 @@ def test_a_run_that_cannot_start_does_not_take_the_folder(tmp_path):
         with pytest.raises(InputError, match=message):
             train(replace(TOY, workdir=str(tmp_path), **wrong))
         assert not (tmp_path / "config.json").exists()
+
+
+def test_a_missing_opencv_is_found_before_the_run_begins(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    opencv.cache_clear()
+    photographs(tmp_path / "photographs", per_class=4)
+    config = replace(
+        TOY, dataset="folder", data_dir=str(tmp_path / "photographs"), image_size=16, batch_size=8, steps=1
+    )
+    with pytest.raises(InputError, match="--train_interpolation=fast needs OpenCV"):
+        train(replace(config, train_interpolation="fast", workdir=str(tmp_path / "run")))
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 def test_the_best_evaluated_checkpoint_stays(tmp_path):

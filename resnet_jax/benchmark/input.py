@@ -4,9 +4,10 @@ import io
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,6 +17,7 @@ from PIL import Image
 
 from resnet_jax.benchmark.tf_data import fused_batches
 from resnet_jax.data.examples import Example
+from resnet_jax.data.fast_resize import opencv
 from resnet_jax.data.folder import image_extensions
 from resnet_jax.data.host_augment import crop_box
 from resnet_jax.data.order import example_rng
@@ -29,6 +31,8 @@ from resnet_jax.errors import InputError
 OURS = {"resnet_jax": TrainTransform(flip=False), "resnet_jax_fast": TrainTransform(flip=False, interpolation="fast")}
 PACKAGES = ("pillow", "simplejpeg", "opencv-python-headless", "tensorflow-cpu", "tensorflow", "numpy", "grain")
 NOT_INSTALLED = "not installed"
+NOT_JPEG = "reads JPEGs alone"
+MAX_IMAGES = 256  # in memory: ImageNet as a whole would be 140 GB
 
 Contender = Callable[[int], np.ndarray]  # epoch -> the batch of all images, [N,size,size,3]
 
@@ -49,7 +53,7 @@ class MemorySource:
 
 
 def measure_input(data_dir: str, num_workers: int, rounds: int = 10, image_size: int = 224) -> dict[str, Any]:
-    """Measures the pipeline on the images below a folder, or on a prepared set, beside Pillow and tf.data.
+    """Measures the pipeline on images below a folder, or of a prepared set, beside Pillow and tf.data.
 
     On a core, all contenders make the same crops in turn, and CPU seconds are counted, so that other programs disturb
     them little and equally. With workers, wall time counts, and the machine should have nothing else to do.
@@ -62,19 +66,20 @@ def measure_input(data_dir: str, num_workers: int, rounds: int = 10, image_size:
 
     Returns:
         {"images_per_cpu_second": of every contender, "times_pillow", "times_tf_data": medians of the rounds' ratios,
-        "workers": images a wall second and the share of ideal scaling, and what was measured on}.
+        "workers": images a wall second and the share of ideal scaling, and what was measured on}; of a contender that
+        cannot take part, why, instead of numbers.
 
     Raises:
         InputError: there are no images, or one is unreadable.
     """
     files = encoded_images(data_dir)
-    contenders = {
-        **{name: partial(our_batch, files, transform, image_size) for name, transform in OURS.items()},
+    contenders: dict[str, Contender | str] = {
+        **{name: ours(files, transform, image_size) for name, transform in OURS.items()},
         "pillow": partial(pillow_batch, files, image_size),
-        "tf_data": fused_batches(files, boxes(files, rounds + 1), image_size),
+        "tf_data": tf_data(files, rounds + 1, image_size),
     }
-    absent = [name for name, make in contenders.items() if make is None or (name == "resnet_jax_fast" and not opencv())]
-    seconds = cpu_seconds({name: make for name, make in contenders.items() if make and name not in absent}, rounds)
+    absent = {name: why for name, why in contenders.items() if isinstance(why, str)}
+    seconds = cpu_seconds({name: make for name, make in contenders.items() if not isinstance(make, str)}, rounds)
     rates = {name: round(len(files) / median(values), 1) for name, values in seconds.items()}
     result: dict[str, Any] = {
         "mode": "input",
@@ -82,11 +87,11 @@ def measure_input(data_dir: str, num_workers: int, rounds: int = 10, image_size:
         "mean_kilobytes": round(sum(map(len, files)) / len(files) / 1e3, 1),
         "image_size": image_size,
         "rounds": rounds,
-        "images_per_cpu_second": rates | dict.fromkeys(absent, NOT_INSTALLED),
+        "images_per_cpu_second": rates | absent,
     }
     for other in ("pillow", "tf_data"):
         result[f"times_{other}"] = {
-            name: NOT_INSTALLED if {other, name} & {*absent} else ratio(seconds[other], seconds[name]) for name in OURS
+            name: absent.get(name) or absent.get(other) or ratio(seconds[other], seconds[name]) for name in OURS
         }
     if num_workers:
         result["workers"] = {
@@ -100,8 +105,27 @@ def ratio(theirs: list[float], ours: list[float]) -> float:
     return round(median(np.divide(theirs, ours)), 3)
 
 
+def ours(files: tuple[bytes, ...], transform: TrainTransform, size: int) -> Contender | str:
+    """The pipeline's batches, or why it cannot make them."""
+    if transform.interpolation == "fast":
+        try:
+            opencv()
+        except InputError:
+            return NOT_INSTALLED
+    return partial(our_batch, files, transform, size)
+
+
+def tf_data(files: tuple[bytes, ...], epochs: int, size: int) -> Contender | str:
+    """tf.data's batches, or why it cannot make them."""
+    if not all(data.startswith(b"\xff\xd8") for data in files):
+        return NOT_JPEG
+    if find_spec("tensorflow") is None:
+        return NOT_INSTALLED
+    return fused_batches(files, boxes(files, epochs), size) or NOT_INSTALLED
+
+
 def encoded_images(data_dir: str) -> tuple[bytes, ...]:
-    """The image files of a prepared set's training images, or anywhere in a folder.
+    """Image files of a prepared set's training images, or anywhere in a folder: all, or MAX_IMAGES evenly spaced ones.
 
     Raises:
         InputError: there are none.
@@ -109,12 +133,18 @@ def encoded_images(data_dir: str) -> tuple[bytes, ...]:
     root = Path(data_dir).expanduser()
     if (root / MANIFEST).is_file():
         source = prepared_source("train", data_dir)
-        return tuple(bytes(source[index].image) for index in range(len(source)))
+        return tuple(bytes(source[index].image) for index in spaced(len(source)))
     extensions = image_extensions()
-    files = tuple(p.read_bytes() for p in sorted(root.rglob("*")) if p.suffix.lower() in extensions and p.is_file())
-    if not files:
+    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in extensions and p.is_file())
+    if not paths:
         raise InputError(f"--data_dir={data_dir} holds no images; give a folder with some in it")
-    return files
+    return tuple(paths[index].read_bytes() for index in spaced(len(paths)))
+
+
+def spaced(length: int) -> list[int]:
+    """Up to MAX_IMAGES indices, evenly spaced: folders are sorted by class."""
+    count = min(length, MAX_IMAGES)
+    return [position * length // count for position in range(count)]
 
 
 def boxes(files: tuple[bytes, ...], epochs: int) -> np.ndarray:
@@ -186,7 +216,7 @@ def wall_rate(files: tuple[bytes, ...], transform: TrainTransform, workers: int,
     source = MemorySource(files, length=max(len(files), batch_size))
     batches = train_batches(
         source,
-        replace(transform),
+        transform,
         batch_size=batch_size,
         seed=0,
         start=0,
@@ -202,15 +232,6 @@ def wall_rate(files: tuple[bytes, ...], transform: TrainTransform, workers: int,
     seconds = time.perf_counter() - began
     batches.close()
     return measured * batch_size / seconds
-
-
-def opencv() -> bool:
-    """Whether OpenCV, which the fast way needs, is installed."""
-    try:
-        import cv2  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def versions() -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Makes a prepared set of a folder or a TFDS set: its images re-encoded small, in shards.
 
-Equal images and settings give equal files, whether the run was killed in between or not.
+Equal images and settings give equal shards and an equal manifest, whether the run was killed in between or not.
 """
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -13,12 +14,14 @@ import numpy as np
 import simplejpeg
 
 from resnet_jax.data.decode import decode_image, is_plain_jpeg
-from resnet_jax.data.examples import ArraySource
+from resnet_jax.data.examples import ArraySource, Source
+from resnet_jax.data.folder import FolderSource
 from resnet_jax.data.host_augment import resize_short_side
 from resnet_jax.data.prepared import FORMAT, MANIFEST, check_sizes, read_manifest
-from resnet_jax.data.shards import SETTINGS, clean, write_split, write_whole
+from resnet_jax.data.shards import NO_ROOM, SETTINGS, clean, write_split, write_whole
 from resnet_jax.data.sources import load_source
 from resnet_jax.errors import InputError
+from resnet_jax.lock import LOCK, locked
 
 Split = Literal["train", "val"]
 
@@ -74,36 +77,71 @@ def prepare(
         num_workers: processes that encode; 0 for threads of this one.
 
     Raises:
-        InputError: the settings or the data cannot be used, the folder holds something else, an image of the
-            validation set or too many of training are unreadable, or the disk is full.
+        InputError: the settings or the data cannot be used, the folder holds something else or another process writes
+            in it, an image of the validation set or too many of training are unreadable, or the disk is full.
     """
     check_encoding(encoding)
-    settings = {"format": FORMAT, "dataset": dataset, "splits": list(splits), **asdict(encoding)}
+    sources = {split: load_source(dataset, split, data_dir, 0) for split in splits}
+    if any(isinstance(source, ArraySource) for source in sources.values()):
+        raise InputError(f"--dataset={dataset} is small and held in memory as it is; prepare photographs")
+    settings = {
+        "format": FORMAT,
+        "dataset": dataset,
+        "splits": list(splits),
+        **asdict(encoding),
+        **{f"{split}_images": len(source) for split, source in sources.items()},
+        "source": identity(data_dir, sources),
+    }
     if (out / MANIFEST).exists():
         return finished(out, settings)
-    sources = {split: load_source(dataset, split, data_dir, 0) for split in splits}
-    for split, source in sources.items():
-        if isinstance(source, ArraySource):
-            raise InputError(f"--dataset={dataset} is small and held in memory as it is; prepare photographs")
-        settings[f"{split}_images"] = len(source)
+    refuse_occupied(out)
     try:
-        begin(out, settings)
-        shards = {
-            split: write_split(out, split, source, encoding, encoding.shard_size, num_workers)
-            for split, source in sources.items()
-        }
-        manifest = settings | {
-            "class_names": list(sources[splits[0]].class_names),
-            "skipped": list(chain(*(note.pop("skipped") for notes in shards.values() for note in notes))),
-            "splits": {split: {"shards": notes} for split, notes in shards.items()},
-        }
-        write_whole(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        with locked(out, "--out", "is preparing a set in it"):
+            return write(out, settings, sources, encoding, num_workers)
     except OSError as error:
-        raise InputError(
-            f"cannot write to {out}: {error.strerror or error}; make room, then the same command goes on"
-        ) from error
+        remedy = "; make room, then the same command goes on" if error.errno in NO_ROOM else ""
+        raise InputError(f"cannot write to {out}: {error}{remedy}") from error
+
+
+def write(
+    out: Path, settings: dict[str, Any], sources: dict[Split, Source], encoding: Encoding, num_workers: int
+) -> dict[str, Any]:
+    """Writes the set into a folder that is locked, or what is missing of it; returns the manifest.
+
+    Raises:
+        InputError: as `prepare`.
+        OSError: as `write_split`.
+    """
+    if (out / MANIFEST).exists():  # by the process that held the lock when we looked first
+        return finished(out, settings)
+    begin(out, settings)
+    shards = {
+        split: write_split(out, split, source, encoding, encoding.shard_size, num_workers)
+        for split, source in sources.items()
+    }
+    manifest = settings | {
+        "class_names": list(next(iter(sources.values())).class_names),
+        "skipped": list(chain(*(note.pop("skipped") for notes in shards.values() for note in notes))),
+        "splits": {split: {"shards": notes} for split, notes in shards.items()},
+    }
+    write_whole(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     clean(out, shard_files(manifest))
     return manifest
+
+
+def identity(data_dir: str | None, sources: dict[Split, Source]) -> str:
+    """What tells these data from others of the same length.
+
+    Returns:
+        "sha256:…" of the classes' and the files' names of folders, which may be moved; of other data, where they are.
+    """
+    digest = hashlib.sha256()
+    for split, source in sources.items():
+        if not isinstance(source, FolderSource):
+            return str(Path(data_dir).expanduser().resolve()) if data_dir else "default"
+        digest.update(json.dumps([split, source.class_names]).encode())
+        digest.update(b"\0".join(source.files))
+    return f"sha256:{digest.hexdigest()}"
 
 
 def check_encoding(encoding: Encoding) -> None:
@@ -140,19 +178,30 @@ def shard_files(manifest: dict[str, Any]) -> list[str]:
     return [shard["file"] for split in manifest["splits"].values() for shard in split["shards"]]
 
 
-def begin(out: Path, settings: dict[str, Any]) -> None:
-    """Takes the folder for a set of these settings.
+def refuse_occupied(out: Path) -> None:
+    """Refuses a folder that holds what is not a begun set.
 
     Raises:
-        InputError: it holds something else.
+        InputError: it does.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    if not out.is_dir() or (out / SETTINGS).exists():
+        return
+    # A set that was killed at its first step has no more than these.
+    if {entry.name for entry in out.iterdir()} - {LOCK, f"{SETTINGS}.tmp"}:
+        raise InputError(f"--out={out} holds something else; take an empty folder")
+
+
+def begin(out: Path, settings: dict[str, Any]) -> None:
+    """Takes a folder, empty or with a begun set, for a set of these settings.
+
+    Raises:
+        InputError: it holds one of others.
+    """
     path = out / SETTINGS
     if path.exists():
-        return refuse_others(out, json.loads(path.read_text()), settings)
-    if any(entry.name != f"{SETTINGS}.tmp" for entry in out.iterdir()):  # that one was killed at its first step
-        raise InputError(f"--out={out} holds something else; take an empty folder")
-    return write_whole(path, json.dumps(settings) + "\n")
+        refuse_others(out, json.loads(path.read_text()), settings)
+    else:
+        write_whole(path, json.dumps(settings) + "\n")
 
 
 def refuse_others(out: Path, there: dict[str, Any], settings: dict[str, Any]) -> None:
@@ -163,5 +212,7 @@ def refuse_others(out: Path, there: dict[str, Any], settings: dict[str, Any]) ->
     """
     for name, value in settings.items():
         found = list(there["splits"]) if name == "splits" else there.get(name)
+        if name == "source" and found != value:
+            raise InputError(f"--out={out} holds a set of other data, {found}, not {value}; take another folder")
         if found != value:
             raise InputError(f"--out={out} holds a set with {name}={found}, not {value}; take another folder")

@@ -4,10 +4,11 @@ A shard is written under another name, hashed, described in a note beside it, an
 the first shard that is not there. In the end the notes are gathered into the manifest.
 """
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,7 @@ from resnet_jax.data.read_ahead import read_ahead
 from resnet_jax.errors import InputError
 
 SETTINGS = "preparation.json"  # while the set is not finished: what is being made
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # a full disk, a used up quota
 CHUNK = 32  # images that a worker encodes as one piece of work
 Note = dict[str, Any]
 
@@ -47,7 +49,7 @@ def write_split(
 
     Raises:
         InputError: an image is unreadable, or too many are.
-        OSError: the disk is full.
+        OSError: it cannot be written; of a full disk, with an `errno` of NO_ROOM.
     """
     (out / split).mkdir(exist_ok=True)
     count = -(-len(source) // shard_size)
@@ -78,7 +80,7 @@ def write_shard(out: Path, file: str, chunks: Iterator[Note], progress: Callable
 
     Raises:
         InputError: too many images are unreadable.
-        OSError: the disk is full.
+        OSError: it cannot be written; of a full disk, with an `errno` of NO_ROOM.
     """
     from array_record.python.array_record_module import ArrayRecordWriter
 
@@ -87,21 +89,21 @@ def write_shard(out: Path, file: str, chunks: Iterator[Note], progress: Callable
     skipped: list[str] = []
     count = 0
     # Each image can be read by itself, and what is compressed already is not compressed again.
-    writer = ArrayRecordWriter(str(draft), "group_size:1,uncompressed")
+    with _named_by_errno():
+        writer = ArrayRecordWriter(str(draft), "group_size:1,uncompressed")
     try:
         for chunk in chunks:
             for record in chunk["records"]:
-                writer.write(record)
+                with _named_by_errno():
+                    writer.write(record)
             count += len(chunk["records"])
             skipped += chunk["skipped"]
             progress(len(chunk["records"]) + len(chunk["skipped"]))
             if len(skipped) > max(MAX_UNREADABLE, (count + len(skipped)) // 100):
                 raise InputError(f"{len(skipped)} unreadable images in one shard, the last: {skipped[-1]}")
     finally:
-        try:
+        with _named_by_errno():
             writer.close()
-        except RuntimeError as error:  # array_record's only kind, whose text says what failed
-            raise OSError(str(error).splitlines()[0]) from error
     if not count:
         raise InputError(f"no image of {file} can be read, the last: {skipped[-1]}")
     with draft.open("rb") as written:
@@ -142,6 +144,17 @@ def clean(out: Path, files: list[str]) -> None:
     (out / SETTINGS).unlink(missing_ok=True)
     for file in files:
         note_path(out / file).unlink(missing_ok=True)
+
+
+@contextmanager
+def _named_by_errno() -> Iterator[None]:
+    """What array_record cannot write is an OSError: it raises RuntimeError alone, whose text says what failed."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error).partition("\n")[0]
+        codes = [code for code in NO_ROOM if os.strerror(code) in text]
+        raise OSError(*codes[:1], text) from error
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,8 @@ def jpeg_head(data: bytes) -> Head | None:
             return None
         may_turn |= marker == _APP1
         at += 2 + length
-    if frame is None or data[at : at + 2] != bytes((0xFF, _START_OF_SCAN)):
+    cut = at + 9 >= len(data)
+    if cut or frame is None or data[at : at + 2] != bytes((0xFF, _START_OF_SCAN)):
         return None
     bits, components = data[frame + 4], data[frame + 9]
     height, width = (int.from_bytes(data[i : i + 2]) for i in (frame + 5, frame + 7))

@@ -193,6 +193,14 @@ def test_a_part_of_a_damaged_jpeg_is_right_or_refused(subsampling):
     assert upper_rows(bytes(torn), head, 80) is None
 
 
+@pytest.mark.parametrize("picture", [COLOUR, GRAY], ids=["colour", "gray"])
+def test_a_jpeg_that_is_cut_in_its_head_is_unreadable_wherever_it_is_cut(picture):
+    data = encoded(picture, "JPEG")
+    for size in range(data.index(b"\xff\xda") + 15):
+        with pytest.raises(UnreadableImage, match=r"^cat\.jpg: "):
+            decode_part(data[:size], "cat.jpg", whole)
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -1,11 +1,15 @@
 """A set is prepared once: whole or going on where it was stopped, and read back as what it was made of."""
 
+import errno
 import json
+import os
 import pickle
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
+from array_record.python import array_record_module
 from PIL import Image
 
 from experiments import imagenet
@@ -20,6 +24,7 @@ from resnet_jax.data.prepare import Encoding, prepare
 from resnet_jax.data.prepared import pack, unpack
 from resnet_jax.data.sources import load_source
 from resnet_jax.errors import InputError
+from resnet_jax.lock import LOCK, locked
 
 SMALL = Encoding(short_side=24, shard_size=4)
 
@@ -49,7 +54,8 @@ def pixels_of(example):
 
 
 def files_of(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != LOCK)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_a_record_holds_image_label_and_name():
@@ -129,7 +135,47 @@ def test_a_finished_set_is_left_alone_and_another_one_refused(photographs, tmp_p
     (other / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match="holds something else; take an empty folder"):
         prepare("folder", str(photographs), other, SMALL)
-    assert set(files_of(other)) == {"thesis.txt"}
+    assert [path.name for path in other.iterdir()] == ["thesis.txt"]
+
+
+def test_a_set_of_other_data_is_refused_finished_or_not(photographs, tmp_path, monkeypatch):
+    out, begun, moved = tmp_path / "out", tmp_path / "begun", tmp_path / "moved"
+    prepare("folder", str(photographs), out, SMALL)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_split", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            prepare("folder", str(photographs), begun, SMALL)
+    photographs.rename(moved)
+    prepare("folder", str(moved), out, SMALL)  # the same data in another place
+    (moved / "train" / "a" / "4.png").rename(moved / "train" / "a" / "5.png")
+    for folder in (out, begun):
+        with pytest.raises(InputError, match=r"holds a set of other data, sha256:.*; take another folder"):
+            prepare("folder", str(moved), folder, SMALL)
+    (moved / "train" / "a" / "5.png").unlink()
+    with pytest.raises(InputError, match="holds a set with train_images=10, not 9; take another folder"):
+        prepare("folder", str(moved), out, SMALL)
+
+
+def interrupted(*args):
+    raise KeyboardInterrupt
+
+
+def test_other_sets_are_told_apart_by_where_they_are(photographs, tmp_path):
+    prepare("folder", str(photographs), tmp_path / "once", SMALL)
+    shutil.copytree(tmp_path / "once", tmp_path / "copy")
+    prepare("prepared", str(tmp_path / "once"), tmp_path / "twice", SMALL)
+    prepare("prepared", str(tmp_path / "copy" / ".." / "once"), tmp_path / "twice", SMALL)
+    with pytest.raises(InputError, match=r"holds a set of other data, .*once, not .*copy; take another folder"):
+        prepare("prepared", str(tmp_path / "copy"), tmp_path / "twice", SMALL)
+
+
+def test_two_cannot_prepare_in_one_folder(photographs, tmp_path):
+    out = tmp_path / "out"
+    with locked(out, "--out", "is preparing a set in it"):
+        with pytest.raises(InputError, match=f"--out={out}: process {os.getpid()} on .* is preparing a set in it; "):
+            prepare("folder", str(photographs), out, SMALL)
+        assert [path.name for path in out.iterdir()] == [LOCK]
+    prepare("folder", str(photographs), out, SMALL)
 
 
 def test_damage_is_found_by_its_size_when_read_and_by_its_sum_when_checked(photographs, tmp_path, capsys):
@@ -143,13 +189,26 @@ def test_damage_is_found_by_its_size_when_read_and_by_its_sum_when_checked(photo
     shard.write_bytes(data)
     assert status_of("--check", f"--out={out}") == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
-    assert f"{shard} is damaged: its SHA-256 is" in line
+    assert "1 of 4 shards are missing or damaged: train/00001-of-00003.array_record; copy them again" in line
     shard.write_bytes(data[:-1])
     with pytest.raises(InputError, match=r"00001-of-00003\.array_record has \d+ bytes instead of"):
         load_source("prepared", "train", str(out), 0)
     shard.unlink()
     with pytest.raises(InputError, match=r"00001-of-00003\.array_record is missing"):
         load_source("prepared", "train", str(out), 0)
+
+
+def test_the_check_names_all_that_is_damaged(photographs, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    prepare("folder", str(photographs), out, SMALL)
+    (out / "train" / "00000-of-00003.array_record").unlink()
+    for number, part in ((1, b""), (2, b"sum")):  # a wrong size, a wrong sum
+        path = out / "train" / f"0000{number}-of-00003.array_record"
+        path.write_bytes(part + path.read_bytes()[3:])
+    monkeypatch.setattr(command, "NAMED", 2)
+    names = r"train/00000-of-00003\.array_record, train/00001-of-00003\.array_record and 1 more; copy"
+    with pytest.raises(InputError, match=f"3 of 4 shards are missing or damaged: {names}"):
+        command.check(out)
 
 
 def test_unreadable_training_images_are_left_out_and_listed(photographs, tmp_path):
@@ -177,12 +236,46 @@ def test_too_many_unreadable_ones_or_one_to_evaluate_on_are_refused(photographs,
         prepare("folder", str(photographs), tmp_path / "none", SMALL)
 
 
-def test_a_full_disk_is_one_line(photographs, tmp_path, monkeypatch):
-    def full(path, text):
-        raise OSError(28, "No space left on device")
+class FailingWriter:
+    """array_record's writer where one of its methods fails, in the words that it has for writing to /dev/full."""
 
-    monkeypatch.setattr(module, "write_whole", full)
-    with pytest.raises(InputError, match="No space left on device; make room, then the same command goes on"):
+    def __init__(self, path, options, method, why):
+        self.method, self.text = method, f"write() failed: {why}; writing {path}; at byte 0\nSource Location Trace"
+
+    def fail(self, method):
+        if method == self.method:
+            raise RuntimeError(self.text)
+
+    def write(self, record):
+        self.fail("write")
+
+    def close(self):
+        self.fail("close")
+
+
+@pytest.mark.parametrize("method", ["write", "close"])
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [(errno.ENOSPC, "; make room, then the same command goes on"), (errno.EDQUOT, "; make room"), (errno.EIO, "$")],
+)
+def test_a_shard_that_cannot_be_written_is_one_line(method, code, remedy, photographs, tmp_path, monkeypatch):
+    writer = partial(FailingWriter, method=method, why=os.strerror(code))
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(array_record_module, "ArrayRecordWriter", writer)
+        with pytest.raises(InputError, match=rf"cannot write to {out}: .*{os.strerror(code)}; .* byte 0{remedy}"):
+            prepare("folder", str(photographs), out, SMALL)
+    assert not list(out.rglob("*.array_record"))
+    prepare("folder", str(photographs), out, SMALL)
+
+
+@pytest.mark.parametrize(("code", "remedy"), [(errno.ENOSPC, "; make room"), (errno.EACCES, "$")])
+def test_room_is_asked_for_only_where_there_is_none(code, remedy, photographs, tmp_path, monkeypatch):
+    def failing(path, text):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(module, "write_whole", failing)
+    with pytest.raises(InputError, match=f"{os.strerror(code)}{remedy}"):
         prepare("folder", str(photographs), tmp_path / "out", SMALL)
 
 
