@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.data.prepare import Encoding, Split, prepare
-from resnet_jax.data.prepared import MANIFEST, check_sizes, check_sum, read_manifest
+from resnet_jax.data.prepared import check_sizes, check_sum, read_manifest
 from resnet_jax.errors import InputError
 from resnet_jax.inputs import worker_count
 
@@ -87,7 +87,7 @@ def check(out: Path) -> int:
         more = f" and {len(bad) - NAMED} more" if bad[NAMED:] else ""
         raise InputError(
             f"{out}: {len(bad)} of {len(shards)} shards are missing or damaged: {', '.join(bad[:NAMED])}{more}; "
-            f"copy them again, or remove them and {out / MANIFEST} and prepare again"
+            "copy them again, or prepare the set in a new folder"
         )
     return len(shards)
 

@@ -120,11 +120,11 @@ def check_sizes(root: Path, shards: list[dict[str, Any]]) -> None:
     for shard in shards:
         path = root / shard["file"]
         if not path.is_file():
-            raise InputError(f"{path} is missing; copy it there, or remove {root / MANIFEST} and prepare again")
+            raise InputError(f"{path} is missing; copy it there, or prepare the set in a new folder")
         if (size := path.stat().st_size) != shard["bytes"]:
             raise InputError(
-                f"{path} has {size} bytes instead of {shard['bytes']}; copy it again, or remove it and "
-                f"{root / MANIFEST} and prepare again"
+                f"{path} has {size} bytes instead of {shard['bytes']}; copy it again, or prepare the set in a "
+                "new folder"
             )
 
 
@@ -137,8 +137,8 @@ def check_sum(root: Path, shard: dict[str, Any]) -> None:
     path = root / shard["file"]
     if (found := sha256(path)) != shard["sha256"]:
         raise InputError(
-            f"{path} is damaged: its SHA-256 is {found}, not {shard['sha256']}; copy it again, or remove it and "
-            f"{root / MANIFEST} and prepare again"
+            f"{path} is damaged: its SHA-256 is {found}, not {shard['sha256']}; copy it again, "
+            "or prepare the set in a new folder"
         )
 
 
