@@ -44,8 +44,7 @@ class TrainTransform:
     def __call__(self, image: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
         if self.crop == "random_resized":
             image = host_augment.random_resized_crop(image, size, rng, self.scale, self.ratio, self.interpolation)
-            return self._changed(image, rng)
-        if self.crop == "scale_jitter":
+        elif self.crop == "scale_jitter":
             image = host_augment.scale_jitter_crop(image, size, rng, interpolation=self.interpolation)
         else:
             image = host_augment.pad_and_crop(image, rng, self.padding, self.padding_mode)
