@@ -13,12 +13,12 @@ from resnet_jax.build import ELEMENTWISE, build_loops
 from resnet_jax.errors import InterruptedRunError
 from resnet_jax.networks.stacked import stack_loops, unstack_loops
 from resnet_jax.run import train
-from resnet_jax.training import loop
 from resnet_jax.training.average import Average
 from resnet_jax.training.optim import make_optimizer
 from resnet_jax.training.state import fresh_state
 from resnet_jax.training.step import train_step
 from tests.networks.test_scan import FAST_TO_COMPILE
+from tests.test_ingredients import interrupt_at
 from tests.test_run import TOY
 
 LOOPS = (("a_01", "a_02"), ("b_1", "b_2", "b_3"))
@@ -96,8 +96,7 @@ def test_a_scanned_run_stores_the_blocks_one_by_one_and_continues_bit_for_bit(tm
     whole = train(replace(config, workdir=str(tmp_path / "whole")))
     half = replace(config, workdir=str(tmp_path / "half"))
     with monkeypatch.context() as patched:
-        fit = loop.fit
-        patched.setattr(loop, "fit", lambda **k: fit(**k | {"stop_requested": lambda at: at == 2}))
+        interrupt_at(patched, 2)
         with pytest.raises(InterruptedRunError, match="after step 2"):
             train(half)
     continued = train(half)
