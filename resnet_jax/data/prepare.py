@@ -18,8 +18,9 @@ from resnet_jax.data.examples import ArraySource, Source
 from resnet_jax.data.folder import FolderSource
 from resnet_jax.data.host_augment import resize_short_side
 from resnet_jax.data.prepared import FORMAT, MANIFEST, check_sizes, read_manifest
-from resnet_jax.data.shards import NO_ROOM, SETTINGS, clean, write_split, write_whole
+from resnet_jax.data.shards import NO_ROOM, SETTINGS, clean, write_split
 from resnet_jax.data.sources import load_source
+from resnet_jax.drafts import write_whole
 from resnet_jax.errors import InputError
 from resnet_jax.lock import LOCK, locked
 
@@ -187,7 +188,7 @@ def refuse_occupied(out: Path) -> None:
     if not out.is_dir() or (out / SETTINGS).exists():
         return
     # A set that was killed at its first step has no more than these.
-    if {entry.name for entry in out.iterdir()} - {LOCK, f"{SETTINGS}.tmp"}:
+    if {entry.name for entry in out.iterdir() if not entry.name.endswith(f".{SETTINGS}")} - {LOCK}:  # or its drafts
         raise InputError(f"--out={out} holds something else; take an empty folder")
 
 

@@ -20,6 +20,7 @@ from resnet_jax.data.decode import UnreadableImage
 from resnet_jax.data.examples import Source
 from resnet_jax.data.prepared import pack, sha256
 from resnet_jax.data.read_ahead import read_ahead
+from resnet_jax.drafts import write_whole
 from resnet_jax.errors import InputError
 
 SETTINGS = "preparation.json"  # while the set is not finished: what is being made
@@ -127,16 +128,6 @@ def read_note(path: Path) -> Note | None:
         return None
     said = json.loads(note.read_text())
     return said if path.stat().st_size == said["bytes"] else None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file that is there whole or not at all, even where the machine fails."""
-    draft = path.with_name(path.name + ".tmp")
-    with draft.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def clean(out: Path, files: list[str]) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 from resnet_jax.analysis.error_curves import error_curve, last_training_error
 from resnet_jax.analysis.plots import Drawing, draw_degradation
 from resnet_jax.config import Config
+from resnet_jax.drafts import write_whole
 from resnet_jax.markdown import markdown_table
 from resnet_jax.studies.degradation import kind_and_depth
 from resnet_jax.studies.published import TABLES
-from resnet_jax.training.log import read_rows, write_atomically
+from resnet_jax.training.log import read_rows
 from resnet_jax.workdir import read_result, read_run_config
 
 # Test errors in percent. The paper prints none of plain networks; these are read off its figure 6, and its text says of
@@ -76,7 +77,7 @@ def summarise(workdir: Path, names: Sequence[str]) -> str:
     runs = read_study(workdir)
     text = f"{HEAD}\n{study_table(runs, names)}"
     workdir.mkdir(parents=True, exist_ok=True)
-    write_atomically(workdir / "table.md", text)
+    write_whole(workdir / "table.md", text)
     draw_study(runs, workdir / "degradation.png", names)
     return text
 

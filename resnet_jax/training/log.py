@@ -1,7 +1,6 @@
 """Where a run's numbers go: `metrics.jsonl`, the console, and TensorBoard or Weights & Biases when asked for."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from resnet_jax.drafts import write_whole
 from resnet_jax.errors import InputError
 
 Row = dict[str, Any]
@@ -33,7 +33,7 @@ def read_rows(path: Path) -> list[Row]:
 def truncate_rows(path: Path, step: int) -> list[Row]:
     """Drop the rows behind `step`, which a run that continues from there will write again; returns what stays."""
     rows = [row for row in read_rows(path) if row["step"] <= step]
-    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+    write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
     return rows
 
 
@@ -41,13 +41,6 @@ def append_row(path: Path, row: Row) -> None:
     """Add one line, in one write, so that a crash cuts off at most this line."""
     with path.open("a") as file:
         file.write(json.dumps(row) + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file's text in one step: a reader, or a crash, sees the old text or the new one."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text)
-    os.replace(draft, path)
 
 
 def say(line: str) -> None:

@@ -3,7 +3,6 @@
 A file of weights comes from strangers: nothing in it is executed, and a small file cannot claim all memory.
 """
 
-import contextlib
 import os
 import pickle
 import warnings
@@ -14,6 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from resnet_jax.drafts import draft_of
 from resnet_jax.errors import InputError
 
 PRETRAINED = "pip install -e '.[pretrained]'"
@@ -78,22 +78,18 @@ def write_tensors(
     path = Path(path)
     if path.suffix not in (".safetensors", ".npz"):
         raise InputError(f"--out={path}: tensors are written to .safetensors or .npz")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     # The writer takes an array's memory as it lies, so that a transposed view would be saved untransposed.
     arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".safetensors":
-            _safetensors().numpy.save_file(arrays, unfinished, metadata=dict(metadata or {}))
-        else:
-            with unfinished.open("wb") as file:
-                np.savez(file, **cast(dict[str, Any], arrays))
-        unfinished.replace(path)
+        with draft_of(path) as draft:
+            if path.suffix == ".safetensors":
+                _safetensors().numpy.save_file(arrays, draft, metadata=dict(metadata or {}))
+            else:
+                with draft.open("wb") as file:
+                    np.savez(file, **cast(dict[str, Any], arrays))
     except OSError as error:
         raise InputError(f"--out={path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        with contextlib.suppress(OSError):  # moved, or never there
-            unfinished.unlink()
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:

@@ -1,11 +1,10 @@
 """The metrics file survives crashes, and a run that goes on writes each row once."""
 
 import json
-import os
 
 import pytest
 
-from resnet_jax.training.log import append_row, best_step, read_rows, truncate_rows, write_atomically
+from resnet_jax.training.log import append_row, best_step, read_rows, truncate_rows
 
 
 def row(step: int, split: str = "train", top1: float = 0.5) -> dict:
@@ -62,22 +61,3 @@ def test_the_best_step_is_the_first_of_the_given_with_the_highest_evaluated_top1
     assert best_step(path, [2, 4, 6, 8, 10]) == 8
     assert best_step(path, [10, 12]) is None
     assert best_step(tmp_path / "missing.jsonl", [2]) is None
-
-
-def test_a_crash_in_the_middle_of_a_replacement_leaves_the_old_text(tmp_path, monkeypatch):
-    path = tmp_path / "result.json"
-    write_atomically(path, "old")
-
-    def crash(source, target):
-        assert path.read_text() == "old"  # all of the new text is on the disk, and none of it in the file
-        assert source.read_text() == "new"
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "replace", crash)
-        with pytest.raises(KeyboardInterrupt):
-            write_atomically(path, "new")
-    assert path.read_text() == "old"
-    write_atomically(path, "newer")
-    assert path.read_text() == "newer"
-    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]

@@ -7,6 +7,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from resnet_jax.drafts import draft_of
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -42,9 +44,8 @@ def subplots(*args: Any, **kwargs: Any) -> Any:
 
 def save(figure: Any, path: Path) -> Drawing:
     """Write a figure as a PNG, whole or not at all."""
-    draft = path.with_name(f".{path.name}")
-    figure.savefig(draft, dpi=110, format="png")
-    draft.replace(path)
+    with draft_of(path) as draft:
+        figure.savefig(draft, dpi=110, format="png")
     return Drawing(path)
 
 
