@@ -1,57 +1,110 @@
 """Measure the speed of a part of this package on this machine; prints one JSON object.
 
+    python -m experiments.benchmark --mode=train --model=resnet50 --batch_size=256 --dtype=bfloat16
+    python -m experiments.benchmark --mode=infer --model=resnet50 --batch_size=32 --against="python other.py"
+    python -m experiments.benchmark --sweep --models resnet18 resnet50 --batch_sizes 8 32
     python -m experiments.benchmark --mode=input --data_dir=ROOT --num_workers=8
     python -m experiments.benchmark --mode=compile --model=resnet110_cifar --image_size=32 --batch_size=128 --scan
+
+--mode=train, infer: images a second of the training step, and of inference with normalisations folded into the
+convolutions; the images are noise and on the device already. "share" is what part of the device's own speed that is: of
+a large copy and of a large matrix product, measured in the same run. On a CPU wall times mean little; compare in turn.
+
+--mode=resume: how long a checkpoint holds up the training, how long it takes to be written and to be restored.
 
 --mode=input: images a second that decoding, random-resized crops and batching make, on a core (in CPU seconds, beside
 Pillow's transforms and tf.data's, where TensorFlow is installed) and with worker processes (in wall time: let nothing
 else run). ROOT is any folder with images in it, or what experiments.prepare wrote.
 
 --mode=compile: seconds that a training takes to begin, and those of a step: first state, tracing, compiling, in wall
-time and in CPU seconds, and the memory that a step needs beside its arguments. The images are noise.
+time and in CPU seconds, and the memory that a step needs beside its arguments.
+
+--against runs another program in turn with this one, --rounds times; it must print one JSON object with
+"images_per_second". --sweep measures every network of --models at every batch size of --batch_sizes, in training and in
+inference, and prints a table.
 """
 
 import json
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from typing import Any, Literal
 
 from resnet_jax.benchmark.compile import machine, measure_compile
 from resnet_jax.benchmark.input import measure_input
-from resnet_jax.build import build_run
+from resnet_jax.benchmark.programs import against, sweep
+from resnet_jax.benchmark.resume import measure_resume
+from resnet_jax.benchmark.steps import measure_infer, measure_train
+from resnet_jax.build import Run, build_model, build_run
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.config import Config
 from resnet_jax.config_checks import check_config
+from resnet_jax.data.fake import NUM_CLASSES
 from resnet_jax.errors import InputError
 from resnet_jax.inputs import worker_count
+from resnet_jax.markdown import markdown_table
+
+Mode = Literal["train", "infer", "resume", "input", "compile"]
 
 
 @dataclass(frozen=True)
 class Options:
     """Options of benchmark."""
 
-    mode: Literal["input", "compile"]
+    mode: Mode = "train"
     """What is measured."""
+    rounds: int = 10
+    """How often everything is done; the medians count, of compile the fastest step."""
+    image_size: int = 224
+    """Pixels a side of what the network sees."""
+    model: str = "resnet50"
+    """The network."""
+    batch_size: int = 32
+    """Examples a step."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the computation."""
+    scan: bool = False
+    """Compile the identical blocks of a stage once."""
+    remat: bool = False
+    """Keep each block's input alone for the backward pass."""
+    seeds: int = 1
+    """Of train: networks that are trained side by side in one program."""
+    fold: bool = True
+    """Of infer: fold normalisations into the convolutions before them."""
+    profile: str = ""
+    """Of train and infer: folder for a trace of a few more steps, for TensorBoard or ui.perfetto.dev."""
     data_dir: str = ""
     """Of input: a folder with images in it, or a prepared set."""
     num_workers: int = -1
     """Of input: worker processes. 0: none are measured; -1: one for every core but one, at most 16."""
-    rounds: int = 10
-    """How often everything is done; of input the medians count, of compile the fastest step."""
-    image_size: int = 224
-    """Pixels a side of what the network sees."""
-    model: str = "resnet50"
-    """Of compile: the network."""
-    batch_size: int = 32
-    """Of compile: examples a step."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of compile: type of the computation."""
-    scan: bool = False
-    """Of compile: compile the identical blocks of a stage once."""
-    remat: bool = False
-    """Of compile: keep each block's input alone for the backward pass."""
+    against: str = ""
+    """Command of another program, run in turn with this one."""
+    sweep: bool = False
+    """Measure --models at --batch_sizes in training and inference, and print a table."""
+    models: tuple[str, ...] = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+    """Of --sweep."""
+    batch_sizes: tuple[int, ...] = (1, 8, 32)
+    """Of --sweep."""
     debug: bool = False
     """Print the traceback of an error."""
+
+
+def of_train(options: Options) -> dict[str, Any]:
+    """Of the training step."""
+    return measure_train(fake_run(options), options.rounds, seeds=options.seeds, profile=options.profile)
+
+
+def of_infer(options: Options) -> dict[str, Any]:
+    """Of inference."""
+    model = build_model(fake_config(options), NUM_CLASSES)
+    size, batch = options.image_size, options.batch_size
+    return measure_infer(model, size, batch, options.rounds, fold=options.fold, profile=options.profile)
+
+
+def of_resume(options: Options) -> dict[str, Any]:
+    """Of checkpoints."""
+    return measure_resume(fake_run(options), options.rounds)
 
 
 def of_input(options: Options) -> dict[str, Any]:
@@ -63,22 +116,73 @@ def of_input(options: Options) -> dict[str, Any]:
 
 def of_compile(options: Options) -> dict[str, Any]:
     """Of a training's start."""
-    shared = {name: getattr(options, name) for name in ("model", "image_size", "batch_size", "dtype", "scan", "remat")}
-    config = Config(**shared, dataset="fake", num_workers=0, flip="random", steps=1_000)
+    return measure_compile(fake_run(options, augmented=True), options.rounds)
+
+
+def fake_config(options: Options, augmented: bool = False) -> Config:
+    """A training on noise, which has ImageNet's classes; `augmented` by random crops and flips."""
+    config = Config(**network(options), dataset="fake", num_workers=0, steps=1_000)
+    if not augmented:
+        config = replace(config, flip="none", crop_padding=0)
     check_config(config)
-    return {"mode": "compile", **shared, **measure_compile(build_run(config), options.rounds), **machine()}
+    return config
 
 
-# A mode is a line here and a name in `Options.mode`.
-MODES: dict[str, Callable[[Options], dict[str, Any]]] = {"input": of_input, "compile": of_compile}
+def fake_run(options: Options, augmented: bool = False) -> Run:
+    """The parts of such a training."""
+    return build_run(fake_config(options, augmented))
+
+
+def network(options: Options) -> dict[str, Any]:
+    """The network and how it is computed."""
+    return {name: getattr(options, name) for name in ("model", "image_size", "batch_size", "dtype", "scan", "remat")}
+
+
+# A mode is a line here and a name in `Mode`.
+MODES: dict[Mode, Callable[[Options], dict[str, Any]]] = {
+    "train": of_train,
+    "infer": of_infer,
+    "resume": of_resume,
+    "input": of_input,
+    "compile": of_compile,
+}
+SWEPT: tuple[Mode, ...] = ("train", "infer")
+COLUMNS = ("images_per_second", "milliseconds_per_step", "compile_seconds", "program_mib", "peak_memory_mib")
 
 
 def main(argv: Sequence[str]) -> None:
     """Measure, and print what was found."""
     options = parse_options(Options, argv, "benchmark", __doc__)
-    if options.rounds < 1:
-        raise InputError(f"--rounds={options.rounds} must be at least 1")
-    print(json.dumps(MODES[options.mode](options), indent=1))
+    for name in ("rounds", "seeds", "batch_size", "image_size"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name}={getattr(options, name)} must be at least 1")
+    if options.sweep:
+        print_sweep(options)
+    elif options.against:
+        print(json.dumps(against(command(options), options.against, options.rounds), indent=1))
+    else:
+        found = MODES[options.mode](options)
+        settings = {} if options.mode == "input" else network(options)
+        print(json.dumps({"mode": options.mode, **settings, **found, **machine()}, indent=1))
+
+
+def command(options: Options) -> list[str]:
+    """The same measurement alone, as a program."""
+    left_out = ("against", "sweep", "models", "batch_sizes")
+    chosen = {name: value for name, value in asdict(options).items() if name not in left_out}
+    return [sys.executable, "-m", "experiments.benchmark", *(f"--{name}={value}" for name, value in chosen.items())]
+
+
+def print_sweep(options: Options) -> None:
+    """One JSON object a line as it is measured, then all in a table."""
+    cells = list(product(options.models, options.batch_sizes, SWEPT))
+    commands = [command(replace(options, model=m, batch_size=b, mode=mode)) for m, b, mode in cells]
+    rows = []
+    for (model, batch_size, mode), found in zip(cells, sweep(commands), strict=True):
+        print(json.dumps({"model": model, "batch_size": batch_size, "mode": mode, **found}), flush=True)
+        values = [found["error"], *[""] * 4] if "error" in found else [str(found[name]) for name in COLUMNS]
+        rows.append([model, str(batch_size), mode, *values])
+    print(markdown_table(["model", "batch_size", "mode", *COLUMNS], rows))
 
 
 if __name__ == "__main__":

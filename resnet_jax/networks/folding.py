@@ -6,7 +6,7 @@ else reads it, the kernel can be multiplied by a once and for all, and b is left
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -38,9 +38,10 @@ def fold_batch_norm(model: nn.Module, variables: Any, image_size: int) -> tuple[
         network's own but for rounding.
     """
     loops = {name: False for name in ("scan", "remat") if hasattr(model, name)}
-    model = model.clone(**loops)
+    model = model.clone(**cast(dict[str, Any], loops))
     pairs = foldable(model, variables, image_size)
-    params, stats = flatten_dict(variables["params"]), flatten_dict(variables.get("batch_stats", {}))
+    params: dict[Path, Any] = {**flatten_dict(variables["params"])}
+    stats: dict[Path, Any] = {**flatten_dict(variables.get("batch_stats", {}))}
     for norm_path, (conv_path, epsilon) in pairs.items():
         multiplier = jax.lax.rsqrt(stats.pop((*norm_path, "var")) + epsilon)
         if (*norm_path, "scale") in params:

@@ -1,5 +1,7 @@
 """Networks without their normalisations give what they gave."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +28,7 @@ def some_values(shapes):
 
 
 def network(name, dtype=jnp.float32, **options):
-    model = create_model(name, num_classes=5, dtype=dtype).clone(**options)
+    model: Any = create_model(name, num_classes=5, dtype=dtype).clone(**options)
     images = np.random.default_rng(1).normal(size=(2, SIZE, SIZE, 3)).astype(np.float32)
     return model, some_values(abstract_variables(model, SIZE)), images
 

@@ -1,0 +1,61 @@
+"""Measurements that are programs: run in turn beside each other, or one for every combination of settings."""
+
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import Any
+
+from resnet_jax.errors import InputError
+
+SPEED = "images_per_second"
+
+
+def measured_by(command: str | Sequence[str]) -> dict[str, Any]:
+    """The JSON object that a program prints last; a string is given to the shell.
+
+    Raises:
+        InputError: it fails, or prints none.
+    """
+    done = subprocess.run(command, shell=isinstance(command, str), capture_output=True, text=True, check=False)
+    shown = command if isinstance(command, str) else " ".join(command)
+    if done.returncode:
+        last = next(iter(done.stderr.strip().splitlines()[-1:]), "it printed nothing")
+        raise InputError(f"{shown}: exit status {done.returncode}: {last}")
+    start = done.stdout.find("{")
+    try:
+        return json.loads(done.stdout[max(0, start) :])
+    except json.JSONDecodeError as error:
+        raise InputError(f"{shown}: its output is not one JSON object; it must print one, and nothing after") from error
+
+
+def against(ours: Sequence[str], theirs: str, rounds: int) -> dict[str, Any]:
+    """Two programs in turn, ours first, so that what slows the machine slows both; each compiles and warms up anew.
+
+    Returns:
+        {"ours", "theirs": the last object of each, "ratio": ours to theirs in images a second, the median of the pairs,
+        "ratio_range", "rounds"}.
+
+    Raises:
+        InputError: one of them fails, or does not say how many images a second it makes.
+    """
+    pairs = [(measured_by(ours), measured_by(theirs)) for _ in range(rounds)]
+    if any(SPEED not in result for pair in pairs for result in pair):
+        raise InputError(f'--against: both programs must print "{SPEED}"')
+    ratios = [our[SPEED] / their[SPEED] for our, their in pairs]
+    return {
+        "ratio": round(median(ratios), 3),
+        "ratio_range": [round(min(ratios), 3), round(max(ratios), 3)],
+        "rounds": rounds,
+        "ours": pairs[-1][0],
+        "theirs": pairs[-1][1],
+    }
+
+
+def sweep(commands: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
+    """What each program measures, one after the other; of one that fails (memory, as a rule) {"error": why}."""
+    for command in commands:
+        try:
+            yield measured_by(command)
+        except InputError as error:
+            yield {"error": str(error).removeprefix(f"{' '.join(command)}: ")}

@@ -1,0 +1,58 @@
+"""What this device can do at all: bytes a second of a large copy, and multiply-adds a second of a large product."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+# Large enough for every cache and every launch to be small beside them, and for two cores to need a second or less.
+SIZES = {"cpu": (2**27, 1024), "else": (2**30, 8192)}  # bytes, rows
+REPEATS = 5
+
+
+def measure_roofline(dtype: Any) -> dict[str, float]:
+    """The fastest of several copies and products of the type.
+
+    Returns:
+        {"gigabytes_per_second": read and written, "tera_multiply_adds_per_second"}.
+    """
+    platform = jax.devices()[0].platform
+    size, rows = SIZES.get(platform, SIZES["else"])
+    values = jnp.zeros(size // 4, jnp.float32)
+    copy = _seconds(jax.jit(lambda x: x + 1), values)
+    matrix = jnp.ones((rows, rows), dtype)
+    product = _seconds(jax.jit(lambda x: x @ x), matrix)
+    return {
+        "gigabytes_per_second": round(2 * size / copy / 1e9, 1),
+        "tera_multiply_adds_per_second": round(rows**3 / product / 1e12, 4),
+    }
+
+
+def roofline_share(roofline: dict[str, float], seconds: float, work: dict[str, float]) -> dict[str, float]:
+    """What share of the device's speed a program reaches: the time its work must take, divided by what it takes.
+
+    Args:
+        roofline: of the device.
+        seconds: that the program takes.
+        work: its {"multiply_adds", "bytes"}; the bytes as XLA counts them, between its fused operations.
+
+    Returns:
+        {"of_multiply_adds", "of_bytes", "of_roofline": the larger of them}, each 1 where the device can do no more.
+    """
+    shares = {
+        "of_multiply_adds": work["multiply_adds"] / roofline["tera_multiply_adds_per_second"] / 1e12 / seconds,
+        "of_bytes": work["bytes"] / roofline["gigabytes_per_second"] / 1e9 / seconds,
+    }
+    return {name: round(share, 3) for name, share in (shares | {"of_roofline": max(shares.values())}).items()}
+
+
+def _seconds(work: Callable[[jax.Array], jax.Array], x: jax.Array) -> float:
+    work(x).block_until_ready()
+    times = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        work(x).block_until_ready()
+        times.append(time.perf_counter() - began)
+    return min(times)

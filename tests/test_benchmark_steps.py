@@ -1,0 +1,101 @@
+"""The measurement of steps, checkpoints and other programs: what is printed is what was done."""
+
+import json
+import sys
+
+import pytest
+
+from experiments import benchmark
+from resnet_jax.benchmark import programs
+from resnet_jax.benchmark.roofline import roofline_share
+from resnet_jax.cli import run_command
+from resnet_jax.errors import InputError
+
+TOY = ["--model=resnet8_cifar", "--image_size=8", "--batch_size=8", "--rounds=2"]
+
+
+def printed(capsys, *argv):
+    benchmark.main([*TOY, *argv])
+    return json.loads(capsys.readouterr().out)
+
+
+def test_training_and_its_profile(capsys, tmp_path):
+    found = printed(capsys, "--mode=train", f"--profile={tmp_path}")
+    assert (found["mode"], found["model"], found["batch_size"]) == ("train", "resnet8_cifar", 8)
+    assert found["images_per_second"] == pytest.approx(8e3 / found["milliseconds_per_step"], rel=0.01)
+    low, high = found["milliseconds_range"]
+    assert low <= found["milliseconds_per_step"] <= high
+    assert found["share"]["of_roofline"] > 0
+    assert list(tmp_path.rglob("*.xplane.pb"))
+
+
+def test_several_seeds_at_once_count_their_images(capsys):
+    found = printed(capsys, "--mode=train", "--seeds=2")
+    assert found["images_per_second"] == pytest.approx(2 * 8e3 / found["milliseconds_per_step"], rel=0.01)
+
+
+def test_inference_without_normalisations_is_a_smaller_program(capsys):
+    folded, plain = (printed(capsys, "--mode=infer", f"--fold={fold}") for fold in (True, False))
+    assert folded["program_mib"] <= plain["program_mib"]
+    assert folded["giga_multiply_adds_per_second"] > 0
+
+
+def test_a_checkpoint(capsys):
+    found = printed(capsys, "--mode=resume")
+    assert found["checkpoint_mib"] > 0.3  # parameters and momentum
+    low, high = found["save_milliseconds_range"]
+    assert low <= found["save_milliseconds"] <= high
+    assert 1e3 * found["write_seconds"] >= low
+
+
+def test_two_programs_take_turns(tmp_path):
+    log = tmp_path / "log"
+    ours = [sys.executable, "-c", f"open({str(log)!r}, 'a').write('a'); print('{{\"images_per_second\": 30}}')"]
+    found = programs.against(ours, f"printf b >> {log}; echo starting; echo '{{\"images_per_second\": 20}}'", 3)
+    assert log.read_text() == "ababab"
+    assert (found["ratio"], found["ratio_range"], found["theirs"]) == (1.5, [1.5, 1.5], {"images_per_second": 20})
+
+
+@pytest.mark.parametrize(
+    ("theirs", "why"),
+    [
+        ("echo oh no >&2; exit 3", "exit status 3: oh no"),
+        ("echo twelve", "not one JSON object"),
+        ("echo '{}'", "must print"),
+    ],
+)
+def test_a_program_that_measures_nothing_is_refused(theirs, why):
+    with pytest.raises(InputError, match=why):
+        programs.against(["echo", '{"images_per_second": 1}'], theirs, 1)
+
+
+def test_the_sweep_has_a_row_for_every_combination(monkeypatch, capsys):
+    asked = []
+
+    def measured(command):
+        asked.append(command)
+        if "--batch_size=4" in command:
+            raise InputError(f"{' '.join(command)}: exit status 1: out of memory")
+        return dict.fromkeys(benchmark.COLUMNS, len(asked))
+
+    monkeypatch.setattr(programs, "measured_by", measured)
+    benchmark.main(["--sweep", "--models", "resnet18", "resnet34", "--batch_sizes", "2", "4", "--dtype=bfloat16"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(asked) == 8
+    assert all("--dtype=bfloat16" in command for command in asked)
+    assert [json.loads(line)["mode"] for line in lines[:2]] == ["train", "infer"]
+    assert lines[-1].startswith("| resnet34 | 4 | infer | exit status 1: out of memory |")
+
+
+def test_the_share_is_the_larger_of_both():
+    roofline = {"gigabytes_per_second": 100.0, "tera_multiply_adds_per_second": 2.0}
+    share = roofline_share(roofline, 0.5, {"multiply_adds": 1e11, "bytes": 4e10})
+    assert share == {"of_multiply_adds": 0.1, "of_bytes": 0.8, "of_roofline": 0.8}
+
+
+@pytest.mark.parametrize("option", ["--rounds=0", "--seeds=0", "--batch_size=0"])
+def test_what_cannot_be_measured_is_refused(option, capsys):
+    with pytest.raises(SystemExit) as left:
+        run_command(benchmark.main, [option])
+    assert left.value.code == 2
+    assert f"{option} must be at least 1" in capsys.readouterr().err
