@@ -1,6 +1,7 @@
 """The measurement of steps, checkpoints and other programs: what is printed is what was done."""
 
 import json
+import shlex
 import sys
 
 import pytest
@@ -54,6 +55,14 @@ def test_two_programs_take_turns(tmp_path):
     found = programs.against(ours, f"printf b >> {log}; echo starting; echo '{{\"images_per_second\": 20}}'", 3)
     assert log.read_text() == "ababab"
     assert (found["ratio"], found["ratio_range"], found["theirs"]) == (1.5, [1.5, 1.5], {"images_per_second": 20})
+    assert "cpu_ratio" not in found
+
+
+def test_cpu_seconds_are_compared_by_the_image():
+    speeds = [(30, 1000, 2000), (20, 2000, 1000)]  # images a second, milliseconds of wall time and of CPU time
+    names = ("images_per_second", "milliseconds_per_step", "cpu_milliseconds_per_step")
+    ours, theirs = (["echo", json.dumps(dict(zip(names, speed, strict=True)))] for speed in speeds)
+    assert programs.against(ours, shlex.join(theirs), 1)["cpu_ratio"] == 0.375  # 15 images a CPU second, and 40
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 from resnet_jax.errors import InputError
 
-SPEED = "images_per_second"
+SPEED, CPU = "images_per_second", "cpu_milliseconds_per_step"
 
 
 def measured_by(command: str | Sequence[str]) -> dict[str, Any]:
@@ -33,8 +33,9 @@ def against(ours: Sequence[str], theirs: str, rounds: int) -> dict[str, Any]:
     """Two programs in turn, ours first, so that what slows the machine slows both; each compiles and warms up anew.
 
     Returns:
-        {"ours", "theirs": the last object of each, "ratio": ours to theirs in images a second, the median of the pairs,
-        "ratio_range", "rounds"}.
+        {"ratio": ours to theirs in images a second, the median of the pairs, "ratio_range", "cpu_ratio" and
+        "cpu_ratio_range": the same in images per CPU second, which other programs disturb less, where both say
+        "cpu_milliseconds_per_step"; "rounds", "ours", "theirs": the last object of each}.
 
     Raises:
         InputError: one of them fails, or does not say how many images a second it makes.
@@ -42,14 +43,18 @@ def against(ours: Sequence[str], theirs: str, rounds: int) -> dict[str, Any]:
     pairs = [(measured_by(ours), measured_by(theirs)) for _ in range(rounds)]
     if any(SPEED not in result for pair in pairs for result in pair):
         raise InputError(f'--against: both programs must print "{SPEED}"')
-    ratios = [our[SPEED] / their[SPEED] for our, their in pairs]
-    return {
-        "ratio": round(median(ratios), 3),
-        "ratio_range": [round(min(ratios), 3), round(max(ratios), 3)],
-        "rounds": rounds,
-        "ours": pairs[-1][0],
-        "theirs": pairs[-1][1],
-    }
+    ratios = {"ratio": [our[SPEED] / their[SPEED] for our, their in pairs]}
+    if all(CPU in result for pair in pairs for result in pair):
+        ratios["cpu_ratio"] = [_images_per_cpu_second(our) / _images_per_cpu_second(their) for our, their in pairs]
+    found: dict[str, Any] = {}
+    for name, values in ratios.items():
+        found[name] = round(median(values), 3)
+        found[f"{name}_range"] = [round(min(values), 3), round(max(values), 3)]
+    return found | {"rounds": rounds, "ours": pairs[-1][0], "theirs": pairs[-1][1]}
+
+
+def _images_per_cpu_second(result: dict[str, Any]) -> float:
+    return result[SPEED] * result["milliseconds_per_step"] / result[CPU]
 
 
 def sweep(commands: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
