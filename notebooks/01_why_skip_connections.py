@@ -130,7 +130,7 @@ draw_gradient_norms(norms, figures / "gradients.png")
 # %%
 def row(label):
     first, *_, last = norms[label].values()
-    return (label, f"{first:.3g}", f"{last:.3g}", f"{first / last:,.3g}")
+    return (label, f"{first:.3g}", f"{last:.3g}", f"{first / last:,.1f}")
 
 
 Markdown(markdown_table(("network", "first layer", "last layer", "first / last"), map(row, norms)))

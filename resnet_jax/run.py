@@ -24,6 +24,7 @@ from resnet_jax.dry_run import dry_run
 from resnet_jax.errors import InterruptedRunError
 from resnet_jax.networks.stacked import stack_loops, unstack_loops
 from resnet_jax.training import checkpoint, log, loop, step
+from resnet_jax.training.background import in_background
 from resnet_jax.training.progress import Progress
 from resnet_jax.training.state import TrainState, replicated
 
@@ -75,6 +76,12 @@ def _fit(run: Run, workdir: Path) -> log.Row:
     manager = checkpoint.open_manager(
         workdir / "checkpoints", keep=run.config.keep, best_step=partial(log.best_step, metrics)
     )
+
+    def store(at: int, carry: dict[str, Any]) -> None:
+        # Block by block, however the network was compiled.
+        stored = {"state": unstack_loops(carry["state"], run.loops), "sums": carry["sums"]}
+        checkpoint.save(manager, at, stored)
+
     with closing(manager), stop_signal() as stop_requested:
         start, carry = _restore_or_begin(run, manager)
         if _first_process():
@@ -125,21 +132,22 @@ def _fit(run: Run, workdir: Path) -> log.Row:
             evaluate(start, carry["state"])
             if start not in evaluations:
                 raise _interrupted(start)
-        reached, _ = loop.fit(
-            **carry,
-            batches=progress.waits(_report_skipped(run.training.batches(start, run.total_steps), skipped)),
-            start=start,
-            total_steps=run.total_steps,
-            train_step=build_train_step(run),
-            log_every=run.config.log_every,
-            checkpoint_every=run.checkpoint_every,
-            eval_every=run.eval_every,
-            log=log_train,
-            save=lambda at, state, sums: checkpoint.save(manager, at, _stored(run, state, sums)),
-            evaluate=evaluate,
-            stop_requested=stop_requested,
-            progress=progress.tick,
-        )
+        with in_background(store) as save:
+            reached, _ = loop.fit(
+                **carry,
+                batches=progress.waits(_report_skipped(run.training.batches(start, run.total_steps), skipped)),
+                start=start,
+                total_steps=run.total_steps,
+                train_step=build_train_step(run),
+                log_every=run.config.log_every,
+                checkpoint_every=run.checkpoint_every,
+                eval_every=run.eval_every,
+                log=log_train,
+                save=lambda at, state, sums: save(at, {"state": state, "sums": sums}),
+                evaluate=evaluate,
+                stop_requested=stop_requested,
+                progress=progress.tick,
+            )
         speed = progress.average_images_per_second(run.config.batch_size)
         progress.close()
         manager.wait_until_finished()
@@ -164,11 +172,6 @@ def _settled(run: Run, state: TrainState) -> TrainState:
         return state
     variables = jax.device_put(run.settle(state.variables), replicated(run.mesh))
     return dataclasses.replace(state, **variables, ema=jax.tree.map(jnp.copy, variables) if run.average else {})
-
-
-def _stored(run: Run, state: TrainState, sums: step.Sums) -> dict[str, Any]:
-    """A checkpoint's content: block by block, however the network was compiled."""
-    return {"state": unstack_loops(state, run.loops), "sums": sums}
 
 
 def _restore_or_begin(run: Run, manager: Any) -> tuple[int, dict[str, Any]]:

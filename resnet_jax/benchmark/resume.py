@@ -11,6 +11,7 @@ import jax
 from resnet_jax.build import Run, build_train_step, first_state, stored_shapes
 from resnet_jax.networks.stacked import stack_loops, unstack_loops
 from resnet_jax.training import checkpoint, step
+from resnet_jax.training.background import in_background
 
 
 def measure_resume(run: Run, rounds: int) -> dict[str, Any]:
@@ -27,15 +28,20 @@ def measure_resume(run: Run, rounds: int) -> dict[str, Any]:
     steps, saves, writes = [], [], []
     with TemporaryDirectory() as folder:
         with checkpoint.open_manager(Path(folder)) as manager:
+
+            def store(at: int, carry: dict[str, Any]) -> None:
+                stored = {"state": unstack_loops(carry["state"], run.loops), "sums": carry["sums"]}
+                checkpoint.save(manager, at, stored)
+                manager.wait_until_finished()
+
             for at in range(1, rounds + 2):
                 began = time.perf_counter()
                 state, sums = jax.block_until_ready(compiled(state, sums, batch))
                 stepped = time.perf_counter()
-                checkpoint.save(manager, at, {"state": unstack_loops(state, run.loops), "sums": sums})
-                saved = time.perf_counter()
-                manager.wait_until_finished()
+                with in_background(store) as save:
+                    save(at, {"state": state, "sums": sums})
+                    saves.append(time.perf_counter() - stepped)
                 steps.append(stepped - began)
-                saves.append(saved - stepped)
                 writes.append(time.perf_counter() - stepped)
             size = sum(path.stat().st_size for path in (Path(folder) / str(at)).rglob("*") if path.is_file())
         target = stored_shapes(run.model, run.tx, run.image_size, run.mesh, averaged=run.average is not None)
@@ -44,7 +50,7 @@ def measure_resume(run: Run, rounds: int) -> dict[str, Any]:
             _, stored = checkpoint.restore_newest(manager, target, print) or (0, {})
         jax.block_until_ready(stack_loops(stored["state"], run.loops))
         restored = time.perf_counter() - began
-    saves, writes, steps = saves[1:], writes[1:], steps[1:]  # the first compiles the fingerprint's programs
+    saves, writes, steps = saves[1:], writes[1:], steps[1:]  # the first compiles the copy and the fingerprint
     return {
         "checkpoint_mib": round(size / 2**20, 1),
         "save_milliseconds": round(1e3 * median(saves), 1),
