@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "weights": {"networks"},
     "analysis": {"networks"},
     "recipes": set(),
-    "benchmark": {"build", "data", "training"},
+    "benchmark": {"build", "calls", "data", "training"},
     "studies": {"markdown", "run", "workdir", "config", "training", "networks", "analysis", "recipes"},
 }
 
