@@ -230,6 +230,12 @@ def stored_shapes(
 
 def build_train_step(run: Run) -> jax.stages.Wrapped:
     """The compiled training step: (state, sums so far, fed batch) -> the next of both; the state is donated."""
+    whole = replicated(run.mesh)
+    return jax.jit(fed_step(run), donate_argnums=0, out_shardings=(whole, whole))
+
+
+def fed_step(run: Run) -> Callable[[TrainState, step.Sums, Batch], tuple[TrainState, step.Sums]]:
+    """The pure function that `build_train_step` compiles."""
     key = jax.random.key(run.config.seed)
 
     def train_step(state: TrainState, sums: step.Sums, batch: Batch) -> tuple[TrainState, step.Sums]:
@@ -247,5 +253,4 @@ def build_train_step(run: Run) -> jax.stages.Wrapped:
         )
         return state, step.add_sums(sums, new)
 
-    whole = replicated(run.mesh)
-    return jax.jit(train_step, donate_argnums=0, out_shardings=(whole, whole))
+    return train_step

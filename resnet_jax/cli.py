@@ -13,6 +13,7 @@ import tyro
 from resnet_jax.config import Config
 from resnet_jax.config_checks import progressive_sizes
 from resnet_jax.errors import InputError, InterruptedRunError, NonFiniteError
+from resnet_jax.program_cache import keep_programs
 from resnet_jax.recipes import Recipe
 
 # Exit statuses of every command. A scheduler may start an INTERRUPTED run again as it is.
@@ -124,6 +125,7 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
     An error that the user can mend is one line on standard error; `--debug` shows the traceback besides.
     """
     argv = sys.argv[1:] if argv is None else argv
+    keep_programs()
     try:
         command(argv)
     except InterruptedRunError as stop:

@@ -203,6 +203,9 @@ class Config:
     seed: int = 0
     """Of the initial parameters, the order of the data and their augmentation."""
 
+    steps_per_call: int = 1
+    """Steps that are given to the device at once, of sets that live on it (digits, CIFAR). On a GPU small networks wait
+    for the host otherwise. A call ends early where a log line, a checkpoint or an evaluation is due."""
     log_every: int = 50
     """Steps between lines of the training log."""
     eval_every: int = 0

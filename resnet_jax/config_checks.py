@@ -14,6 +14,7 @@ INF = math.inf
 # Smallest and largest value that a run can have, of numbers and of every number in a tuple.
 RANGES: tuple[tuple[str, float, float], ...] = (
     *((name, 1, INF) for name in ("batch_size", "log_every", "keep", "repeats", "ema_every", "accumulate")),
+    ("steps_per_call", 1, INF),
     *((name, 0, INF) for name in ("steps", "image_size", "eval_image_size", "eval_resize", "eval_batch_size", "seed")),
     *((name, 0, INF) for name in ("learning_rate", "reference_batch_size", "weight_decay", "warmup_learning_rate")),
     *((name, 0, INF) for name in ("eval_every", "checkpoint_every", "bn_group_size", "width", "depth", "crop_padding")),

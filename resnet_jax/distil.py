@@ -49,10 +49,10 @@ def _with_answers(feed: Feed, teacher: Trained, variables: Any, config: Config) 
 
     def batches(start: int, stop: int) -> Iterator[Batch]:
         for batch in feed.batches(start, stop):
-            yield {"fed": batch, "skipped": batch.pop("skipped", ()), "teacher": variables}
+            yield {**batch, "teacher": variables}
 
     def prepare(batch: Batch, step: Any) -> Batch:
-        prepared = feed.prepare(batch["fed"], step)
+        prepared = feed.prepare({name: value for name, value in batch.items() if name != "teacher"}, step)
         # To the teacher's own scale of the same pixels.
         to_theirs = jnp.asarray(ours.std) / jnp.asarray(theirs.std)
         shift = (jnp.asarray(ours.mean) - jnp.asarray(theirs.mean)) / jnp.asarray(theirs.std)
@@ -60,4 +60,4 @@ def _with_answers(feed: Feed, teacher: Trained, variables: Any, config: Config) 
         logits = teacher.model.apply(batch["teacher"], image, train=False)
         return {**prepared, "teacher": jax.lax.stop_gradient(logits)}
 
-    return Feed(batches, prepare)
+    return Feed(batches, prepare, feed.requests, {**feed.held, "teacher": variables})

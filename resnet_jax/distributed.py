@@ -1,5 +1,6 @@
 """Several processes as one run: joining them, and stopping them together."""
 
+import itertools
 import os
 import signal
 import threading
@@ -94,11 +95,14 @@ def stop_signal() -> Iterator[Callable[[int], bool]]:
     """A function of the step that tells whether the run has been asked to stop.
 
     One process listens to SIGTERM and SIGINT itself; a second signal ends it at once. Of several processes, JAX's
-    preemption service hears the SIGTERM of any and lets all stop after the same step; a handler of our own would
-    switch it off. Outside the main thread (a notebook's worker) nothing can be heard.
+    preemption service hears the SIGTERM of any and lets all stop after the same question, which all must ask equally
+    often; a handler of our own would switch it off. Outside the main thread (a notebook's worker) nothing can be heard.
     """
     if jax.process_count() > 1:
-        yield multihost_utils.reached_preemption_sync_point
+        # The service names a number that the process ahead has not come to yet: steps, of which a call may make many,
+        # could jump over it.
+        questions = itertools.count(1)
+        yield lambda step: multihost_utils.reached_preemption_sync_point(next(questions))
         return
     if threading.current_thread() is not threading.main_thread():
         yield lambda step: False

@@ -6,7 +6,7 @@ cropped by worker processes. Both ways follow the same order of examples.
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -47,10 +47,15 @@ class Feed:
         batches: from `(start, stop)`, in steps, to the batches of training; from `()` to one pass of evaluation.
         prepare: pure; the fed batch, and in training the steps done before it -> {"image" float32 [B,H,W,3] normalised,
             "label", "mask", …}.
+        requests: of a training set that the devices hold, from `(start, stop)` to what each step asks of it, on the
+            host; None of others. A batch is {**held, "request": one of them}.
+        held: arrays on the devices that all these batches share.
     """
 
     batches: Callable[..., Iterator[Batch]]
     prepare: Callable[..., Batch]
+    requests: Callable[[int, int], Iterator[Batch]] | None = None
+    held: Batch = field(default_factory=dict)
 
 
 def train_feed(source: Source, config: Config, size_at: FixedSize | ProgressiveSize, mesh: Mesh) -> Feed:
@@ -88,11 +93,13 @@ def train_feed(source: Source, config: Config, size_at: FixedSize | ProgressiveS
             return finish(batch, step)
 
         def requests(start: int, stop: int) -> Iterator[Batch]:
-            rows = resident.train_requests(len(source), **order, start=start, stop=stop)
-            for request in pipeline.to_device(rows, sharded(mesh)):
+            return resident.train_requests(len(source), **order, start=start, stop=stop)
+
+        def batches(start: int, stop: int) -> Iterator[Batch]:
+            for request in pipeline.to_device(requests(start, stop), sharded(mesh)):
                 yield {"pool": pool, "request": request}
 
-        return Feed(requests, prepare)
+        return Feed(batches, prepare, requests, {"pool": pool})
 
     interpolation = config.train_interpolation or config.interpolation
     if interpolation == "fast":

@@ -16,6 +16,7 @@ from resnet_jax import workdir as folder
 from resnet_jax.analysis.counts import abstract_variables, multiply_adds, parameter_count
 from resnet_jax.analysis.plots import draw_curves
 from resnet_jax.build import Run, build_apply, build_run, build_train_step, first_state, stored_shapes
+from resnet_jax.calls import build_train_call, check_calls, fed_calls
 from resnet_jax.config import Config
 from resnet_jax.config_checks import check_config
 from resnet_jax.distil import taught
@@ -54,7 +55,7 @@ def train(config: Config) -> log.Row:
         if (result := folder.read_result(workdir)) is not None:
             _say(f"{workdir} is finished, nothing to do: {_outcome(result)}")
             return result
-        run = agreed(lambda: taught(build_run(config)))
+        run = agreed(lambda: check_calls(taught(build_run(config))))
         _say(_headline(run))  # traces the network: what cannot run does not take the folder
         if _first_process():
             facts = {"image_size": run.image_size, "class_names": run.class_names}
@@ -135,10 +136,11 @@ def _fit(run: Run, workdir: Path) -> log.Row:
         with in_background(store) as save:
             reached, _ = loop.fit(
                 **carry,
-                batches=progress.waits(_report_skipped(run.training.batches(start, run.total_steps), skipped)),
+                batches=progress.waits(_report_skipped(_fed(run, start), skipped)),
                 start=start,
                 total_steps=run.total_steps,
-                train_step=build_train_step(run),
+                steps_per_call=run.config.steps_per_call,
+                train_step=build_train_step(run) if run.config.steps_per_call == 1 else build_train_call(run),
                 log_every=run.config.log_every,
                 checkpoint_every=run.checkpoint_every,
                 eval_every=run.eval_every,
@@ -183,6 +185,14 @@ def _restore_or_begin(run: Run, manager: Any) -> tuple[int, dict[str, Any]]:
     start, stored = restored
     _say(f"continuing after step {start:,}")
     return start, stored | {"state": stack_loops(stored["state"], run.loops)}
+
+
+def _fed(run: Run, start: int) -> Iterator[loop.Batch]:
+    """What the device is fed from step `start` on, call by call."""
+    if run.config.steps_per_call == 1:
+        return run.training.batches(start, run.total_steps)
+    intervals = (run.config.log_every, run.checkpoint_every, run.eval_every)
+    return fed_calls(run, loop.spans(start, run.total_steps, run.config.steps_per_call, intervals))
 
 
 def _report_skipped(batches: Iterator[loop.Batch], skipped: set[str]) -> Iterator[loop.Batch]:

@@ -15,7 +15,7 @@ from resnet_jax.studies.claim import Claim
 from resnet_jax.workdir import read_result
 
 # Options in which a run may differ from a claim's: what is logged and when, and how the same numbers are computed.
-NEUTRAL = ("seed", "log_every", "eval_every", "checkpoint_every", "eval_batch_size", "scan", "remat")
+NEUTRAL = ("seed", "log_every", "eval_every", "checkpoint_every", "eval_batch_size", "scan", "remat", "steps_per_call")
 OVER = {"mean": mean, "median": median}
 SIGNS = {"at most": "<= ", "about": "", "at least": "> "}
 COLUMNS = ("training", "published error %", "tolerance", "seeds", "ours %", "status", "source")

@@ -1,7 +1,7 @@
 """The training loop and exact evaluation: both take functions and iterators, and know no config, network or data."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -12,7 +12,7 @@ from resnet_jax.training.step import NO_STEP, Sums, add_sums, zero_sums
 
 Batch = dict[str, Any]
 
-# Steps given to the device before the host waits for the oldest: enough to hide the host's work behind the device's,
+# Calls given to the device before the host waits for the oldest: enough to hide the host's work behind the device's,
 # few enough that batches do not pile up in memory and that a signal to stop is heard at once.
 IN_FLIGHT = 2
 
@@ -40,6 +40,25 @@ def due(step: int, every: Interval, total_steps: int) -> bool:
     return step // every > (step - 1) // every or step == total_steps
 
 
+def spans(start: int, total_steps: int, steps_per_call: int, intervals: Sequence[Interval]) -> Iterator[range]:
+    """The steps of each device call, counted from 0: `range(5, 8)` are the sixth, seventh and eighth.
+
+    A call ends at every multiple of `steps_per_call` and where something is due. That is a function of the step alone:
+    a run that goes on from where another's call ended makes the same calls.
+
+    Args:
+        start: steps done.
+        total_steps: where the training ends.
+        steps_per_call: the most steps of a call.
+        intervals: between the steps after which something is due.
+    """
+    begin = start
+    for step in range(start + 1, total_steps + 1):
+        if step % steps_per_call == 0 or any(due(step, every, total_steps) for every in intervals):
+            yield range(begin, step)
+            begin = step
+
+
 def fit(
     state: Any,
     sums: Sums,
@@ -56,35 +75,38 @@ def fit(
     evaluate: Callable[[int, Any], None],
     stop_requested: Callable[[int], bool],
     progress: Callable[[int, Any], None] = lambda step, output: None,
+    steps_per_call: int = 1,
 ) -> tuple[int, Any]:
     """Train from step `start` to `total_steps`; returns the step reached and the state.
 
-    After each step, in this order and where due: the log, the checkpoint, the evaluation, the question whether to
-    stop. A run that was stopped is continued by calling again with what was saved: the sums of the unfinished log
-    interval are part of it, so that the log of a continued run equals the unbroken one's.
+    After each call, which is a step or several, in this order and where due: the log, the checkpoint, the evaluation,
+    the question whether to stop. A run that was stopped is continued by calling again with what was saved: the sums of
+    the unfinished log interval are part of it, so that the log of a continued run equals the unbroken one's.
 
     Args:
         state: the train state; it is donated to `train_step`.
         sums: metric sums since the last log.
-        batches: those of steps `start + 1` … `total_steps`.
+        batches: those of steps `start + 1` … `total_steps`; with several steps a call, what each of its `spans` is fed.
         start: steps done.
         total_steps: where the training ends.
-        train_step: adds a step's sums to the given ones, which it must not donate.
+        train_step: adds a call's sums to the given ones, which it must not donate.
         log_every: in steps, as the next two; all three also happen at the end.
         checkpoint_every: see above; every evaluated step is saved besides.
         eval_every: see above.
         log: gets the step and the sums since the last log.
         save: gets the step, the state and the sums.
         evaluate: gets the step and the state.
-        stop_requested: asked after every step; when true, the state is saved and the loop left.
-        progress: told each step that has been given to the device, and an array that it computes.
+        stop_requested: asked after every call; when true, the state is saved and the loop left.
+        progress: told the last step of each call that has been given to the device, and an array that it computes.
+        steps_per_call: the most steps that are given to the device at once.
 
     Raises:
         NonFiniteError: at the next log or checkpoint after a step that was not finite, before anything is saved.
     """
     fresh_sums = jax.jit(zero_sums, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, sums))
     in_flight: deque[Any] = deque()
-    for step in range(start + 1, total_steps + 1):
+    intervals = (log_every, checkpoint_every, eval_every)
+    for step in (span.stop for span in spans(start, total_steps, steps_per_call, intervals)):
         state, sums = train_step(state, sums, next(batches))
         in_flight.append(sums["count"])
         if len(in_flight) > IN_FLIGHT:

@@ -34,8 +34,8 @@ class Progress:
         self.first = self.last_shown = (start, 0.0)  # step, seconds
 
     def tick(self, step: int, output: Any) -> None:
-        """`step`, which computes `output`, has been given to the device."""
-        self.bar.update()
+        """Everything up to `step`, which computes `output`, has been given to the device."""
+        self.bar.update(step - (self.first[0] if self.step is None else self.step))
         self.last_end = self.watcher.submit(_end_of, output)
         if self.step is None:
             self.first = self.last_shown = (step, self._now())
