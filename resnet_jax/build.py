@@ -26,7 +26,7 @@ from resnet_jax.training import step
 from resnet_jax.training.average import Average
 from resnet_jax.training.loop import Batch, Interval
 from resnet_jax.training.losses import Loss
-from resnet_jax.training.state import TrainState, data_mesh, fresh_state, init_state, replicated
+from resnet_jax.training.state import TrainState, data_mesh, fresh_state, init_state, replicated, state_shardings
 
 # Options of networks that are flags too; left empty, they are the network's own.
 NETWORK_OPTIONS = (
@@ -215,17 +215,33 @@ def first_state(run: Run) -> TrainState:
         run.mesh,
         averaged=run.average is not None,
         layout=partial(stack_loops, loops=run.loops) if run.loops else None,
+        fsdp=run.config.fsdp,
     )
 
 
+def places(run: Run) -> Any:
+    """Where the arrays of a run's state lie in training: on every device, or with --fsdp a tree of shardings."""
+    if not run.config.fsdp:
+        return replicated(run.mesh)
+    fresh = partial(fresh_state, run.model, run.tx, run.image_size, 0, averaged=run.average is not None)
+    shapes = jax.eval_shape(lambda: stack_loops(fresh(), run.loops))
+    return state_shardings(shapes, run.mesh, fsdp=True)
+
+
 def stored_shapes(
-    model: nn.Module, tx: optax.GradientTransformation, image_size: int, mesh: Mesh, *, averaged: bool
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    image_size: int,
+    mesh: Mesh,
+    *,
+    averaged: bool,
+    fsdp: bool = False,
 ) -> dict[str, Any]:
-    """What a checkpoint of such a training holds, block by block: shapes and types, to lie on every device."""
+    """What a checkpoint of such a training holds, block by block: shapes, types, and where to restore it to."""
     fresh = partial(fresh_state, model, tx, image_size, 0, averaged=averaged)
     shapes = jax.eval_shape(lambda: {"state": fresh(), "sums": step.zero_sums()})
-    whole = replicated(mesh)
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole), shapes)
+    places = state_shardings(shapes, mesh, fsdp=fsdp)
+    return jax.tree.map(lambda leaf, at: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=at), shapes, places)
 
 
 def build_train_step(run: Run) -> jax.stages.Wrapped:
@@ -244,8 +260,8 @@ def build_train_step(run: Run) -> jax.stages.Wrapped:
             micro_batches=run.config.accumulate,
             group_size=max(1, run.config.bn_group_size),
             average=run.average,
+            divided_over=run.mesh if run.config.fsdp else None,
         )
         return state, step.add_sums(sums, new)
 
-    whole = replicated(run.mesh)
-    return jax.jit(train_step, donate_argnums=0, out_shardings=(whole, whole))
+    return jax.jit(train_step, donate_argnums=0, out_shardings=(places(run), replicated(run.mesh)))
