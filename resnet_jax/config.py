@@ -223,8 +223,8 @@ class Config:
     process_id: int = -1
     """Which of them this is, from 0."""
     fsdp: bool = False
-    """Divide parameters, their average and the optimizer's state over all devices, which gather the parameters for every
-    step (ZeRO, Rajbhandari et al. 2020): less memory, more communication. Numbers change in their rounding alone."""
+    """Divide parameters, their average and the optimizer's state over all devices, which gather the parameters for
+    every step (ZeRO, Rajbhandari et al. 2020). Numbers change in nothing but rounding."""
     dry_run: bool = False
     """Print the settings and how they change over the training, draw it to WORKDIR/dry_run.png, and stop."""
     debug: bool = False
