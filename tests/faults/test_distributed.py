@@ -60,7 +60,7 @@ def test_two_processes_train_a_scanned_network(start, command, tmp_path):
 @pytest.mark.slow
 def test_two_processes_divide_the_state_and_one_continues_with_all_of_it(start, command, tmp_path):
     wide = ["--dataset=digits", "--image_size=8", "--width=16", "--batch_size=32", "--ema=0.5", "--num_workers=0"]
-    arguments = ["--depth=8", *wide, "--steps=4", "--log_every=1", "--checkpoint_every=2"]
+    arguments = ["--depth=20", "--scan", *wide, "--steps=4", "--log_every=1", "--checkpoint_every=2"]
     two = pair(start, "cifar", f"--workdir={tmp_path}/two", *arguments, "--fsdp")
     outputs = [process.communicate(timeout=500)[0] for process in two]
     assert [process.returncode for process in two] == [0, 0], "\n".join(outputs)
