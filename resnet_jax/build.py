@@ -21,12 +21,11 @@ from resnet_jax.errors import InputError
 from resnet_jax.evaluation.views import averaged_logits
 from resnet_jax.inputs import Feed, build_sizes, eval_feed, plain_images, train_feed
 from resnet_jax.networks.registry import create_model
-from resnet_jax.networks.stacked import Loop, stack_loops
-from resnet_jax.training import step
+from resnet_jax.networks.stacked import Loop
 from resnet_jax.training.average import Average
-from resnet_jax.training.loop import Batch, Interval
+from resnet_jax.training.loop import Interval
 from resnet_jax.training.losses import Loss
-from resnet_jax.training.state import TrainState, data_mesh, fresh_state, init_state, replicated
+from resnet_jax.training.state import data_mesh
 
 # Options of networks that are flags too; left empty, they are the network's own.
 NETWORK_OPTIONS = (
@@ -203,54 +202,3 @@ def check_classifier(model: nn.Module, name: str, image_size: int) -> None:
     logits: Any = jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, image)
     if len(logits.shape) != 2:
         raise InputError(f"--model={name} classifies pixels, not images; this command trains classifiers")
-
-
-def first_state(run: Run) -> TrainState:
-    """The state before the first step, in the form that is trained: loops stacked."""
-    return init_state(
-        run.model,
-        run.tx,
-        run.image_size,
-        run.config.seed,
-        run.mesh,
-        averaged=run.average is not None,
-        layout=partial(stack_loops, loops=run.loops) if run.loops else None,
-    )
-
-
-def stored_shapes(
-    model: nn.Module, tx: optax.GradientTransformation, image_size: int, mesh: Mesh, *, averaged: bool
-) -> dict[str, Any]:
-    """What a checkpoint of such a training holds, block by block: shapes and types, to lie on every device."""
-    fresh = partial(fresh_state, model, tx, image_size, 0, averaged=averaged)
-    shapes = jax.eval_shape(lambda: {"state": fresh(), "sums": step.zero_sums()})
-    whole = replicated(mesh)
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole), shapes)
-
-
-def build_train_step(run: Run) -> jax.stages.Wrapped:
-    """The compiled training step: (state, sums so far, fed batch) -> the next of both; the state is donated."""
-    whole = replicated(run.mesh)
-    return jax.jit(fed_step(run), donate_argnums=0, out_shardings=(whole, whole))
-
-
-def fed_step(run: Run) -> Callable[[TrainState, step.Sums, Batch], tuple[TrainState, step.Sums]]:
-    """The pure function that `build_train_step` compiles."""
-    key = jax.random.key(run.config.seed)
-
-    def train_step(state: TrainState, sums: step.Sums, batch: Batch) -> tuple[TrainState, step.Sums]:
-        state, new = step.train_step(
-            state,
-            run.training.prepare(batch, state.step),
-            model=run.model,
-            tx=run.tx,
-            key=key,
-            loss=run.loss,
-            aux_weight=getattr(run.model, "aux_weight", 0.0),
-            micro_batches=run.config.accumulate,
-            group_size=max(1, run.config.bn_group_size),
-            average=run.average,
-        )
-        return state, step.add_sums(sums, new)
-
-    return train_step

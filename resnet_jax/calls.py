@@ -1,21 +1,50 @@
-"""Several training steps in one device call: what a call is fed, and the program that makes its steps.
+"""The training step as the device is given it: one at a time, or many in one call.
 
-The device holds the images, so that a step needs its indices alone, and those of many steps travel at once. What the
+Where the device holds the images a step needs their indices alone, and those of many steps travel at once. What the
 host does for a step (some tenths of a millisecond), and the launch of its many arrays, are then done once a call.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from resnet_jax.build import Run, fed_step
+from resnet_jax.build import Run
+from resnet_jax.build_state import places
 from resnet_jax.data.pipeline import to_device
 from resnet_jax.errors import InputError
 from resnet_jax.training.loop import Batch
 from resnet_jax.training.state import TrainState, replicated, sharded
-from resnet_jax.training.step import Sums
+from resnet_jax.training.step import Sums, add_sums, train_step
+
+
+def fed_step(run: Run) -> Callable[[TrainState, Sums, Batch], tuple[TrainState, Sums]]:
+    """One step, uncompiled: (state, sums so far, fed batch) -> the next of both."""
+    key = jax.random.key(run.config.seed)
+
+    def one(state: TrainState, sums: Sums, batch: Batch) -> tuple[TrainState, Sums]:
+        state, new = train_step(
+            state,
+            run.training.prepare(batch, state.step),
+            model=run.model,
+            tx=run.tx,
+            key=key,
+            loss=run.loss,
+            aux_weight=getattr(run.model, "aux_weight", 0.0),
+            micro_batches=run.config.accumulate,
+            group_size=max(1, run.config.bn_group_size),
+            average=run.average,
+            divided_over=run.mesh if run.config.fsdp else None,
+        )
+        return state, add_sums(sums, new)
+
+    return one
+
+
+def build_train_step(run: Run) -> jax.stages.Wrapped:
+    """The compiled training step: (state, sums so far, fed batch) -> the next of both; the state is donated."""
+    return jax.jit(fed_step(run), donate_argnums=0, out_shardings=(places(run), replicated(run.mesh)))
 
 
 def check_calls(run: Run) -> Run:
@@ -69,16 +98,15 @@ def build_train_call(run: Run) -> jax.stages.Wrapped:
     There is one program, and how many steps are made is an argument of it: where calls end early for a log line or an
     evaluation, their lengths are many.
     """
-    train_step = fed_step(run)
+    one_step = fed_step(run)
 
     def train_call(state: TrainState, sums: Sums, call: Batch) -> tuple[TrainState, Sums]:
         shared = {name: value for name, value in call.items() if name not in ("steps", "requests")}
 
         def one(number: jax.Array, carry: tuple[TrainState, Sums]) -> tuple[TrainState, Sums]:
             request = {name: rows[number] for name, rows in call["requests"].items()}
-            return train_step(*carry, {**shared, "request": request})
+            return one_step(*carry, {**shared, "request": request})
 
         return jax.lax.fori_loop(0, call["steps"], one, (state, sums))
 
-    whole = replicated(run.mesh)
-    return jax.jit(train_call, donate_argnums=0, out_shardings=(whole, whole))
+    return jax.jit(train_call, donate_argnums=0, out_shardings=(places(run), replicated(run.mesh)))

@@ -225,17 +225,20 @@ class Config:
     """How many processes there are."""
     process_id: int = -1
     """Which of them this is, from 0."""
+    fsdp: bool = False
+    """Divide parameters, their average and the optimizer's state over all devices, which gather the parameters for
+    every step (ZeRO, Rajbhandari et al. 2020). Numbers change in nothing but rounding."""
     dry_run: bool = False
     """Print the settings and how they change over the training, draw it to WORKDIR/dry_run.png, and stop."""
     debug: bool = False
     """Print the traceback of an error."""
 
 
-# What may differ when a run is continued: it changes where things lie or what is shown, never a number of the run.
-# (`depth` is one way to say `model`.)
+# What may differ when a run is continued: it changes where things lie or what is shown, never a number of the run; of
+# fsdp, as of the number of devices, not more than the rounding. (`depth` is one way to say `model`.)
 FREE_TO_CHANGE = {
     *("depth", "workdir", "data_dir", "num_workers", "keep", "tensorboard", "wandb", "debug", "dry_run"),
-    *("coordinator_address", "num_processes", "process_id"),
+    *("coordinator_address", "num_processes", "process_id", "fsdp"),
 }
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import optax
 from flax import linen as nn
 
-from resnet_jax.build import build_model, stored_shapes
+from resnet_jax.build import build_model
+from resnet_jax.build_state import stored_shapes
 from resnet_jax.build_training import build_average, build_optimizer
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from resnet_jax import workdir as folder
 from resnet_jax.analysis.counts import abstract_variables, multiply_adds, parameter_count
 from resnet_jax.analysis.plots import draw_curves
-from resnet_jax.build import Run, build_apply, build_run, build_train_step, first_state, stored_shapes
-from resnet_jax.calls import build_train_call, check_calls, fed_calls
+from resnet_jax.build import Run, build_apply, build_run
+from resnet_jax.build_state import first_state, places, stored_shapes
+from resnet_jax.calls import build_train_call, build_train_step, check_calls, fed_calls
 from resnet_jax.config import Config
 from resnet_jax.config_checks import check_config
 from resnet_jax.distil import taught
@@ -117,7 +118,8 @@ def _fit(run: Run, workdir: Path) -> log.Row:
                     judged["ema_"] = state.ema
                 for prefix, variables in judged.items():
                     batches = takewhile(lambda _: not (alone and stop_requested(at)), run.testing.batches())
-                    sums = loop.evaluate(batches, partial(eval_step, variables))
+                    whole = jax.device_put(variables, replicated(run.mesh))  # --fsdp: gathered once
+                    sums = loop.evaluate(batches, partial(eval_step, whole))
                     if alone and stop_requested(at):
                         return  # cut short, perhaps before its first batch: a run that continues begins with it
                     result = step.averages(sums)
@@ -173,18 +175,20 @@ def _settled(run: Run, state: TrainState) -> TrainState:
     if run.settle is None:
         return state
     variables = jax.device_put(run.settle(state.variables), replicated(run.mesh))
-    return dataclasses.replace(state, **variables, ema=jax.tree.map(jnp.copy, variables) if run.average else {})
+    ema = jax.tree.map(jnp.copy, variables) if run.average else {}
+    return jax.device_put(dataclasses.replace(state, **variables, ema=ema), places(run))
 
 
 def _restore_or_begin(run: Run, manager: Any) -> tuple[int, dict[str, Any]]:
-    target = stored_shapes(run.model, run.tx, run.image_size, run.mesh, averaged=run.average is not None)
+    averaged, fsdp = run.average is not None, run.config.fsdp
+    target = stored_shapes(run.model, run.tx, run.image_size, run.mesh, averaged=averaged, fsdp=fsdp)
     restored = checkpoint.restore_newest(manager, target, _say)
     if restored is None:
         sums = jax.jit(step.zero_sums, out_shardings=replicated(run.mesh))()
         return 0, {"state": _settled(run, first_state(run)), "sums": sums}
     start, stored = restored
     _say(f"continuing after step {start:,}")
-    return start, stored | {"state": stack_loops(stored["state"], run.loops)}
+    return start, stored | {"state": jax.device_put(stack_loops(stored["state"], run.loops), places(run))}
 
 
 def _fed(run: Run, start: int) -> Iterator[loop.Batch]:

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "weights": {"networks"},
     "analysis": {"networks"},
     "recipes": set(),
-    "benchmark": {"analysis", "build", "calls", "data", "networks", "training"},
+    "benchmark": {"analysis", "build", "build_state", "calls", "data", "networks", "training"},
     "studies": {"markdown", "run", "workdir", "config", "training", "networks", "analysis", "recipes"},
 }
 

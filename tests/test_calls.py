@@ -11,8 +11,9 @@ import optax
 import pytest
 
 from resnet_jax import run as run_module
-from resnet_jax.build import build_run, build_train_step, first_state
-from resnet_jax.calls import build_train_call, fed_calls
+from resnet_jax.build import build_run
+from resnet_jax.build_state import first_state
+from resnet_jax.calls import build_train_call, build_train_step, fed_calls
 from resnet_jax.errors import InputError, InterruptedRunError
 from resnet_jax.run import train
 from resnet_jax.training.log import TIMES, read_rows

@@ -11,7 +11,9 @@ import pytest
 
 from resnet_jax import create_model
 from resnet_jax import run as run_module
-from resnet_jax.build import build_run, build_train_step, first_state
+from resnet_jax.build import build_run
+from resnet_jax.build_state import first_state
+from resnet_jax.calls import build_train_step
 from resnet_jax.training.step import zero_sums
 from tests.test_run import TOY
 

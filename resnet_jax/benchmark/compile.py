@@ -7,7 +7,9 @@ from typing import Any
 
 import jax
 
-from resnet_jax.build import Run, build_train_step, first_state
+from resnet_jax.build import Run
+from resnet_jax.build_state import first_state
+from resnet_jax.calls import build_train_step
 from resnet_jax.training import step
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import jax
 
-from resnet_jax.build import Run, build_train_step, first_state, stored_shapes
+from resnet_jax.build import Run
+from resnet_jax.build_state import first_state, stored_shapes
+from resnet_jax.calls import build_train_step
 from resnet_jax.networks.stacked import stack_loops, unstack_loops
 from resnet_jax.training import checkpoint, step
 from resnet_jax.training.background import in_background

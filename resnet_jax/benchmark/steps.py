@@ -12,7 +12,9 @@ from flax import linen as nn
 
 from resnet_jax.analysis.counts import multiply_adds
 from resnet_jax.benchmark.roofline import measure_roofline, roofline_share
-from resnet_jax.build import Run, build_train_step, first_state
+from resnet_jax.build import Run
+from resnet_jax.build_state import first_state
+from resnet_jax.calls import build_train_step
 from resnet_jax.networks.folding import fold_batch_norm
 from resnet_jax.training import step
 

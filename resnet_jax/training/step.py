@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
+from jax.sharding import Mesh
 
 from resnet_jax.training.accumulate import accumulated
 from resnet_jax.training.average import Average
 from resnet_jax.training.losses import Loss, cross_entropy
-from resnet_jax.training.state import TrainState
+from resnet_jax.training.state import TrainState, gathered, scattered
 
 Batch = dict[str, jax.Array]
 Sums = dict[str, jax.Array]
@@ -81,6 +82,7 @@ def train_step(
     micro_batches: int = 1,
     group_size: int = 1,
     average: Average | None = None,
+    divided_over: Mesh | None = None,
 ) -> tuple[TrainState, Sums]:
     """The state after one step, and the step's sums.
 
@@ -101,9 +103,11 @@ def train_step(
         group_size: examples that are normalised together; a micro-batch holds whole groups, and then gradients and
             statistics are those of the whole batch.
         average: how `state.ema` follows; None leaves it.
+        divided_over: the devices over which the state lies divided, as `state_shardings` says; None: each holds all.
     """
     count = batch["mask"].sum()
     step_key = jax.random.fold_in(key, state.step)
+    params = state.params if divided_over is None else gathered(state.params, divided_over)
 
     def loss_of(params: Any, part: Batch, number: jax.Array) -> tuple[jax.Array, tuple]:
         outputs, updates = model.apply(
@@ -123,7 +127,9 @@ def train_step(
 
     def gradients_of(part: Batch, number: jax.Array) -> tuple:
         value_and_grad = jax.value_and_grad(loss_of, has_aux=True)
-        (share, (sums, batch_stats)), gradients = value_and_grad(state.params, part, number)
+        (share, (sums, batch_stats)), gradients = value_and_grad(params, part, number)
+        if divided_over is not None:
+            gradients = scattered(gradients, divided_over)
         return (share, gradients, {name: sums[name] for name in SUMMED}), batch_stats
 
     (mean, gradients, sums), batch_stats = accumulated(gradients_of, batch, micro_batches, group_size)

@@ -1,5 +1,6 @@
 """Two processes on loopback are one run."""
 
+import shutil
 import signal
 import socket
 
@@ -53,5 +54,25 @@ def test_two_processes_train_a_scanned_network(start, command, tmp_path):
     outputs = [process.communicate(timeout=500)[0] for process in two]
     assert [process.returncode for process in two] == [0, 0], "\n".join(outputs)
     command("cifar", f"--workdir={tmp_path}/one", *arguments)
+    for a, b in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
+        assert abs(a["loss"] - b["loss"]) < 1e-4 * abs(b["loss"])
+
+
+@pytest.mark.slow
+def test_two_processes_divide_the_state_and_one_continues_with_all_of_it(start, command, tmp_path):
+    wide = ["--dataset=digits", "--image_size=8", "--width=16", "--batch_size=32", "--ema=0.5", "--num_workers=0"]
+    arguments = ["--depth=20", "--scan", *wide, "--steps=4", "--log_every=1", "--checkpoint_every=2"]
+    two = pair(start, "cifar", f"--workdir={tmp_path}/two", *arguments, "--fsdp")
+    outputs = [process.communicate(timeout=500)[0] for process in two]
+    assert [process.returncode for process in two] == [0, 0], "\n".join(outputs)
+    command("cifar", f"--workdir={tmp_path}/one", *arguments)
+    for a, b in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
+        assert abs(a["loss"] - b["loss"]) < 1e-4 * abs(b["loss"])
+
+    shutil.rmtree(tmp_path / "two/checkpoints/4")
+    (tmp_path / "two/result.json").unlink()
+    status, output = command("cifar", f"--workdir={tmp_path}/two", *arguments)
+    assert status == 0, output
+    assert "continuing after step 2" in output
     for a, b in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
         assert abs(a["loss"] - b["loss"]) < 1e-4 * abs(b["loss"])

@@ -1,0 +1,53 @@
+"""The state of a training run: its first values, where its arrays lie, and what a checkpoint holds of it."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import optax
+from flax import linen as nn
+from jax.sharding import Mesh
+
+from resnet_jax.build import Run
+from resnet_jax.networks.stacked import stack_loops
+from resnet_jax.training import step
+from resnet_jax.training.state import TrainState, fresh_state, init_state, replicated, state_shardings
+
+
+def first_state(run: Run) -> TrainState:
+    """The state before the first step, in the form that is trained: loops stacked."""
+    return init_state(
+        run.model,
+        run.tx,
+        run.image_size,
+        run.config.seed,
+        run.mesh,
+        averaged=run.average is not None,
+        layout=partial(stack_loops, loops=run.loops) if run.loops else None,
+        fsdp=run.config.fsdp,
+    )
+
+
+def places(run: Run) -> Any:
+    """Where the arrays of a run's state lie in training: on every device, or with --fsdp a tree of shardings."""
+    if not run.config.fsdp:
+        return replicated(run.mesh)
+    fresh = partial(fresh_state, run.model, run.tx, run.image_size, 0, averaged=run.average is not None)
+    shapes = jax.eval_shape(lambda: stack_loops(fresh(), run.loops))
+    return state_shardings(shapes, run.mesh, fsdp=True)
+
+
+def stored_shapes(
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    image_size: int,
+    mesh: Mesh,
+    *,
+    averaged: bool,
+    fsdp: bool = False,
+) -> dict[str, Any]:
+    """What a checkpoint of such a training holds, block by block: shapes, types, and where to restore it to."""
+    fresh = partial(fresh_state, model, tx, image_size, 0, averaged=averaged)
+    shapes = jax.eval_shape(lambda: {"state": fresh(), "sums": step.zero_sums()})
+    places = state_shardings(shapes, mesh, fsdp=fsdp)
+    return jax.tree.map(lambda leaf, at: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=at), shapes, places)
