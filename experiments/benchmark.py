@@ -68,6 +68,8 @@ class Options:
     """Compile the identical blocks of a stage once."""
     remat: bool = False
     """Keep each block's input alone for the backward pass."""
+    steps_per_call: int = 1
+    """Of train: steps that one device call makes."""
     seeds: int = 1
     """Of train: networks that are trained side by side in one program."""
     fold: bool = True
@@ -92,7 +94,8 @@ class Options:
 
 def of_train(options: Options) -> dict[str, Any]:
     """Of the training step."""
-    return measure_train(fake_run(options), options.rounds, seeds=options.seeds, profile=options.profile)
+    run = fake_run(options, steps_per_call=options.steps_per_call)
+    return measure_train(run, options.rounds, seeds=options.seeds, profile=options.profile)
 
 
 def of_infer(options: Options) -> dict[str, Any]:
@@ -119,18 +122,18 @@ def of_compile(options: Options) -> dict[str, Any]:
     return measure_compile(fake_run(options, augmented=True), options.rounds)
 
 
-def fake_config(options: Options, augmented: bool = False) -> Config:
+def fake_config(options: Options, augmented: bool = False, **settings: Any) -> Config:
     """A training on noise, which has ImageNet's classes; `augmented` by random crops and flips."""
-    config = Config(**network(options), dataset="fake", num_workers=0, steps=1_000)
+    config = replace(Config(**network(options), dataset="fake", num_workers=0, steps=1_000), **settings)
     if not augmented:
         config = replace(config, flip="none", crop_padding=0)
     check_config(config)
     return config
 
 
-def fake_run(options: Options, augmented: bool = False) -> Run:
+def fake_run(options: Options, augmented: bool = False, **settings: Any) -> Run:
     """The parts of such a training."""
-    return build_run(fake_config(options, augmented))
+    return build_run(fake_config(options, augmented, **settings))
 
 
 def network(options: Options) -> dict[str, Any]:
@@ -153,7 +156,7 @@ COLUMNS = ("images_per_second", "milliseconds_per_step", "compile_seconds", "pro
 def main(argv: Sequence[str]) -> None:
     """Measure, and print what was found."""
     options = parse_options(Options, argv, "benchmark", __doc__)
-    for name in ("rounds", "seeds", "batch_size", "image_size"):
+    for name in ("rounds", "steps_per_call", "seeds", "batch_size", "image_size"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name}={getattr(options, name)} must be at least 1")
     if options.sweep:

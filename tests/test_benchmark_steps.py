@@ -35,6 +35,11 @@ def test_several_seeds_at_once_count_their_images(capsys):
     assert found["images_per_second"] == pytest.approx(2 * 8e3 / found["milliseconds_per_step"], rel=0.01)
 
 
+def test_several_steps_a_call_are_counted_one_by_one(capsys):
+    found = printed(capsys, "--mode=train", "--steps_per_call=3")
+    assert found["images_per_second"] == pytest.approx(8e3 / found["milliseconds_per_step"], rel=0.01)
+
+
 def test_inference_without_normalisations_is_a_smaller_program(capsys):
     folded, plain = (printed(capsys, "--mode=infer", f"--fold={fold}") for fold in (True, False))
     assert folded["program_mib"] <= plain["program_mib"]

@@ -14,7 +14,7 @@ from resnet_jax.analysis.counts import multiply_adds
 from resnet_jax.benchmark.roofline import measure_roofline, roofline_share
 from resnet_jax.build import Run
 from resnet_jax.build_state import first_state
-from resnet_jax.calls import build_train_step
+from resnet_jax.calls import build_train_call, build_train_step, fed_calls
 from resnet_jax.networks.folding import fold_batch_norm
 from resnet_jax.training import step
 
@@ -28,11 +28,16 @@ PASSES = {"train": 3, "infer": 1}
 def measure_train(run: Run, rounds: int, *, seeds: int = 1, profile: str = "") -> dict[str, Any]:
     """The training step of a run, on batches whose images are on the device already; see `_measured`.
 
-    With `seeds`, so many networks are trained at once, side by side in one program; images are counted for each.
+    With `steps_per_call`, a device call makes so many. With `seeds`, so many networks are trained at once, side by side
+    in one program; images are counted for each.
     """
     state, sums = first_state(run), jax.jit(step.zero_sums)()
-    batches = list(islice(run.training.batches(0, 4), 4))
-    program = build_train_step(run)
+    per_call = run.config.steps_per_call
+    if per_call == 1:
+        batches, program = list(islice(run.training.batches(0, 4), 4)), build_train_step(run)
+    else:
+        spans = [range(begin, begin + per_call) for begin in (0, per_call)]
+        batches, program = list(fed_calls(run, spans)), build_train_call(run)
     if seeds > 1:
         program = jax.jit(jax.vmap(program, in_axes=(0, 0, None)), donate_argnums=0)
         state, sums = jax.tree.map(lambda leaf: jnp.stack([leaf] * seeds), (state, sums))
@@ -44,11 +49,10 @@ def measure_train(run: Run, rounds: int, *, seeds: int = 1, profile: str = "") -
             state, sums = compiled(state, sums, batches[number % len(batches)])
         jax.block_until_ready(sums)
 
-    images = run.config.batch_size * seeds
+    images = run.config.batch_size * seeds * per_call
     work = PASSES["train"] * multiply_adds(run.model, run.image_size) * images
-    return {"compile_seconds": seconds} | _measured(
-        compiled, steps, rounds, images, work, jnp.dtype(run.config.dtype), profile
-    )
+    found = _measured(compiled, steps, rounds, images, work, jnp.dtype(run.config.dtype), profile, per_call)
+    return {"compile_seconds": seconds, **found}
 
 
 def measure_infer(
@@ -70,7 +74,7 @@ def measure_infer(
 
     work = PASSES["infer"] * multiply_adds(model, image_size) * batch_size
     dtype = jnp.dtype(getattr(model, "dtype", jnp.float32))
-    return {"compile_seconds": seconds} | _measured(compiled, steps, rounds, batch_size, work, dtype, profile)
+    return {"compile_seconds": seconds, **_measured(compiled, steps, rounds, batch_size, work, dtype, profile)}
 
 
 def _compiled(program: jax.stages.Wrapped, *arguments: Any) -> tuple[jax.stages.Compiled, float]:
@@ -87,17 +91,19 @@ def _measured(
     multiply_adds: int,
     dtype: Any,
     profile: str,
+    steps_per_call: int = 1,
 ) -> dict[str, Any]:
     """Medians over `rounds` samples, after a warm-up, and the range of the samples.
 
     Args:
-        compiled: the program of a step.
-        steps: does so many and waits for the last.
+        compiled: the program of a call.
+        steps: makes so many calls and waits for the last.
         rounds: samples.
-        images: of a step.
-        multiply_adds: of a step's convolutions and matrix products.
+        images: of a call.
+        multiply_adds: of a call's convolutions and matrix products.
         dtype: of the computation.
-        profile: folder for a trace of some more steps, which are not timed; empty for none.
+        profile: folder for a trace of some more calls, which are not timed; empty for none.
+        steps_per_call: by which the milliseconds are divided.
     """
     steps(1)
     began = time.perf_counter()
@@ -110,7 +116,7 @@ def _measured(
         steps(count)
         wall.append((time.perf_counter() - began) / count)
         cpu.append((time.process_time() - cpu_began) / count)
-    seconds = median(wall)
+    seconds, of_step = median(wall), 1e3 / steps_per_call
     if profile:
         with jax.profiler.trace(profile):
             steps(PROFILED_STEPS)
@@ -118,9 +124,9 @@ def _measured(
     work = {"multiply_adds": multiply_adds, "bytes": _bytes(compiled)}
     return {
         "images_per_second": round(images / seconds, 2),
-        "milliseconds_per_step": round(1e3 * seconds, 3),
-        "milliseconds_range": [round(1e3 * min(wall), 3), round(1e3 * max(wall), 3)],
-        "cpu_milliseconds_per_step": round(1e3 * median(cpu), 3),
+        "milliseconds_per_step": round(of_step * seconds, 3),
+        "milliseconds_range": [round(of_step * min(wall), 3), round(of_step * max(wall), 3)],
+        "cpu_milliseconds_per_step": round(of_step * median(cpu), 3),
         "giga_multiply_adds_per_second": round(multiply_adds / seconds / 1e9, 1),
         "program_mib": _program_mib(compiled),
         "peak_memory_mib": _peak_mib(),
