@@ -45,7 +45,7 @@ def fingerprint(tree: Any) -> Fingerprint:
 
 
 def _in_turn(leaf: Any, sums: jax.Array) -> jax.Array:
-    # The sums of divided arrays are sums over devices, and many such programs at a time lock each other out on XLA's CPU
+    # Sums of divided arrays are sums over devices, and many such programs at a time lock each other out on XLA's CPU
     # backend, which then ends the process (seen with eight devices on two busy cores).
     divided = isinstance(leaf, jax.Array) and not leaf.is_fully_replicated
     return sums.block_until_ready() if divided else sums
