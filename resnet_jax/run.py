@@ -94,6 +94,8 @@ def _fit(run: Run, workdir: Path) -> log.Row:
         progress = Progress(start, run.total_steps, quiet=not _first_process())
         apply = build_apply(run.model, run.config.eval_views)
         eval_step = step.jit_eval_step(apply, run.testing.prepare, replicated(run.mesh))
+        # One program: gathered array by array, processes could come to them in different orders.
+        gather = jax.jit(lambda tree: tree, out_shardings=replicated(run.mesh))
 
         def record(row: log.Row) -> None:
             if _first_process():
@@ -118,7 +120,7 @@ def _fit(run: Run, workdir: Path) -> log.Row:
                     judged["ema_"] = state.ema
                 for prefix, variables in judged.items():
                     batches = takewhile(lambda _: not (alone and stop_requested(at)), run.testing.batches())
-                    whole = jax.device_put(variables, replicated(run.mesh))  # --fsdp: gathered once
+                    whole = gather(variables) if run.config.fsdp else variables
                     sums = loop.evaluate(batches, partial(eval_step, whole))
                     if alone and stop_requested(at):
                         return  # cut short, perhaps before its first batch: a run that continues begins with it

@@ -40,8 +40,15 @@ def fingerprint(tree: Any) -> Fingerprint:
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     # Array by array: a program for thousands of them would compile for minutes, and there are few shapes.
-    sums = jax.device_get([_leaf_sums(leaf) for _, leaf in leaves])
+    sums = jax.device_get([_in_turn(leaf, _leaf_sums(leaf)) for _, leaf in leaves])
     return {_described(path, leaf): [int(n) for n in s] for (path, leaf), s in zip(leaves, sums, strict=True)}
+
+
+def _in_turn(leaf: Any, sums: jax.Array) -> jax.Array:
+    # Sums of divided arrays are sums over devices, and many such programs at a time lock each other out on XLA's CPU
+    # backend, which then ends the process (seen with eight devices on two busy cores).
+    divided = isinstance(leaf, jax.Array) and not leaf.is_fully_replicated
+    return sums.block_until_ready() if divided else sums
 
 
 def _described(path: Any, leaf: Any) -> str:
