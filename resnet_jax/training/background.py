@@ -25,7 +25,8 @@ def in_background(save: Save) -> Iterator[Save]:
     price is the memory of the copy until it is written; one save waits for the one before. What goes wrong is raised by
     the next save or at the end of the block, unless that is left by another error.
 
-    Of several processes each saves at once, because all of them must give the devices their work in one order.
+    Several processes save at once, and so is what lies divided over devices: programs in which devices wait for each
+    other must be given to all of them in one order, which two threads would not keep.
     """
     if jax.process_count() > 1:
         yield save
@@ -40,6 +41,8 @@ def in_background(save: Save) -> Iterator[Save]:
 
         def start(step: int, tree: Any) -> None:
             finish()
+            if not all(leaf.is_fully_replicated for leaf in jax.tree.leaves(tree)):
+                return save(step, tree)
             pending.append(thread.submit(save, step, _copied(tree)))
 
         yield start

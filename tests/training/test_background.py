@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.training.background import in_background
+from resnet_jax.training.state import data_mesh, sharded
 
 
 def test_what_is_saved_is_what_was_though_the_arrays_are_donated():
@@ -58,6 +59,12 @@ def test_another_error_waits_for_the_save_and_is_what_is_raised():
     with pytest.raises(ZeroDivisionError):
         diverge()
     assert saved == [1]
+
+
+def test_what_lies_divided_is_saved_at_once():
+    divided = jax.device_put(jnp.zeros(8), sharded(data_mesh()))
+    with in_background(failing) as save, pytest.raises(OSError, match="no space for 1"):
+        save(1, divided)
 
 
 def test_several_processes_save_at_once(monkeypatch):
