@@ -15,7 +15,7 @@ import jax
 from jax import lax
 
 from resnet_jax.networks.cpu import for_cpu
-from resnet_jax.networks.kernel_gradient import NHWC, kernel_gradient
+from resnet_jax.networks.kernel_gradient import NHWC, kernel_gradient, matrix_gradient
 
 
 def convolve(
@@ -34,7 +34,9 @@ def convolve(
     if not for_cpu() or groups > 1:
         return _plain(x, kernel, strides, padding, dilation, groups)
     if kernel.shape[:2] == (1, 1) and not padding:
-        return _pointwise(x[:, ::strides, ::strides], kernel)
+        x = x[:, ::strides, ::strides]
+        # Flat outside of the product: the products forward and backward then read one array, and XLA makes one.
+        return _product(x.reshape(-1, x.shape[3]), kernel[0, 0]).reshape(*x.shape[:3], -1)
     return _canonical(x, kernel, strides, padding, dilation)
 
 
@@ -72,22 +74,21 @@ _canonical.defvjp(_forward, _backward)
 
 
 @jax.custom_vjp
-def _pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`convolve` with a kernel [1,1,C,D], neither strided nor padded."""
-    return lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
+def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """X [N,C] times kernel [C,D]."""
+    return x @ kernel
 
 
-def _pointwise_forward(x: jax.Array, kernel: jax.Array):
-    return _pointwise(x, kernel), (x, kernel)
+def _product_forward(x: jax.Array, kernel: jax.Array):
+    return x @ kernel, (x, kernel)
 
 
-def _pointwise_backward(saved: tuple[jax.Array, jax.Array], g: jax.Array):
+def _product_backward(saved: tuple[jax.Array, jax.Array], g: jax.Array):
     x, kernel = saved
-    along_x = lax.dot_general(g, kernel[0, 0], (((3,), (1,)), ((), ())))
-    return along_x, kernel_gradient(x, kernel.shape, g, strides=1, padding=0, dilation=1)
+    return lax.dot_general(g, kernel, (((1,), (1,)), ((), ()))), matrix_gradient(x, g)
 
 
-_pointwise.defvjp(_pointwise_forward, _pointwise_backward)
+_product.defvjp(_product_forward, _product_backward)
 
 
 def _input_gradient(

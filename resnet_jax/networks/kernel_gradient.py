@@ -8,6 +8,7 @@ A loop is a border that no fusion crosses. Inside of it a few images and rows ar
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ PART_BYTES = 2**20
 RESULTS_SHARE = 4
 # Images are what the innermost loop of the convolution sums over.
 FEWEST_IMAGES = 8
+FEWEST_ROWS = 64
 
 
 def parts(images: int, rows: int, held: int, result: int) -> tuple[int, int]:
@@ -74,38 +76,48 @@ def kernel_gradient(
     if blocks > 1:
         x, above_and_below = margins(x, above_and_below, (0, 0, 0)), (0, 0, 0)
         g = margins(g, (0, blocks * block - rows, 0), (0, 0, 0))
-    # Every `groups`-th image is in a group: the first axis stays whole.
-    x, g = (a.reshape(group, groups, *a.shape[1:]) for a in (x, g))
     x_rows = (block - 1) * strides + reach + 1 if blocks > 1 else height
 
     def part(index: jax.Array | int) -> jax.Array:
-        number, row = index // blocks, index % blocks * block
-        x_part, g_part = (
-            lax.dynamic_slice(a, (0, number, first, 0, 0), (group, 1, length, *a.shape[3:]))[:, 0]
-            for a, first, length in ((x, row * strides, x_rows), (g, row, block))
-        )
-        x_part = margins(x_part, above_and_below, left_and_right)
-        if shape[0] == 1:
-            x_part = x_part[:, ::strides, ::strides]
-            return lax.dot_general(
-                x_part, g_part, (((0, 1, 2), (0, 1, 2)), ((), ())), preferred_element_type=total_type
-            )[:, None, None]
+        first, row = index // blocks * group, index % blocks * block
+        x_part = lax.dynamic_slice(x, (first, row * strides, 0, 0), (group, x_rows, *x.shape[2:]))
+        g_part = lax.dynamic_slice(g, (first, row, 0, 0), (group, block, *g.shape[2:]))
         return lax.conv_general_dilated(
-            x_part.transpose(3, 1, 2, 0),
+            margins(x_part, above_and_below, left_and_right).transpose(3, 1, 2, 0),
             g_part.transpose(1, 2, 0, 3),
             window_strides=(dilation, dilation),
             padding="VALID",
             rhs_dilation=(strides, strides),
             dimension_numbers=NHWC,
-            preferred_element_type=total_type,
+            preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
         )
 
-    total_type = jnp.promote_types(x.dtype, jnp.float32)
-    zeros = jnp.zeros((shape[2], *shape[:2], shape[3]), total_type)
-    if groups * blocks > 1:
-        gradient = lax.fori_loop(0, groups * blocks, lambda index, total: total + part(index), zeros)
-    elif jax.device_count() == 1:
-        gradient = apart(lambda: part(0))
-    else:
-        gradient = part(0)
-    return gradient.astype(x.dtype).transpose(1, 2, 0, 3)
+    return total(part, groups * blocks).astype(x.dtype).transpose(1, 2, 0, 3)
+
+
+def matrix_gradient(x: jax.Array, g: jax.Array) -> jax.Array:
+    """The sum over N of the products of x [N,C] and g [N,D], in parts of N, in the type of x: [C,D]."""
+    rows = x.shape[0]
+    size = max(PART_BYTES, x.shape[1] * g.shape[1] * 4 // RESULTS_SHARE)
+    count = max(1, -(-(x.nbytes + g.nbytes) // size))
+    while rows % count:
+        count += 1
+    if jax.device_count() > 1 or rows // count < FEWEST_ROWS:
+        count = 1
+
+    def part(index: jax.Array | int) -> jax.Array:
+        here = [lax.dynamic_slice_in_dim(a, index * (rows // count), rows // count) for a in (x, g)]
+        kind = jnp.promote_types(x.dtype, jnp.float32)
+        return lax.dot_general(*here, (((0,), (0,)), ((), ())), preferred_element_type=kind)
+
+    return total(part, count).astype(x.dtype)
+
+
+def total(part: Callable[[jax.Array | int], jax.Array], count: int) -> jax.Array:
+    """The sum of `part` of 0 to count - 1, with a border around it wherever the process has one device."""
+    if jax.device_count() > 1 and count == 1:
+        return part(0)
+    if count == 1:
+        return apart(lambda: part(0))
+    shape = jax.eval_shape(part, 0)
+    return lax.fori_loop(0, count, lambda index, sum_: sum_ + part(index), jnp.zeros(shape.shape, shape.dtype))

@@ -1,9 +1,10 @@
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from resnet_jax.networks import kernel_gradient as module
-from resnet_jax.networks.kernel_gradient import kernel_gradient, parts
+from resnet_jax.networks.kernel_gradient import kernel_gradient, matrix_gradient, parts
 
 MIB = 2**20
 
@@ -46,3 +47,12 @@ def test_sums_of_bfloat16_are_float32(monkeypatch):
     monkeypatch.setattr(module, "FEWEST_IMAGES", 1)
     ones = jnp.ones((512, 1, 1, 1), jnp.bfloat16)  # bfloat16 cannot count beyond 256 by ones
     assert kernel_gradient(ones, (1, 1, 1, 1), ones, strides=1, padding=0, dilation=1).item() == 512
+
+
+@pytest.mark.parametrize("rows", [0, 512])
+def test_matrices(rows, monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    monkeypatch.setattr(module, "PART_BYTES", 1000)
+    monkeypatch.setattr(module, "FEWEST_ROWS", rows)
+    x, g = (jax.random.normal(jax.random.key(n), (9 * 40, n)) for n in (5, 7))
+    np.testing.assert_allclose(matrix_gradient(x, g), np.asarray(x).T @ np.asarray(g), rtol=1e-5, atol=1e-5)
