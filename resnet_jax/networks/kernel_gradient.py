@@ -24,7 +24,7 @@ PART_BYTES = 2**20
 RESULTS_SHARE = 4
 # Images are what the innermost loop of the convolution sums over.
 FEWEST_IMAGES = 8
-FEWEST_ROWS = 64
+FEWEST_ROWS = 64  # of a part of a matrix product
 
 
 def parts(images: int, rows: int, held: int, result: int) -> tuple[int, int]:
@@ -106,9 +106,9 @@ def matrix_gradient(x: jax.Array, g: jax.Array) -> jax.Array:
         count = 1
 
     def part(index: jax.Array | int) -> jax.Array:
-        here = [lax.dynamic_slice_in_dim(a, index * (rows // count), rows // count) for a in (x, g)]
+        x_part, g_part = (lax.dynamic_slice_in_dim(a, index * (rows // count), rows // count) for a in (x, g))
         kind = jnp.promote_types(x.dtype, jnp.float32)
-        return lax.dot_general(*here, (((0,), (0,)), ((), ())), preferred_element_type=kind)
+        return lax.dot_general(x_part, g_part, (((0,), (0,)), ((), ())), preferred_element_type=kind)
 
     return total(part, count).astype(x.dtype)
 
