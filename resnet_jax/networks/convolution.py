@@ -5,23 +5,17 @@ compilers expect JAX's own form. XLA:CPU is slow in three places, each with its 
 
 - Inside `lax.scan` a convolution whose axes are permuted, as JAX writes gradients, falls back to a naive loop and is 5
   to 80 times slower than outside. Gradients written in the order NHWC, HWIO are as fast as outside.
-- The gradient of the kernel reduces over the whole image and batch at once and misses the cache; a block of rows at a
-  time it takes half the time from 64 channels on.
+- The gradient of the kernel misses the cache, and is fused with what made its operands: see `kernel_gradient.py`.
 - A 1x1 convolution is a matrix product, and as such 2 to 4 times faster in all three passes.
 """
 
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
-NHWC = ("NHWC", "HWIO", "NHWC")
-
-# Of the output's gradient: up to the first size it stays in a core's cache (2 MiB) and is taken whole, beyond it in
-# blocks of rows of the second size (64 KiB to 256 KiB are equally fast, 1 MiB is no faster than no blocks).
-WHOLE_BYTES = 2**21
-BLOCK_BYTES = 2**18
+from resnet_jax.networks.cpu import for_cpu
+from resnet_jax.networks.kernel_gradient import NHWC, kernel_gradient, matrix_gradient
 
 
 def convolve(
@@ -37,10 +31,12 @@ def convolve(
     lowered: that would trace every convolution twice, and keep what both forms need for their gradients. A program
     that runs on the CPU of a machine with an accelerator has the plain form: the same values, slower in `lax.scan`.
     """
-    if jax.default_backend() != "cpu" or groups > 1:
+    if not for_cpu() or groups > 1:
         return _plain(x, kernel, strides, padding, dilation, groups)
     if kernel.shape[:2] == (1, 1) and not padding:
-        return lax.dot_general(x[:, ::strides, ::strides], kernel[0, 0], (((3,), (0,)), ((), ())))
+        x = x[:, ::strides, ::strides]
+        # Flat outside of the product: the products forward and backward then read one array, and XLA makes one.
+        return _product(x.reshape(-1, x.shape[3]), kernel[0, 0]).reshape(*x.shape[:3], -1)
     return _canonical(x, kernel, strides, padding, dilation)
 
 
@@ -70,11 +66,29 @@ def _backward(strides: int, padding: int, dilation: int, saved: tuple[jax.Array,
     x, kernel = saved
     return (
         _input_gradient(x.shape, kernel, g, strides, padding, dilation),
-        _kernel_gradient(x, kernel.shape, g, strides, padding, dilation),
+        kernel_gradient(x, kernel.shape, g, strides, padding, dilation),
     )
 
 
 _canonical.defvjp(_forward, _backward)
+
+
+@jax.custom_vjp
+def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """X [N,C] times kernel [C,D]."""
+    return x @ kernel
+
+
+def _product_forward(x: jax.Array, kernel: jax.Array):
+    return x @ kernel, (x, kernel)
+
+
+def _product_backward(saved: tuple[jax.Array, jax.Array], g: jax.Array):
+    x, kernel = saved
+    return lax.dot_general(g, kernel, (((1,), (1,)), ((), ()))), matrix_gradient(x, g)
+
+
+_product.defvjp(_product_forward, _product_backward)
 
 
 def _input_gradient(
@@ -93,47 +107,3 @@ def _input_gradient(
         rhs_dilation=(dilation, dilation),
         dimension_numbers=NHWC,
     )
-
-
-def _kernel_gradient(
-    x: jax.Array, shape: tuple[int, ...], g: jax.Array, strides: int, padding: int, dilation: int
-) -> jax.Array:
-    """Gradient of the kernel, of that shape: x convolved with g, where channels are the batch and images the channels.
-
-    Blocks of rows of g are taken one after another; their sum is float32 whatever the type of x.
-    """
-    reach = dilation * (shape[0] - 1)
-    rows, columns = g.shape[1:3]
-    block = rows
-    if g.size * g.dtype.itemsize > WHOLE_BYTES:
-        block = max(1, BLOCK_BYTES * rows // (g.size * g.dtype.itemsize))
-    blocks = -(-rows // block)
-
-    def far_side(windows: int, length: int) -> int:
-        return (windows - 1) * strides + reach + 1 - length - padding  # negative: pixels that no window reads
-
-    sides = [(padding, far_side(n, m), 0) for n, m in ((blocks * block, x.shape[1]), (columns, x.shape[2]))]
-    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *sides, (0, 0, 0))).transpose(3, 1, 2, 0)
-    g = jnp.pad(g, ((0, 0), (0, blocks * block - rows), (0, 0), (0, 0))).transpose(1, 2, 0, 3)
-
-    def of_block(x_rows: jax.Array, g_rows: jax.Array) -> jax.Array:
-        return lax.conv_general_dilated(
-            x_rows,
-            g_rows,
-            window_strides=(dilation, dilation),
-            padding="VALID",
-            rhs_dilation=(strides, strides),
-            dimension_numbers=NHWC,
-        )
-
-    def add_block(total: jax.Array, index: jax.Array) -> tuple[jax.Array, None]:
-        x_rows = lax.dynamic_slice_in_dim(x, index * block * strides, (block - 1) * strides + reach + 1, axis=1)
-        g_rows = lax.dynamic_slice_in_dim(g, index * block, block, axis=0)
-        return total + of_block(x_rows, g_rows).astype(total.dtype), None
-
-    if blocks == 1:
-        gradient = of_block(x, g)
-    else:
-        zeros = jnp.zeros((shape[2], *shape[:2], shape[3]), jnp.promote_types(x.dtype, jnp.float32))
-        gradient, _ = lax.scan(add_block, zeros, jnp.arange(blocks))
-    return gradient.astype(x.dtype).transpose(1, 2, 0, 3)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from resnet_jax.networks.convolution import convolve
+from resnet_jax.networks.max_pool import window_max
 
 # He et al. 2015 ("Delving deep into rectifiers"): variance 2 / fan_out keeps gradients level through ReLU layers.
 he_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -152,7 +153,7 @@ def max_pool(x: jax.Array, size: int = 3, strides: int = 2, padding: int = 1, ce
         starts_inside = length + padding + overhang - size < length
         return padding, padding + (overhang if starts_inside else 0)
 
-    return nn.max_pool(x, (size, size), (strides, strides), padding=(pads(x.shape[1]), pads(x.shape[2])))
+    return window_max(x, size, strides, (pads(x.shape[1]), pads(x.shape[2])))
 
 
 def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
