@@ -25,6 +25,7 @@ inference, and prints a table.
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -72,6 +73,8 @@ class Options:
     """Of train: steps that one device call makes."""
     seeds: int = 1
     """Of train: networks that are trained side by side in one program."""
+    forms: str = ""
+    """Ways in which layers are written, instead of the device's own: a list of names in networks/forms.py, or none."""
     fold: bool = True
     """Of infer: fold normalisations into the convolutions before them."""
     profile: str = ""
@@ -159,13 +162,15 @@ def main(argv: Sequence[str]) -> None:
     for name in ("rounds", "steps_per_call", "seeds", "batch_size", "image_size"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name}={getattr(options, name)} must be at least 1")
+    if options.forms:
+        os.environ["RESNET_JAX_FORMS"] = "" if options.forms == "none" else options.forms
     if options.sweep:
         print_sweep(options)
     elif options.against:
         print(json.dumps(against(command(options), options.against, options.rounds), indent=1))
     else:
         found = MODES[options.mode](options)
-        settings = {} if options.mode == "input" else network(options)
+        settings = {} if options.mode == "input" else network(options) | {"forms": options.forms or "default"}
         print(json.dumps({"mode": options.mode, **settings, **found, **machine()}, indent=1))
 
 

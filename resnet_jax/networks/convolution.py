@@ -14,8 +14,11 @@ from functools import partial
 import jax
 from jax import lax
 
-from resnet_jax.networks.cpu import for_cpu
+from resnet_jax.networks.forms import chosen
 from resnet_jax.networks.kernel_gradient import NHWC, kernel_gradient, matrix_gradient
+from resnet_jax.networks.space_to_depth import convolve_in_blocks
+
+MOST_CHANNELS = 4  # of what is convolved on blocks of pixels: images
 
 
 def convolve(
@@ -27,17 +30,26 @@ def convolve(
     `jit`, `vmap`, `jax.checkpoint` and sharding; forward-mode derivatives of it (`jax.jvp`) are not defined on CPUs,
     those of its gradients (Hessian-vector products as `jvp` of `grad`) are.
 
-    The form is chosen when it is traced, by the default backend, and not by `lax.platform_dependent` when it is
-    lowered: that would trace every convolution twice, and keep what both forms need for their gradients. A program
-    that runs on the CPU of a machine with an accelerator has the plain form: the same values, slower in `lax.scan`.
+    The form is chosen when it is traced, by the default backend (`forms.py`), and not by `lax.platform_dependent` when
+    it is lowered: that would trace every convolution twice, and keep what both forms need for their gradients. A
+    program that runs on the CPU of a machine with an accelerator has the plain form: the same values, slower in
+    `lax.scan`.
     """
-    if not for_cpu() or groups > 1:
+    if groups > 1:
         return _plain(x, kernel, strides, padding, dilation, groups)
-    if kernel.shape[:2] == (1, 1) and not padding:
+    size = kernel.shape[0]
+    if size == 1 and not padding and (chosen("canonical") or chosen("matrix_product")):
         x = x[:, ::strides, ::strides]
+        if not chosen("canonical"):
+            return x @ kernel[0, 0]
         # Flat outside of the product: the products forward and backward then read one array, and XLA makes one.
         return _product(x.reshape(-1, x.shape[3]), kernel[0, 0]).reshape(*x.shape[:3], -1)
-    return _canonical(x, kernel, strides, padding, dilation)
+    few = x.shape[3] <= MOST_CHANNELS and size > 1 and strides == 2 and dilation == 1
+    if few and x.shape[1] % 2 == x.shape[2] % 2 == 0 and chosen("space_to_depth"):
+        return convolve_in_blocks(x, kernel, padding)
+    if chosen("canonical"):
+        return _canonical(x, kernel, strides, padding, dilation)
+    return _plain(x, kernel, strides, padding, dilation)
 
 
 def _plain(x: jax.Array, kernel: jax.Array, strides: int, padding: int, dilation: int, groups: int = 1) -> jax.Array:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from resnet_jax.networks.cpu import apart
+from resnet_jax.networks.fusion import apart
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from resnet_jax.networks.cpu import apart, for_cpu
+from resnet_jax.networks.forms import chosen
+from resnet_jax.networks.fusion import apart
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
@@ -21,7 +22,7 @@ def window_max(x: jax.Array, size: int, strides: int, pads: Pads) -> jax.Array:
 
     The gradient goes to the first maximum of a window, row by row, on every backend.
     """
-    if not for_cpu() or size * size > 256:
+    if not chosen("kept_places") or size * size > 256:
         return _plain(x, size, strides, pads)
     return _maximum(x, size, strides, pads)
 

@@ -3,7 +3,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -88,10 +87,3 @@ def test_a_sharded_batch_exchanges_nothing():
     assert_same(step(x), value_and_gradient(theirs, x))
     program = step.lower(x).compile().as_text() or ""
     assert not any(name in program for name in ("all-reduce", "all-gather", "all-to-all", "collective-permute"))
-
-
-@pytest.mark.parametrize(("plain", "expected"), [("", "custom_vjp_call"), ("0", "custom_vjp_call"), ("1", "plain")])
-def test_the_environment_asks_for_the_plain_form(plain, expected, monkeypatch):
-    monkeypatch.setenv("RESNET_JAX_PLAIN", plain)
-    traced = str(jax.make_jaxpr(both(**GEOMETRY)[0])(jnp.zeros((1, 4, 4, 1))))
-    assert ("custom_vjp_call" in traced) == (expected == "custom_vjp_call")

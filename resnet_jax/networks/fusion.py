@@ -1,19 +1,10 @@
-"""Where networks are written otherwise for CPUs, and a border for XLA:CPU's fusion."""
+"""A border for the fusion of XLA:CPU."""
 
-import os
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-
-
-def for_cpu() -> bool:
-    """Whether what is traced now takes the forms that are fast on CPUs: where the default backend is one.
-
-    With RESNET_JAX_PLAIN=1 in the environment it does not, so that a program can measure both forms.
-    """
-    return jax.default_backend() == "cpu" and os.environ.get("RESNET_JAX_PLAIN", "0") in ("", "0")
 
 
 def apart(compute: Callable[[], jax.Array]) -> jax.Array:
