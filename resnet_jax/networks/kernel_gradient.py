@@ -99,7 +99,7 @@ def matrix_gradient(x: jax.Array, g: jax.Array) -> jax.Array:
     """The sum over N of the products of x [N,C] and g [N,D], in parts of N, in the type of x: [C,D]."""
     rows = x.shape[0]
     size = max(PART_BYTES, x.shape[1] * g.shape[1] * 4 // RESULTS_SHARE)
-    count = max(1, -(-(x.nbytes + g.nbytes) // size))
+    count = max(1, min(rows, -(-(x.nbytes + g.nbytes) // size)))
     while rows % count:
         count += 1
     if jax.device_count() > 1 or rows // count < FEWEST_ROWS:
