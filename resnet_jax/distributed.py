@@ -14,6 +14,7 @@ from jax.experimental import multihost_utils
 
 from resnet_jax.config import Config
 from resnet_jax.errors import InputError
+from resnet_jax.program_cache import keep_nothing
 
 T = TypeVar("T")
 
@@ -45,6 +46,10 @@ def connect(config: Config) -> None:
             ) from error
     elif _cluster_is_announced():
         jax.distributed.initialize(heartbeat_timeout_seconds=30)
+    if jax.distributed.is_initialized() and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        # Only the first process writes, and where each machine has a home of its own it would be alone in finding a
+        # program, while XLA's autotuner waits for what all of them measure.
+        keep_nothing()
 
 
 def _cluster_is_announced() -> bool:

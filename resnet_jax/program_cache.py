@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 # jax's own bound (jax_compilation_cache_max_size) needs another package, takes a lock at every program, and fails for
 # good once a process is killed between the two files that it then writes for each.
@@ -27,10 +28,6 @@ def keep_programs() -> None:
     JAX's own variables win: JAX_COMPILATION_CACHE_DIR names another folder, which is left to its owner, or is empty,
     which keeps nothing. A folder that cannot be made or written is done without.
     """
-    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        # All of them: those of the quickstart are 28 and half a megabyte, most of them compiled in milliseconds, but
-        # with any limit it would hang on what else the machine was doing which of them stay.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         if not os.environ["JAX_COMPILATION_CACHE_DIR"]:
             jax.config.update("jax_compilation_cache_dir", None)  # "" would be this folder to XLA's caches on GPUs
@@ -41,8 +38,18 @@ def keep_programs() -> None:
         remove_torn(folder)
         remove_oldest(folder, MAX_BYTES)
     jax.config.update("jax_compilation_cache_dir", str(folder))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        # All of them: those of the quickstart are 28 and half a megabyte, most of them compiled in milliseconds, but
+        # with any limit it would hang on what else the machine was doing which of them stay.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     # What cannot be read is compiled, and what cannot be written will be again: nothing to tell anyone.
     warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache entry")
+
+
+def keep_nothing() -> None:
+    """Compiles everything anew from now on, whatever was asked for before; programs that were compiled stay."""
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()  # jax looks at the folder's name once, at its first compilation
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path | None:

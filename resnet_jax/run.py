@@ -24,6 +24,7 @@ from resnet_jax.distil import taught
 from resnet_jax.distributed import agreed, barrier, connect, stop_signal
 from resnet_jax.dry_run import dry_run
 from resnet_jax.errors import InterruptedRunError
+from resnet_jax.networks.forms import taken
 from resnet_jax.networks.stacked import stack_loops, unstack_loops
 from resnet_jax.training import checkpoint, log, loop, step
 from resnet_jax.training.background import in_background
@@ -59,7 +60,7 @@ def train(config: Config) -> log.Row:
         run = agreed(lambda: check_calls(taught(build_run(config))))
         _say(_headline(run))  # traces the network: what cannot run does not take the folder
         if _first_process():
-            facts = {"image_size": run.image_size, "class_names": run.class_names}
+            facts = {"image_size": run.image_size, "class_names": run.class_names, "forms": taken()}
             folder.write_config(workdir, config, facts)
         barrier("config.json is written")
         result = _fit(run, workdir)

@@ -38,10 +38,9 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_processes_that_write_the_same_file_do_not_meet(tmp_path, monkeypatch):
+def test_those_that_write_the_same_file_do_not_meet(tmp_path):
     path = tmp_path / "table.md"
     with draft_of(path) as mine:
-        monkeypatch.setattr(os, "getpid", lambda: 1)
         write_whole(path, "theirs")
         assert path.read_text() == "theirs"
         mine.write_text("mine")

@@ -139,3 +139,16 @@ def test_programs_of_which_a_part_was_written_go_and_whole_ones_are_looked_at_on
     os.utime(tmp_path / "whole-cache", (old, old))
     monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} is read again"))
     remove_torn(tmp_path)
+
+
+def test_the_benchmark_compiles_anew_and_keeps_nothing(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    toy = ["--mode=compile", "--model=resnet8_cifar", "--image_size=8", "--batch_size=8", "--rounds=1"]
+    subprocess.run(
+        [sys.executable, "-m", "experiments.benchmark", *toy],
+        cwd=Path(__file__).parents[1],
+        env=environment | {"XLA_FLAGS": "", "XDG_CACHE_HOME": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    assert not list(tmp_path.rglob("*-cache"))

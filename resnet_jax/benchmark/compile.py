@@ -19,9 +19,8 @@ def measure_compile(run: Run, count: int) -> dict[str, float | None]:
     "init_seconds" is the first state, compiled and computed; "trace_seconds" and "compile_seconds" are the training
     step's; "..._cpu_seconds" are those of all cores; "step_seconds" is the fastest of `count` steps, "temp_mib"
     what a step needs beside its arguments (None where the platform does not say), "instructions" the step's lines of
-    StableHLO. Caches of compiled programs are not used.
+    StableHLO.
     """
-    jax.config.update("jax_enable_compilation_cache", False)
     state, init_seconds, init_cpu_seconds = _timed(lambda: jax.block_until_ready(first_state(run)))
     sums = jax.jit(step.zero_sums)()
     batch = next(iter(run.training.batches(0, 1)))

@@ -3,12 +3,13 @@
 import json
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from statistics import median
 from typing import Any
 
 from resnet_jax.errors import InputError
 
-SPEED, CPU = "images_per_second", "cpu_milliseconds_per_step"
+SPEED, STEP, CPU = "images_per_second", "milliseconds_per_step", "cpu_milliseconds_per_step"
 
 
 def measured_by(command: str | Sequence[str]) -> dict[str, Any]:
@@ -22,11 +23,11 @@ def measured_by(command: str | Sequence[str]) -> dict[str, Any]:
     if done.returncode:
         last = next(iter(done.stderr.strip().splitlines()[-1:]), "it printed nothing")
         raise InputError(f"{shown}: exit status {done.returncode}: {last}")
-    start = done.stdout.find("{")
-    try:
-        return json.loads(done.stdout[max(0, start) :])
-    except json.JSONDecodeError as error:
-        raise InputError(f"{shown}: its output is not one JSON object; it must print one, and nothing after") from error
+    lines = done.stdout.splitlines()
+    for start in [number for number, line in enumerate(lines) if line.startswith("{")]:
+        with suppress(json.JSONDecodeError):
+            return json.loads("\n".join(lines[start:]))
+    raise InputError(f"{shown}: it did not print one JSON object, from the beginning of a line, and nothing after")
 
 
 def against(ours: Sequence[str], theirs: str, rounds: int) -> dict[str, Any]:
@@ -35,16 +36,18 @@ def against(ours: Sequence[str], theirs: str, rounds: int) -> dict[str, Any]:
     Returns:
         {"ratio": ours to theirs in images a second, the median of the pairs, "ratio_range", "cpu_ratio" and
         "cpu_ratio_range": the same in images per CPU second, which other programs disturb less, where both say
-        "cpu_milliseconds_per_step"; "rounds", "ours", "theirs": the last object of each}.
+        "milliseconds_per_step" and "cpu_milliseconds_per_step"; "rounds", "ours", "theirs": the last object of each}.
 
     Raises:
         InputError: one of them fails, or does not say how many images a second it makes.
     """
-    pairs = [(measured_by(ours), measured_by(theirs)) for _ in range(rounds)]
-    if any(SPEED not in result for pair in pairs for result in pair):
-        raise InputError(f'--against: both programs must print "{SPEED}"')
+    pairs = []
+    for _ in range(rounds):
+        pairs.append((measured_by(ours), measured_by(theirs)))
+        if any(SPEED not in result for result in pairs[-1]):
+            raise InputError(f'--against: both programs must print "{SPEED}"; --mode=train and infer do')
     ratios = {"ratio": [our[SPEED] / their[SPEED] for our, their in pairs]}
-    if all(CPU in result for pair in pairs for result in pair):
+    if all({CPU, STEP} <= result.keys() for pair in pairs for result in pair):
         ratios["cpu_ratio"] = [_images_per_cpu_second(our) / _images_per_cpu_second(their) for our, their in pairs]
     found: dict[str, Any] = {}
     for name, values in ratios.items():
@@ -54,7 +57,7 @@ def against(ours: Sequence[str], theirs: str, rounds: int) -> dict[str, Any]:
 
 
 def _images_per_cpu_second(result: dict[str, Any]) -> float:
-    return result[SPEED] * result["milliseconds_per_step"] / result[CPU]
+    return result[SPEED] * result[STEP] / result[CPU]
 
 
 def sweep(commands: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:

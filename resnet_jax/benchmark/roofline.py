@@ -36,7 +36,8 @@ def roofline_share(roofline: dict[str, float], seconds: float, work: dict[str, f
     Args:
         roofline: of the device.
         seconds: that the program takes.
-        work: its {"multiply_adds", "bytes"}; the bytes as XLA counts them, between its fused operations.
+        work: its {"multiply_adds", "bytes"}; the bytes as XLA counts them, between its fused operations, and those of a
+            loop once: on CPUs, where gradients of kernels are loops, a lower bound.
 
     Returns:
         {"of_multiply_adds", "of_bytes", "of_roofline": the larger of them}, each 1 where the device can do no more.

@@ -50,7 +50,8 @@ def measure_train(run: Run, rounds: int, *, seeds: int = 1, profile: str = "") -
         jax.block_until_ready(sums)
 
     images = run.config.batch_size * seeds * per_call
-    work = PASSES["train"] * multiply_adds(run.model, run.image_size) * images
+    # Of one device, as is all that is measured of the device.
+    work = PASSES["train"] * multiply_adds(run.model, run.image_size) * images // run.mesh.devices.size
     found = _measured(compiled, steps, rounds, images, work, jnp.dtype(run.config.dtype), profile, per_call)
     return {"compile_seconds": seconds, **found}
 
@@ -121,7 +122,8 @@ def _measured(
         with jax.profiler.trace(profile):
             steps(PROFILED_STEPS)
     roofline = measure_roofline(dtype)
-    work = {"multiply_adds": multiply_adds, "bytes": _bytes(compiled)}
+    # XLA counts what stands in a loop once.
+    work = {"multiply_adds": multiply_adds, "bytes": steps_per_call * _bytes(compiled)}
     return {
         "images_per_second": round(images / seconds, 2),
         "milliseconds_per_step": round(of_step * seconds, 3),

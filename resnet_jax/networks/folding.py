@@ -79,7 +79,7 @@ def foldable(model: nn.Module, variables: Any, image_size: int) -> dict[Path, tu
 
     def traced(variables: Any, images: jax.Array) -> Any:
         with nn.intercept_methods(named):
-            return model.apply(variables, images, train=False)
+            return model.apply(variables, images, train=False, features=True)  # they too read what they show
 
     image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
     program = jax.make_jaxpr(traced)(variables, image).jaxpr

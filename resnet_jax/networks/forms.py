@@ -16,6 +16,11 @@ FORMS = {
 OF_BACKEND = {"cpu": ("canonical", "kept_places")}
 
 
+def taken() -> list[str]:
+    """The forms that what is traced now takes."""
+    return [form for form in FORMS if chosen(form)]
+
+
 def chosen(form: str) -> bool:
     """Whether what is traced now takes this form: by the default backend, or as RESNET_JAX_FORMS says.
 

@@ -43,7 +43,13 @@ def in_background(save: Save) -> Iterator[Save]:
             finish()
             if not all(leaf.is_fully_replicated for leaf in jax.tree.leaves(tree)):
                 return save(step, tree)
-            pending.append(thread.submit(save, step, _copied(tree)))
+            try:
+                copy = _copied(tree)
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                return save(step, tree)  # no room for a second state
+            pending.append(thread.submit(save, step, copy))
 
         yield start
         finish()

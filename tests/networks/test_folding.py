@@ -40,6 +40,7 @@ def network(name, dtype=jnp.float32, **options):
         ("resnet14_cifar", {"scan": True, "remat": True}, 0),
         ("resnet50", {"width": 8, "stage_sizes": (1, 1)}, 0),
         ("seresnet50", {"width": 8, "stage_sizes": (1,)}, 0),
+        ("preresnet164_cifar", {"stage_sizes": (1, 1, 1)}, 4),
         ("preresnet8_cifar", {}, 4),  # the first of every block, and the head's
         ("densenet40_cifar", {"stage_sizes": (1, 2)}, 5),  # what they read is a concatenation
     ],
@@ -61,14 +62,17 @@ def test_what_has_other_readers_is_not_folded():
     assert ("stage1_block01", "norm1") not in pairs
 
 
-def test_features_and_other_sizes():
-    model, variables, images = network("resnet8_cifar")
+@pytest.mark.parametrize(
+    ("name", "options"), [("resnet8_cifar", {}), ("preresnet164_cifar", {"stage_sizes": (1, 1, 1)})]
+)
+def test_features_and_other_sizes(name, options):
+    model, variables, images = network(name, **options)
     apply, folded = fold_batch_norm(model, variables, SIZE)
     expected = model.apply(variables, images[:, :24, :16], train=False, features=True)
     features = apply(folded, images[:, :24, :16], features=True)
     assert list(features) == list(expected)
-    tolerance = 2e-5 * np.abs(expected["stage3"]).max()
-    np.testing.assert_allclose(features["stage3"], expected["stage3"], rtol=0, atol=tolerance)
+    for feature, values in expected.items():
+        np.testing.assert_allclose(features[feature], values, rtol=0, atol=2e-5 * np.abs(values).max(), err_msg=feature)
 
 
 def test_bfloat16_stays_bfloat16():

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from resnet_jax.training import background
 from resnet_jax.training.background import in_background
 from resnet_jax.training.state import data_mesh, sharded
 
@@ -65,6 +66,15 @@ def test_what_lies_divided_is_saved_at_once():
     divided = jax.device_put(jnp.zeros(8), sharded(data_mesh()))
     with in_background(failing) as save, pytest.raises(OSError, match="no space for 1"):
         save(1, divided)
+
+
+def test_where_there_is_no_room_for_a_copy_it_is_saved_at_once(monkeypatch):
+    def copied(tree):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr(background, "_copied", copied)
+    with in_background(failing) as save, pytest.raises(OSError, match="no space for 1"):
+        save(1, jnp.zeros(1))
 
 
 def test_several_processes_save_at_once(monkeypatch):
