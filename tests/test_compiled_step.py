@@ -90,4 +90,5 @@ def test_in_bfloat16_the_backward_pass_is_left_no_float32_activation(backend, mo
     activations = [leaf for leaf in jax.tree.leaves(jax.eval_shape(kept, variables)) if leaf.ndim == 4]
     activations = [leaf for leaf in activations if leaf.shape[0] == 4 and leaf.dtype != bool]
     assert len(activations) > 10
-    assert {str(leaf.dtype) for leaf in activations} == {"bfloat16"}
+    # The places of the maxima in the windows of a pooling are a byte each.
+    assert {str(leaf.dtype) for leaf in activations} - {"uint8"} == {"bfloat16"}
