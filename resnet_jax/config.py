@@ -197,7 +197,8 @@ class Config:
     scan: bool = False
     """Compile the identical blocks of a stage once: compile time no longer grows with depth."""
     remat: bool = False
-    """Compute the activations within a block again for the gradient instead of keeping them: less memory."""
+    """Compute the activations within a block again for the gradient instead of keeping them: less memory (on CPUs only
+    with --scan)."""
     width: int = 0
     """Filters of the first stage. 0: the network's own."""
     seed: int = 0
