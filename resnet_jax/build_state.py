@@ -9,7 +9,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from resnet_jax.build import Run
-from resnet_jax.networks.stacked import stack_loops
+from resnet_jax.networks.stacked import stack_loops, unstack_loops
 from resnet_jax.training import step
 from resnet_jax.training.state import TrainState, fresh_state, init_state, replicated, state_shardings
 
@@ -51,3 +51,8 @@ def stored_shapes(
     shapes = jax.eval_shape(lambda: {"state": fresh(), "sums": step.zero_sums()})
     places = state_shardings(shapes, mesh, fsdp=fsdp)
     return jax.tree.map(lambda leaf, at: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=at), shapes, places)
+
+
+def stored(run: Run, carry: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's content, of {"state", "sums"} as they are trained: block by block, however that was compiled."""
+    return {"state": unstack_loops(carry["state"], run.loops), "sums": carry["sums"]}

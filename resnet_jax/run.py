@@ -16,7 +16,7 @@ from resnet_jax import workdir as folder
 from resnet_jax.analysis.counts import abstract_variables, multiply_adds, parameter_count
 from resnet_jax.analysis.plots import draw_curves
 from resnet_jax.build import Run, build_apply, build_run
-from resnet_jax.build_state import first_state, places, stored_shapes
+from resnet_jax.build_state import first_state, places, stored, stored_shapes
 from resnet_jax.calls import build_train_call, build_train_step, check_calls, fed_calls
 from resnet_jax.config import Config
 from resnet_jax.config_checks import check_config
@@ -25,7 +25,7 @@ from resnet_jax.distributed import agreed, barrier, connect, stop_signal
 from resnet_jax.dry_run import dry_run
 from resnet_jax.errors import InterruptedRunError
 from resnet_jax.networks.forms import taken
-from resnet_jax.networks.stacked import stack_loops, unstack_loops
+from resnet_jax.networks.stacked import stack_loops
 from resnet_jax.training import checkpoint, log, loop, step
 from resnet_jax.training.background import in_background
 from resnet_jax.training.progress import Progress
@@ -81,9 +81,7 @@ def _fit(run: Run, workdir: Path) -> log.Row:
     )
 
     def store(at: int, carry: dict[str, Any]) -> None:
-        # Block by block, however the network was compiled.
-        stored = {"state": unstack_loops(carry["state"], run.loops), "sums": carry["sums"]}
-        checkpoint.save(manager, at, stored)
+        checkpoint.save(manager, at, stored(run, carry))
 
     with closing(manager), stop_signal() as stop_requested:
         start, carry = _restore_or_begin(run, manager)
@@ -189,9 +187,9 @@ def _restore_or_begin(run: Run, manager: Any) -> tuple[int, dict[str, Any]]:
     if restored is None:
         sums = jax.jit(step.zero_sums, out_shardings=replicated(run.mesh))()
         return 0, {"state": _settled(run, first_state(run)), "sums": sums}
-    start, stored = restored
+    start, content = restored
     _say(f"continuing after step {start:,}")
-    return start, stored | {"state": jax.device_put(stack_loops(stored["state"], run.loops), places(run))}
+    return start, content | {"state": jax.device_put(stack_loops(content["state"], run.loops), places(run))}
 
 
 def _fed(run: Run, start: int) -> Iterator[loop.Batch]:

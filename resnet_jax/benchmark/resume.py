@@ -9,9 +9,9 @@ from typing import Any
 import jax
 
 from resnet_jax.build import Run
-from resnet_jax.build_state import first_state, stored_shapes
+from resnet_jax.build_state import first_state, stored, stored_shapes
 from resnet_jax.calls import build_train_step
-from resnet_jax.networks.stacked import stack_loops, unstack_loops
+from resnet_jax.networks.stacked import stack_loops
 from resnet_jax.training import checkpoint, step
 from resnet_jax.training.background import in_background
 
@@ -32,8 +32,7 @@ def measure_resume(run: Run, rounds: int) -> dict[str, Any]:
         with checkpoint.open_manager(Path(folder)) as manager:
 
             def store(at: int, carry: dict[str, Any]) -> None:
-                stored = {"state": unstack_loops(carry["state"], run.loops), "sums": carry["sums"]}
-                checkpoint.save(manager, at, stored)
+                checkpoint.save(manager, at, stored(run, carry))
                 manager.wait_until_finished()
 
             for at in range(1, rounds + 2):
@@ -49,8 +48,8 @@ def measure_resume(run: Run, rounds: int) -> dict[str, Any]:
         target = stored_shapes(run.model, run.tx, run.image_size, run.mesh, averaged=run.average is not None)
         began = time.perf_counter()
         with checkpoint.open_manager(Path(folder)) as manager:
-            _, stored = checkpoint.restore_newest(manager, target, print) or (0, {})
-        jax.block_until_ready(stack_loops(stored["state"], run.loops))
+            _, content = checkpoint.restore_newest(manager, target, print) or (0, {})
+        jax.block_until_ready(stack_loops(content["state"], run.loops))
         restored = time.perf_counter() - began
     saves, writes, steps = saves[1:], writes[1:], steps[1:]  # the first compiles the copy and the fingerprint
     return {
