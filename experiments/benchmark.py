@@ -32,20 +32,21 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
-from resnet_jax.benchmark.compile import machine, measure_compile
-from resnet_jax.benchmark.input import measure_input
-from resnet_jax.benchmark.programs import against, sweep
-from resnet_jax.benchmark.resume import measure_resume
-from resnet_jax.benchmark.steps import measure_infer, measure_train
-from resnet_jax.build import Run, build_model, build_run
+from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.benchmark.checkpointing import measure_resume
+from resnet_jax.benchmark.compile_time import machine, measure_compile
+from resnet_jax.benchmark.input_pipeline import measure_input
+from resnet_jax.benchmark.throughput import measure_infer, measure_train
+from resnet_jax.benchmark.versus import against, sweep
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.config import Config
-from resnet_jax.config_checks import check_config
-from resnet_jax.data.fake import NUM_CLASSES
+from resnet_jax.config.checks import check_config
+from resnet_jax.config.options import Config
+from resnet_jax.data.loader import worker_count
+from resnet_jax.data.sources.fake import NUM_CLASSES
 from resnet_jax.errors import InputError
-from resnet_jax.inputs import worker_count
-from resnet_jax.markdown import markdown_table
-from resnet_jax.program_cache import keep_nothing
+from resnet_jax.models.build import build_model
+from resnet_jax.run.build import Run, build_run
+from resnet_jax.runtime.compilation_cache import keep_nothing
 
 Mode = Literal["train", "infer", "resume", "input", "compile"]
 

@@ -10,9 +10,9 @@ DIR holds the binary version of CIFAR-10 (cifar-10-batches-bin). The same comman
 from collections.abc import Sequence
 
 from resnet_jax.cli import parse_config, run_command
-from resnet_jax.config import Config
+from resnet_jax.config.options import Config
 from resnet_jax.recipes import CIFAR, IMAGENET
-from resnet_jax.run import train
+from resnet_jax.run.train import train
 
 # The recipes for photographs keep CIFAR's size.
 RECIPES = {name: recipe.for_small_images() for name, recipe in IMAGENET.items()} | CIFAR

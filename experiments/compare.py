@@ -12,8 +12,8 @@ from typing import Annotated
 import tyro
 
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.compare import differing_options, grouped, table
 from resnet_jax.errors import InputError
+from resnet_jax.studies.seeds import differing_options, grouped, table
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Literal
 import tyro
 
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.convert import convert
+from resnet_jax.inference.convert import convert
 
 
 @dataclass(frozen=True)

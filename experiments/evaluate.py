@@ -17,11 +17,11 @@ from typing import Literal
 
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.errors import InputError
-from resnet_jax.evaluate import evaluate
-from resnet_jax.evaluation.protocols import SCALES
-from resnet_jax.passes import Protocol
-from resnet_jax.precise import with_precise_stats
-from resnet_jax.trained import Trained, WhichNetwork, load_ensemble, load_trained
+from resnet_jax.evaluation.evaluate import evaluate
+from resnet_jax.evaluation.precise_bn import with_precise_stats
+from resnet_jax.evaluation.protocols import Protocol
+from resnet_jax.inference.trained import Trained, WhichNetwork, load_ensemble, load_trained
+from resnet_jax.inference.tta import SCALES
 
 
 @dataclass(frozen=True, kw_only=True)

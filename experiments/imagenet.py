@@ -9,9 +9,9 @@ ROOT holds train/CLASS/*.jpg and val/CLASS/*.jpg. The same command again continu
 from collections.abc import Sequence
 
 from resnet_jax.cli import parse_config, run_command
-from resnet_jax.config import Config
+from resnet_jax.config.options import Config
 from resnet_jax.recipes import CIFAR, IMAGENET
-from resnet_jax.run import train
+from resnet_jax.run.train import train
 
 # Both have a he2015; here it is the one for photographs.
 RECIPES = IMAGENET | CIFAR | IMAGENET

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnet_jax import create_model, list_models
-from resnet_jax.analysis.counts import abstract_variables, multiply_adds, parameter_count
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.networks.references import reference
+from resnet_jax.models.counts import abstract_variables, multiply_adds, parameter_count
+from resnet_jax.models.references import reference
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import tyro
 
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.predict import predict_files
-from resnet_jax.trained import WhichNetwork, load_trained
+from resnet_jax.inference.predict import predict_files
+from resnet_jax.inference.trained import WhichNetwork, load_trained
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,10 +17,10 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.data.prepare import Encoding, Split, prepare
-from resnet_jax.data.prepared import check_sizes, check_sum, read_manifest
+from resnet_jax.data.loader import worker_count
+from resnet_jax.data.prepared.format import check_sizes, check_sum, read_manifest
+from resnet_jax.data.prepared.write import Encoding, Split, prepare
 from resnet_jax.errors import InputError
-from resnet_jax.inputs import worker_count
 
 NAMED = 5  # damaged shards in an error
 SPLITS: tuple[Split, ...] = ("train", "val")

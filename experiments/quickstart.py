@@ -8,10 +8,16 @@ It is the loop of every other experiment. Besides the run's folder it draws a gr
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
+import numpy as np
+
+from resnet_jax.analysis.plots import draw_predictions
 from resnet_jax.cli import parse_config, run_command
-from resnet_jax.config import Config
-from resnet_jax.predict import draw_test_predictions
-from resnet_jax.run import train
+from resnet_jax.config.options import Config
+from resnet_jax.data.sources.load import load_source
+from resnet_jax.inference.predict import probabilities
+from resnet_jax.inference.restore import restore_run
+from resnet_jax.run.train import train
 
 DEFAULTS = Config(
     model="resnet8_cifar",
@@ -41,6 +47,25 @@ def main(argv: Sequence[str]) -> None:
     if not drawn:
         draw_test_predictions(config.workdir, path)
     print(f"look at {path}")
+
+
+def draw_test_predictions(workdir: str | Path, path: Path, count: int = 32) -> None:
+    """A grid of the first test images of a run on a set of small images, with what the network takes them for."""
+    config, model, variables = restore_run(workdir)
+    source = load_source(config.dataset, "val", config.data_dir or None, config.image_size)
+    examples = [source[i] for i in range(min(count, len(source)))]
+    images = np.stack([example.image for example in examples])
+    p = probabilities(model, variables, images, config)
+    names = source.class_names
+    if jax.process_index() > 0:  # all processes are needed to restore and compute, one to write
+        return
+    draw_predictions(
+        images,
+        [names[example.label] for example in examples],
+        [names[k] for k in p.argmax(axis=1)],
+        [float(row.max()) for row in p],
+        path,
+    )
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 from experiments import cifar
 from resnet_jax.cli import is_given, parse_config, run_command, value_of
-from resnet_jax.config import Config
-from resnet_jax.inputs import MEAN_STD
+from resnet_jax.config.options import Config
+from resnet_jax.data.preprocessing import MEAN_STD
 from resnet_jax.recipes import CIFAR, IMAGENET
-from resnet_jax.show_batch import show_batch
+from resnet_jax.run.show_batch import show_batch
 
 RECIPES = IMAGENET | CIFAR | IMAGENET
 DEFAULTS = Config(model="resnet50", recipe="goyal2017", dataset="imagenet2012", image_size=224, batch_size=32)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.studies.compare import compare, find_runs
 from resnet_jax.studies.published import TABLES
+from resnet_jax.studies.reproduction import compare, find_runs
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,11 @@ import resnet_jax
 from resnet_jax.analysis.gradients import gradient_norms
 from resnet_jax.analysis.landscape import loss_line
 from resnet_jax.analysis.plots import draw_gradient_norms, draw_loss_lines
-from resnet_jax.config import Config
-from resnet_jax.data.sources import load_source
-from resnet_jax.inputs import plain_images
-from resnet_jax.markdown import markdown_table
-from resnet_jax.networks.highway import Highway
+from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.config.options import Config
+from resnet_jax.data.build import plain_images
+from resnet_jax.data.sources.load import load_source
+from resnet_jax.models.highway import Highway
 from resnet_jax.studies.degradation_report import draw_study, read_study, study_table
 
 # %% tags=["parameters"]

@@ -29,8 +29,8 @@ import sklearn.datasets
 from IPython.display import Markdown
 
 from resnet_jax.analysis.activations import feature_maps, response_std
-from resnet_jax.analysis.evidence import grad_cam
-from resnet_jax.analysis.layers import blocks
+from resnet_jax.analysis.capture import blocks
+from resnet_jax.analysis.grad_cam import grad_cam
 from resnet_jax.analysis.parameters import first_filters, norm_scales, weight_histograms
 from resnet_jax.analysis.plots import (
     draw_evidence,
@@ -40,11 +40,11 @@ from resnet_jax.analysis.plots import (
     draw_responses,
     draw_weight_histograms,
 )
-from resnet_jax.data.sources import load_source
-from resnet_jax.inputs import normalizer
-from resnet_jax.markdown import markdown_table
-from resnet_jax.predict import probabilities, read_images
-from resnet_jax.trained import WhichNetwork, load_trained
+from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.data.build import normalizer
+from resnet_jax.data.sources.load import load_source
+from resnet_jax.inference.predict import probabilities, read_images
+from resnet_jax.inference.trained import WhichNetwork, load_trained
 
 # %% tags=["parameters"]
 network = {"model": "resnet50_v1", "weights": "../weights/package/ResNet50"}  # or {"workdir": "../runs/quickstart"}

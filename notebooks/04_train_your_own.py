@@ -30,15 +30,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import resnet_jax
-from resnet_jax.analysis.batches import map_batches
+from resnet_jax.analysis.batching import map_batches
 from resnet_jax.analysis.plots import Drawing, draw_predictions
-from resnet_jax.config import Config
-from resnet_jax.data.sources import load_source
-from resnet_jax.inputs import normalizer
-from resnet_jax.predict import probabilities, read_images
-from resnet_jax.run import train
-from resnet_jax.show_batch import show_batch
-from resnet_jax.trained import WhichNetwork, load_trained
+from resnet_jax.config.options import Config
+from resnet_jax.data.build import normalizer
+from resnet_jax.data.sources.load import load_source
+from resnet_jax.inference.predict import probabilities, read_images
+from resnet_jax.inference.trained import WhichNetwork, load_trained
+from resnet_jax.run.show_batch import show_batch
+from resnet_jax.run.train import train
 
 # %% tags=["parameters"]
 runs = Path("../runs")

@@ -10,11 +10,10 @@ from typing import Any, TypeVar, cast
 
 import tyro
 
-from resnet_jax.config import Config
-from resnet_jax.config_checks import progressive_sizes
+from resnet_jax.config.options import Config, progressive_sizes
 from resnet_jax.errors import InputError, InterruptedRunError, NonFiniteError
-from resnet_jax.program_cache import keep_programs
 from resnet_jax.recipes import Recipe
+from resnet_jax.runtime.compilation_cache import keep_programs
 
 # Exit statuses of every command. A scheduler may start an INTERRUPTED run again as it is.
 DONE, BAD_INPUT, NON_FINITE, INTERRUPTED = 0, 2, 3, 75

@@ -15,7 +15,7 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
-from resnet_jax.networks.registry import create_model
+from resnet_jax.models.registry import create_model
 from resnet_jax.weights.pretrained import write_weights
 
 from .analysis.toys import random_variables

@@ -14,7 +14,7 @@ import jax
 import optax
 from flax import linen as nn
 
-from resnet_jax.analysis.layers import Array, leaves_of, main_convs
+from resnet_jax.analysis.capture import Array, leaves_of, main_convs
 
 
 def gradient_norms(

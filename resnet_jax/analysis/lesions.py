@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from resnet_jax.analysis.batches import map_batches
-from resnet_jax.analysis.layers import Array, blocks, name_of
+from resnet_jax.analysis.batching import map_batches
+from resnet_jax.analysis.capture import Array, blocks, name_of
 from resnet_jax.errors import InputError
-from resnet_jax.networks.layers import StochasticDepth
+from resnet_jax.layers.stochastic_depth import StochasticDepth
 
 
 def removable_blocks(model: nn.Module, variables: Any, images: Array) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from flax import linen as nn
 
-from resnet_jax.analysis.layers import leaves_of, main_convs, main_norms
+from resnet_jax.analysis.capture import leaves_of, main_convs, main_norms
 from resnet_jax.errors import InputError
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps
 
-from resnet_jax.data.upper_rows import jpeg_head, upper_rows
+from resnet_jax.data.partial_jpeg import jpeg_head, upper_rows
 from resnet_jax.errors import InputError
 
 # A quarter of a GiB once decoded, and where Pillow itself begins to warn; a 12 KB PNG can claim to be larger. Images

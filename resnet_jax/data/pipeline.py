@@ -14,9 +14,9 @@ import numpy as np
 from jax.sharding import Sharding
 
 from resnet_jax.data.decode import UnreadableImage, decode_image
-from resnet_jax.data.examples import Source
 from resnet_jax.data.order import check_train, epoch_order, eval_rows, example_rng, local_slice, places, rows
-from resnet_jax.data.read_ahead import read_ahead
+from resnet_jax.data.prefetch import read_ahead
+from resnet_jax.data.sources.source import Source
 from resnet_jax.errors import InputError
 
 __all__ = ["epoch_order", "eval_batches", "rows", "to_device", "train_batches"]

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 from jax.sharding import Sharding
 
-from resnet_jax.data.examples import ArraySource
 from resnet_jax.data.order import check_train, eval_rows, local_slice, rows
+from resnet_jax.data.sources.source import ArraySource
 
 
 def put(source: ArraySource, replicated_sharding: Sharding) -> dict[str, jax.Array]:

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Sharding
 
 from resnet_jax.training.losses import cross_entropy
-from resnet_jax.training.step import Sums, add_sums, classification_sums, zero_sums
+from resnet_jax.training.metrics import Sums, add_sums, classification_sums, zero_sums
 
 Batch = dict[str, Any]
 

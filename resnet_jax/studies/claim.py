@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from resnet_jax.config import Config
+from resnet_jax.config.options import Config
 from resnet_jax.recipes import CIFAR, IMAGENET
 
 

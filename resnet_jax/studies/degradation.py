@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_jax.config import Config
+from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError, NonFiniteError
-from resnet_jax.networks.registry import create_model
+from resnet_jax.models.registry import create_model
 from resnet_jax.recipes import CIFAR
-from resnet_jax.run import train
-from resnet_jax.training.log import say
+from resnet_jax.run.train import train
+from resnet_jax.training.progress import say
 
 # Below this depth the paper starts at the full rate, from it on with 400 steps at a tenth.
 DEEP = 110

@@ -9,13 +9,13 @@ from typing import Any
 
 from resnet_jax.analysis.error_curves import error_curve, last_training_error
 from resnet_jax.analysis.plots import Drawing, draw_degradation
-from resnet_jax.config import Config
-from resnet_jax.drafts import write_whole
-from resnet_jax.markdown import markdown_table
+from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.config.options import Config
+from resnet_jax.files.atomic import write_whole
 from resnet_jax.studies.degradation import kind_and_depth
 from resnet_jax.studies.published import TABLES
-from resnet_jax.training.log import read_rows
-from resnet_jax.workdir import read_result, read_run_config
+from resnet_jax.workdir.folder import read_result, read_run_config
+from resnet_jax.workdir.metrics_log import read_rows
 
 # Test errors in percent. The paper prints none of plain networks; these are read off its figure 6, and its text says of
 # 110 layers that the error is higher than 60 %.

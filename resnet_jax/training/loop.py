@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from resnet_jax.errors import NonFiniteError
-from resnet_jax.training.step import NO_STEP, Sums, add_sums, zero_sums
+from resnet_jax.training.metrics import NO_STEP, Sums, add_sums, zero_sums
 
 Batch = dict[str, Any]
 

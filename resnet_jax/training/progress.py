@@ -1,5 +1,6 @@
 """The progress bar of a run, its lines in a log file, its speed, and how much of its time goes by without data."""
 
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -7,8 +8,6 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from tqdm import tqdm
-
-from resnet_jax.training.log import say
 
 Fed = TypeVar("Fed")
 
@@ -115,3 +114,9 @@ def _end_of(output: Any) -> float:
     with suppress(Exception):  # the loop meets the same error, and reports it
         output.block_until_ready()
     return time.perf_counter()
+
+
+def say(line: str) -> None:
+    """Print a line for the person who watches, above the progress bar if there is one."""
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()

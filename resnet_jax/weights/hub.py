@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from resnet_jax.errors import InputError
-from resnet_jax.weights.files import PRETRAINED
+from resnet_jax.weights.formats import PRETRAINED
 
 FILE = "model.safetensors"
 

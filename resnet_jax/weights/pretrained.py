@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
-from resnet_jax.networks.registry import create_model
-from resnet_jax.weights import files, hub, keras, names
+from resnet_jax.models.registry import create_model
+from resnet_jax.weights import catalog, formats, hub, keras
 from resnet_jax.weights.layout import OURS, Layout, LeafPath, Tensors, names_and_shapes, to_tensors, to_variables
-from resnet_jax.weights.names import Preprocessing
 from resnet_jax.weights.rules import rules_for
 from resnet_jax.weights.torch_layout import to_torch, torch_layout
 
@@ -71,25 +71,25 @@ def open_weights(name: str, source: str | Path | None = None) -> WeightSet:
         InputError: they cannot be found, read or fetched, or belong to another network.
     """
     if source is None:
-        default = names.default_weights(name)
+        default = catalog.default_weights(name)
         if default is None:
             raise InputError(f"{name} has no default weights; name a file or a hub id")
         source = default.name
     if keras.is_tfjs(source):
-        known = names.BY_NAME[names.KERAS_RESNET50]
+        known = catalog.BY_NAME[catalog.KERAS_RESNET50]
         refuse_another(name, source, keras.MODEL)
         try:
             tensors = keras.to_ours(keras.read_tfjs(source))
         except InputError as error:
             raise InputError(f"{source}: {error}") from error
         return WeightSet(name, known.name, tensors, OURS, known.preprocessing)
-    on_hub = not Path(source).exists() and Path(source).suffix not in files.READERS and names.is_hub_id(str(source))
-    known = names.known_weights(source)
+    on_hub = not Path(source).exists() and Path(source).suffix not in formats.READERS and catalog.is_hub_id(str(source))
+    known = catalog.known_weights(source)
     if known:
         refuse_another(name, source, known.model)
     path = hub.download(str(source)) if on_hub else Path(source)
-    tensors = files.read_tensors(path)
-    facts = files.read_metadata(path)
+    tensors = formats.read_tensors(path)
+    facts = formats.read_metadata(path)
     refuse_another(name, source, facts.get("model", name))
     preprocessing, class_names = described(facts, source)
     return WeightSet(
@@ -175,7 +175,7 @@ def write_weights(
         facts["preprocessing"] = json.dumps(dataclasses.asdict(preprocessing))
     if class_names:
         facts["class_names"] = json.dumps(list(class_names))
-    files.write_tensors(path, tensors, facts)
+    formats.write_tensors(path, tensors, facts)
 
 
 def described(facts: Mapping[str, str], source: str | Path) -> tuple[Preprocessing | None, tuple[str, ...] | None]:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from resnet_jax.analysis.activations import feature_maps, layer_responses, response_std
-from resnet_jax.networks.blocks import Bottleneck
-from resnet_jax.networks.highway import Highway
-from resnet_jax.networks.preact import PreActBasicBlock
+from resnet_jax.models.highway import Highway
+from resnet_jax.models.resnet.blocks import Bottleneck, PreActBasicBlock
 
 from .toys import random_examples, random_variables, toy
 

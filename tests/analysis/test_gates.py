@@ -6,7 +6,7 @@ import pytest
 
 from resnet_jax.analysis.gates import gate_values
 from resnet_jax.errors import InputError
-from resnet_jax.networks.highway import Highway
+from resnet_jax.models.highway import Highway
 
 from .toys import random_examples, random_variables, toy
 

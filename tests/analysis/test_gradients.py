@@ -6,8 +6,8 @@ import pytest
 from flax import linen as nn
 
 from resnet_jax.analysis.gradients import gradient_norms
-from resnet_jax.networks.highway import Highway
-from resnet_jax.networks.layers import Conv
+from resnet_jax.layers.conv import Conv
+from resnet_jax.models.highway import Highway
 
 from .toys import random_examples, random_variables, toy
 

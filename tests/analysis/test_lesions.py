@@ -12,9 +12,8 @@ from resnet_jax.analysis.lesions import (
     removable_blocks,
 )
 from resnet_jax.errors import InputError
-from resnet_jax.networks.blocks import BasicBlock, Bottleneck
-from resnet_jax.networks.highway import Highway
-from resnet_jax.networks.preact import PreActBasicBlock
+from resnet_jax.models.highway import Highway
+from resnet_jax.models.resnet.blocks import BasicBlock, Bottleneck, PreActBasicBlock
 
 from .toys import random_examples, random_variables, toy, undecided_variables
 

@@ -9,11 +9,11 @@ from PIL import Image
 
 from resnet_jax.analysis import plots
 from resnet_jax.analysis.error_curves import ErrorCurve
-from resnet_jax.analysis.evidence import Evidence
 from resnet_jax.analysis.gates import Gates
+from resnet_jax.analysis.grad_cam import Evidence
 from resnet_jax.analysis.landscape import Landscape
 from resnet_jax.analysis.parameters import WeightHistograms
-from resnet_jax.analysis.paths import PathLengths
+from resnet_jax.analysis.path_lengths import PathLengths
 from resnet_jax.analysis.permutations import Permutations
 
 NAMES = ("stem_conv", "stage1_block01/conv1", "stage1_block01/conv2", "stage2_block01/conv1")

@@ -8,8 +8,8 @@ import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from resnet_jax.networks.blocks import BasicBlock
-from resnet_jax.networks.resnet import ResNet
+from resnet_jax.models.resnet.blocks import BasicBlock
+from resnet_jax.models.resnet.resnet import ResNet
 
 SIZE = 8
 

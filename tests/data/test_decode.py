@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from resnet_jax.data.augment.host import crop_box
 from resnet_jax.data.decode import MAX_PIXELS, UnreadableImage, decode_image, decode_part
-from resnet_jax.data.host_augment import crop_box
-from resnet_jax.data.upper_rows import jpeg_head, upper_rows
+from resnet_jax.data.partial_jpeg import jpeg_head, upper_rows
 
 rng = np.random.default_rng(0)
 COLOUR = rng.integers(0, 256, (9, 7, 3), np.uint8)

@@ -3,14 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_jax.data.order import (
-    check_train,
-    epoch_order,
-    eval_rows,
-    example_rng,
-    local_slice,
-    rows,
-)
+from resnet_jax.data.order import check_train, epoch_order, eval_rows, example_rng, local_slice, rows
 from resnet_jax.errors import InputError
 
 sizes = st.integers(1, 50)

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from resnet_jax.data import host_augment
-from resnet_jax.data.examples import ArraySource
-from resnet_jax.data.folder import folder_source
+from resnet_jax.data.augment import host
 from resnet_jax.data.order import epoch_order
 from resnet_jax.data.pipeline import eval_batches, to_device, train_batches
-from resnet_jax.data.sizes import FixedSize, ProgressiveSize
+from resnet_jax.data.resolution import FixedSize, ProgressiveSize
+from resnet_jax.data.sources.folder import folder_source
+from resnet_jax.data.sources.source import ArraySource
 from resnet_jax.errors import InputError
 
 
@@ -37,7 +37,7 @@ def noisy(image: np.ndarray, rng: np.random.Generator, size: None) -> np.ndarray
 
 
 def crop(image: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
-    return host_augment.random_flip(host_augment.random_resized_crop(image, size, rng), rng)
+    return host.random_flip(host.random_resized_crop(image, size, rng), rng)
 
 
 GROWING = ProgressiveSize(8, 16, start=0, stop=2, steps_per_epoch=2, multiple=4)
@@ -203,11 +203,11 @@ class TestToDevice:
 
     def test_makes_global_arrays_and_passes_the_rest(self):
         batches = list(train(small_source(20), noisy))
-        for host, device in zip(batches, to_device(iter(batches), self.sharding), strict=True):
+        for batch, device in zip(batches, to_device(iter(batches), self.sharding), strict=True):
             assert device["image"].sharding == self.sharding
             assert device["skipped"] == []
             for name in ("image", "label", "mask", "epoch", "index", "view"):
-                np.testing.assert_array_equal(host[name], device[name])
+                np.testing.assert_array_equal(batch[name], device[name])
 
     @pytest.mark.parametrize("ahead", [0, 1, 2])
     def test_stays_ahead_by_what_is_asked(self, ahead):

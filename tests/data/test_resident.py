@@ -4,8 +4,8 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from resnet_jax.data import resident
-from resnet_jax.data.examples import ArraySource
 from resnet_jax.data.pipeline import eval_batches, to_device, train_batches
+from resnet_jax.data.sources.source import ArraySource
 from resnet_jax.errors import InputError
 
 MESH = Mesh(np.array(jax.devices()[:4]), ("data",))

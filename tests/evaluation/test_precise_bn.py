@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from resnet_jax.evaluation.precise_bn import precise_batch_stats
-from resnet_jax.networks.layers import BatchNorm
+from resnet_jax.layers.norm import BatchNorm
 
 RNG = np.random.default_rng(0)
 

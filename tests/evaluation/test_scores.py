@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_jax.evaluation.protocols import log_mean_scores, of_crops_and_mirror_images
 from resnet_jax.evaluation.scores import Scores, collect, mean_scores, score_sums
-from resnet_jax.training.step import averages
+from resnet_jax.inference.tta import log_mean_scores, of_crops_and_mirror_images
+from resnet_jax.training.metrics import averages
 
 RNG = np.random.default_rng(0)
 

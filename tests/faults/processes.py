@@ -3,7 +3,7 @@
 import json
 import time
 
-from resnet_jax.training.log import TIMES, read_rows
+from resnet_jax.workdir.metrics_log import TIMES, read_rows
 
 # A run of 45 steps in seconds: an eighth of the quickstart's width on images of 8 pixels.
 TOY = ["--width=2", "--image_size=8", "--epochs=2", "--log_every=5", "--eval_every=20", "--checkpoint_every=7"]

@@ -18,8 +18,8 @@ import optax
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from resnet_jax.networks.registry import create_model
-from resnet_jax.training.optim import make_optimizer
+from resnet_jax.models.registry import create_model
+from resnet_jax.optim.optimizers import make_optimizer
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import cross_entropy, train_step
 from resnet_jax.weights.torch_layout import Rules, from_torch, to_torch

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_jax.data import image_ops
-from resnet_jax.data.image_ops import BICUBIC, BILINEAR, NEAREST, Step
+from resnet_jax.data.augment import image_ops
+from resnet_jax.data.augment.image_ops import BICUBIC, BILINEAR, NEAREST, Step
 from tests.parity.originals import torchvision
 from tests.real_data import real_folder
 

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from flax import traverse_util
 
-from resnet_jax.networks.registry import create_model
+from resnet_jax.models.registry import create_model
 from resnet_jax.weights.rules import rules_for
 from resnet_jax.weights.torch_layout import from_torch, torch_name
 from tests.parity.conftest import COMPARED

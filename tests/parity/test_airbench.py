@@ -10,9 +10,9 @@ import optax
 import pytest
 from flax import traverse_util
 
-from resnet_jax.networks.airbench import gelu, partial_identity
-from resnet_jax.networks.registry import create_model
-from resnet_jax.networks.whitening import whitening_kernel
+from resnet_jax.layers.whitening import whitening_kernel
+from resnet_jax.models.airbench import gelu, partial_identity
+from resnet_jax.models.registry import create_model
 from resnet_jax.weights.torch_layout import from_torch, to_torch, torch_name
 from tests.parity.conftest import COMPARED
 from tests.parity.originals import torch

@@ -2,7 +2,7 @@
 
 import pytest
 
-from resnet_jax.networks.densenet import DenseNet
+from resnet_jax.models.densenet import DenseNet
 from tests.parity.reference import Pair, assert_trains_like_original, evaluation_errors, torchvision
 
 NAMES = ["densenet121", "densenet161", "densenet169", "densenet201"]

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from resnet_jax.data import erasing
+from resnet_jax.data.augment import erasing
 
 from .originals import torch, torchvision
 

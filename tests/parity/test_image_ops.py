@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from resnet_jax.data import color, image_ops
-from resnet_jax.data.image_ops import BICUBIC, BILINEAR, NEAREST, Step
+from resnet_jax.data.augment import color, image_ops
+from resnet_jax.data.augment.image_ops import BICUBIC, BILINEAR, NEAREST, Step
 from tests.parity.originals import torchvision
 from tests.parity.photographs import (
     FILL,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_jax.data import mixing
+from resnet_jax.data.augment import mixing
 
 from .originals import torch, torchvision
 

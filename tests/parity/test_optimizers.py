@@ -11,10 +11,10 @@ import optax
 import pytest
 
 from resnet_jax import create_model
-from resnet_jax.training.optim import make_optimizer
-from resnet_jax.training.paths import by_path
-from resnet_jax.training.rates import rate_multipliers
-from resnet_jax.training.schedules import make_schedule
+from resnet_jax.optim.lr_scale import rate_multipliers
+from resnet_jax.optim.optimizers import make_optimizer
+from resnet_jax.optim.param_paths import by_path
+from resnet_jax.optim.schedules import make_schedule
 
 from .originals import torch
 

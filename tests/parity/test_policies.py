@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_jax.data import image_ops, magnitude_bins, rand_augment
-from resnet_jax.data.image_ops import BICUBIC, BILINEAR
-from resnet_jax.data.policies import policy
+from resnet_jax.data.augment import image_ops, timm_randaugment, torchvision_policies
+from resnet_jax.data.augment.image_ops import BICUBIC, BILINEAR
+from resnet_jax.data.augment.policies import policy
 from tests.parity.originals import torch
 from tests.parity.photographs import (
     FILL,
@@ -30,7 +30,7 @@ LEVELS = [*range(11), 0.5, 2.4999, 2.5, 6.51, 9.99]
 @pytest.mark.parametrize("sign", [1, -1])
 def test_levels_mean_what_timms_mean(increasing, sign, monkeypatch):
     monkeypatch.setattr(auto_augment, "_randomly_negate", lambda value: sign * value)
-    ours = rand_augment.INCREASING_MAGNITUDES if increasing else rand_augment.MAGNITUDES
+    ours = timm_randaugment.INCREASING_MAGNITUDES if increasing else timm_randaugment.MAGNITUDES
     theirs = auto_augment._RAND_INCREASING_TRANSFORMS if increasing else auto_augment._RAND_TRANSFORMS
     assert set(ours) == {name.removesuffix("Increasing") for name in theirs}
     for name in theirs:
@@ -41,9 +41,9 @@ def test_levels_mean_what_timms_mean(increasing, sign, monkeypatch):
 
 
 SPACES = [
-    (magnitude_bins.RAND_AUGMENT, autoaugment.RandAugment()),
-    (magnitude_bins.WIDE, autoaugment.TrivialAugmentWide()),
-    (magnitude_bins.AUGMIX, autoaugment.AugMix()),
+    (torchvision_policies.RAND_AUGMENT, autoaugment.RandAugment()),
+    (torchvision_policies.WIDE, autoaugment.TrivialAugmentWide()),
+    (torchvision_policies.AUGMIX, autoaugment.AugMix()),
 ]
 
 
@@ -52,13 +52,13 @@ SPACES = [
 def test_bins_mean_what_torchvisions_mean(ranges, original, size):
     wide = isinstance(original, autoaugment.TrivialAugmentWide)
     space = original._augmentation_space(ranges.bins, *(() if wide else (size,)))
-    assert set(space) == set(magnitude_bins.operations(ranges))
+    assert set(space) == set(torchvision_policies.operations(ranges))
     for name, (values, signed) in space.items():
-        assert signed == (name in magnitude_bins.SIGNED)
+        assert signed == (name in torchvision_policies.SIGNED)
         for index in range(ranges.bins):
             theirs = float(values[index]) if values.ndim else 0.0
             for sign in (1, -1) if signed else (1,):
-                ours = magnitude_bins.magnitude(ranges, name, index, sign, size)
+                ours = torchvision_policies.magnitude(ranges, name, index, sign, size)
                 if name.startswith("Translate"):
                     # Float32 puts some whole numbers of pixels just below themselves, and truncation takes one away.
                     assert ours == sign * int(theirs + 1e-4), (name, index)
@@ -73,7 +73,9 @@ def test_bins_mean_what_torchvisions_mean(ranges, original, size):
 def test_only_one_bin_of_the_wide_space_is_a_pixel_apart():
     space = autoaugment.TrivialAugmentWide()._augmentation_space(31)
     theirs = [int(pixels) for pixels in space["TranslateX"][0]]
-    ours = [magnitude_bins.magnitude(magnitude_bins.WIDE, "TranslateX", i, 1, (224, 224)) for i in range(31)]
+    ours = [
+        torchvision_policies.magnitude(torchvision_policies.WIDE, "TranslateX", i, 1, (224, 224)) for i in range(31)
+    ]
     assert [i for i in range(31) if ours[i] != theirs[i]] == [15]
     assert (ours[15], theirs[15]) == (16, 15)
 
@@ -85,7 +87,7 @@ def test_only_one_bin_of_the_wide_space_is_a_pixel_apart():
 def test_sections_mean_what_timms_mean(name):
     ours = policy(name)
     theirs = auto_augment.rand_augment_transform(name, {"img_mean": FILL})
-    assert isinstance(ours, rand_augment.RandAugment)
+    assert isinstance(ours, timm_randaugment.RandAugment)
     assert ours.count == theirs.num_layers
     assert theirs.choice_weights is None
     assert len(theirs.ops) == 15
@@ -100,7 +102,7 @@ def test_sections_mean_what_timms_mean(name):
 def test_what_timms_policy_draws_is_replayed_by_timm(photographs, name):
     """Whole policies: the steps that a policy draws, done by timm's operations, give the image that ours gives."""
     ours = policy(name)
-    assert isinstance(ours, rand_augment.RandAugment)
+    assert isinstance(ours, timm_randaugment.RandAugment)
     seen = set()
     for seed in range(200):
         image = photographs[seed % len(photographs)].resize((64, 48))
@@ -112,14 +114,14 @@ def test_what_timms_policy_draws_is_replayed_by_timm(photographs, name):
             expected = Image.new("RGB", image.size) if black else timm_operation(expected, step)
         seen |= {step.name for step in steps}
         assert_same(Image.fromarray(ours(np.asarray(image), np.random.default_rng(seed))), expected, steps)
-    assert seen == set(rand_augment.MAGNITUDES)
+    assert seen == set(timm_randaugment.MAGNITUDES)
 
 
 @pytest.mark.parametrize("suffix", ["", "-nearest"])
 @pytest.mark.parametrize("name", ["randaugment-n2-m9", "ta_wide"])
 def test_what_torchvisions_policies_draw_is_replayed_by_torchvision(photographs, name, suffix):
     ours = policy(name + suffix)
-    assert isinstance(ours, magnitude_bins.BinnedRandAugment | magnitude_bins.TrivialAugment)
+    assert isinstance(ours, torchvision_policies.BinnedRandAugment | torchvision_policies.TrivialAugment)
     mode = InterpolationMode.NEAREST if suffix else InterpolationMode.BILINEAR
     for seed in range(150):
         image = photographs[seed % len(photographs)].resize((64, 48))
@@ -142,7 +144,7 @@ def test_augmix_mixes_as_torchvision(photographs, monkeypatch):
     Torchvision does the operations on tensors, which are not Pillow's to the bit; here both do Pillow's.
     """
     ours = policy("augmix-d2")
-    assert isinstance(ours, magnitude_bins.AugMix)
+    assert isinstance(ours, torchvision_policies.AugMix)
     theirs = autoaugment.AugMix(chain_depth=2)
     lower = pixels = 0
     for seed, image in enumerate(photographs):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from resnet_jax.networks.vgg import GROUPS
+from resnet_jax.models.vgg import GROUPS
 from tests.parity.reference import Pair, assert_trains_like_original, evaluation_errors, torch, torchvision
 
 NAMES = [f"vgg{depth}{suffix}" for depth in (11, 13, 16, 19) for suffix in ("", "_bn")]

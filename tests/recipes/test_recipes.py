@@ -9,10 +9,10 @@ import optax
 import pytest
 from PIL import Image
 
-from resnet_jax.build_training import build_average, build_schedule
-from resnet_jax.config import Config
+from resnet_jax.config.options import Config
+from resnet_jax.optim.build import build_average, build_schedule
 from resnet_jax.recipes import CIFAR, IMAGENET
-from resnet_jax.run import train
+from resnet_jax.run.train import train
 
 IMAGES = 1_281_167
 ALL = {**{f"cifar-{name}": r for name, r in CIFAR.items()}, **{f"imagenet-{name}": r for name, r in IMAGENET.items()}}

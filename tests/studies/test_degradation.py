@@ -8,7 +8,7 @@ import pytest
 
 from experiments import cifar, degradation
 from resnet_jax import cli
-from resnet_jax.config import FREE_TO_CHANGE, differences
+from resnet_jax.config.options import FREE_TO_CHANGE, differences
 from resnet_jax.errors import InputError, NonFiniteError
 from resnet_jax.studies import degradation as study
 from resnet_jax.training.progress import Progress

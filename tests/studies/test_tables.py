@@ -11,8 +11,8 @@ from experiments import cifar, imagenet, tables
 from resnet_jax import cli, create_model
 from resnet_jax.errors import InputError
 from resnet_jax.studies.claim import cifar_claim
-from resnet_jax.studies.compare import compare, find_runs, judge, matches, status_of
 from resnet_jax.studies.published import TABLES
+from resnet_jax.studies.reproduction import compare, find_runs, judge, matches, status_of
 from tests.studies.rows import write_run
 
 CLAIM = cifar_claim("resnet20_cifar", "he2015", 8.75, tolerance=0.2, seeds=3, source="a paper")

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from resnet_jax.networks.blocks import BasicBlock
-from resnet_jax.networks.resnet import ResNet
+from resnet_jax.models.resnet.blocks import BasicBlock
+from resnet_jax.models.resnet.resnet import ResNet
+from resnet_jax.optim.optimizers import make_optimizer
+from resnet_jax.optim.schedules import make_schedule
+from resnet_jax.runtime.sharding import replicated, sharded
 from resnet_jax.training.accumulate import micro_batches
-from resnet_jax.training.optim import make_optimizer
-from resnet_jax.training.schedules import make_schedule
-from resnet_jax.training.state import init_state, replicated, sharded
+from resnet_jax.training.state import init_state
 from resnet_jax.training.step import train_step
 
 GROUP = 2

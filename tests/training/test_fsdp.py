@@ -10,13 +10,14 @@ import optax
 import pytest
 from jax.sharding import Mesh, PartitionSpec
 
-from resnet_jax.networks.blocks import BasicBlock
-from resnet_jax.networks.resnet import ResNet
-from resnet_jax.training.average import Average
-from resnet_jax.training.optim import make_optimizer
-from resnet_jax.training.state import SMALLEST_DIVIDED, divided, init_state, replicated, sharded, state_shardings
+from resnet_jax.models.resnet.blocks import BasicBlock
+from resnet_jax.models.resnet.resnet import ResNet
+from resnet_jax.optim.ema import Average
+from resnet_jax.optim.optimizers import make_optimizer
+from resnet_jax.runtime.sharding import SMALLEST_DIVIDED, divided, replicated, sharded, state_shardings
+from resnet_jax.training.state import init_state
 from resnet_jax.training.step import train_step
-from tests.test_compiled_step import exchanged
+from tests.run.test_compiled_step import exchanged
 
 MODEL = ResNet((1, 1), BasicBlock, num_classes=3, width=16, stem="cifar", bn_group_size=2)
 DEVICES = 8

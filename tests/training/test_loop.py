@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from jax.sharding import Mesh
 
 from resnet_jax.errors import NonFiniteError
-from resnet_jax.networks.blocks import BasicBlock
-from resnet_jax.networks.resnet import ResNet
+from resnet_jax.models.resnet.blocks import BasicBlock
+from resnet_jax.models.resnet.resnet import ResNet
+from resnet_jax.runtime.sharding import replicated, sharded
 from resnet_jax.training import loop
-from resnet_jax.training.state import replicated, sharded
-from resnet_jax.training.step import add_sums, eval_step, zero_sums
+from resnet_jax.training.metrics import add_sums, zero_sums
+from resnet_jax.training.step import eval_step
 
 
 @jax.jit

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from resnet_jax.errors import NonFiniteError
 from resnet_jax.training import loop
 from resnet_jax.training.loop import due, spans
-from resnet_jax.training.step import zero_sums
+from resnet_jax.training.metrics import zero_sums
 from tests.training.test_loop import batches_from, fresh_state, toy_step
 
 INTERVALS = st.tuples(st.integers(1, 20), st.fractions(1, 20, max_denominator=9), st.integers(1, 20))

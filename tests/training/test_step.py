@@ -10,21 +10,15 @@ import pytest
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from resnet_jax.networks.blocks import BasicBlock
-from resnet_jax.networks.resnet import ResNet
+from resnet_jax.models.resnet.blocks import BasicBlock
+from resnet_jax.models.resnet.resnet import ResNet
+from resnet_jax.optim.optimizers import make_optimizer
+from resnet_jax.optim.schedules import make_schedule
+from resnet_jax.runtime.sharding import replicated, sharded
 from resnet_jax.training.losses import cross_entropy, make_loss
-from resnet_jax.training.optim import make_optimizer
-from resnet_jax.training.schedules import make_schedule
-from resnet_jax.training.state import TrainState, fresh_state, init_state, replicated, sharded
-from resnet_jax.training.step import (
-    NO_STEP,
-    add_sums,
-    averages,
-    classification_sums,
-    label_rank,
-    train_step,
-    zero_sums,
-)
+from resnet_jax.training.metrics import NO_STEP, add_sums, averages, classification_sums, label_rank, zero_sums
+from resnet_jax.training.state import TrainState, fresh_state, init_state
+from resnet_jax.training.step import train_step
 
 MODEL = ResNet((1,), BasicBlock, num_classes=3, width=4, stem="cifar")
 TX = make_optimizer("sgd", make_schedule("constant", peak=0.1, total_steps=10), weight_decay=1e-4)

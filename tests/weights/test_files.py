@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.errors import InputError
-from resnet_jax.weights.files import read_metadata, read_tensors, write_tensors
+from resnet_jax.weights.formats import read_metadata, read_tensors, write_tensors
 
 pytest.importorskip("safetensors")
 

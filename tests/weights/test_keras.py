@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from flax.traverse_util import unflatten_dict
 
-from resnet_jax.data.device_augment import normalize
+from resnet_jax.data.augment.device import normalize
 from resnet_jax.errors import InputError
-from resnet_jax.networks.registry import create_model
+from resnet_jax.models.registry import create_model
+from resnet_jax.weights.catalog import BY_NAME, KERAS_RESNET50
 from resnet_jax.weights.keras import is_tfjs, layers, read_tfjs, to_ours
-from resnet_jax.weights.names import BY_NAME, KERAS_RESNET50
 from resnet_jax.weights.pretrained import load_pretrained, variable_shapes
 
 MEAN_BGR = (103.939, 116.779, 123.68)
@@ -152,8 +152,8 @@ def test_damaged_files_are_named(tmp_path):
 
 
 def test_the_real_weights_give_the_original_logits(keras_resnet50, real_images):
+    from resnet_jax.data.augment.host import resize_and_center_crop
     from resnet_jax.data.decode import decode_image
-    from resnet_jax.data.host_augment import resize_and_center_crop
 
     files = sorted(real_images.glob("*/*.JPEG"))[::125]
     images = np.stack([resize_and_center_crop(decode_image(f.read_bytes(), str(f)), 224, 256) for f in files])

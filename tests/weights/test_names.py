@@ -2,8 +2,8 @@
 
 import pytest
 
-from resnet_jax.networks.registry import list_models
-from resnet_jax.weights.names import WEIGHTS, default_weights, known_weights
+from resnet_jax.models.registry import list_models
+from resnet_jax.weights.catalog import WEIGHTS, default_weights, known_weights
 
 HUB = [w for w in WEIGHTS if w.name.startswith("timm/")]
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import resnet_jax
+from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
 from resnet_jax.weights import hub
-from resnet_jax.weights.files import read_metadata, read_tensors, write_tensors
+from resnet_jax.weights.formats import read_metadata, read_tensors, write_tensors
 from resnet_jax.weights.layout import OURS, to_tensors
-from resnet_jax.weights.names import Preprocessing
 from resnet_jax.weights.pretrained import load_pretrained, open_weights, write_weights
 
 from .conftest import assert_equal_trees

@@ -7,9 +7,9 @@ import pytest
 
 from experiments import convert, evaluate, predict
 from resnet_jax import cli
-from resnet_jax.data.cifar import CIFAR10
-from resnet_jax.data.imagenet import wnids
-from resnet_jax.weights.files import read_tensors
+from resnet_jax.data.sources.cifar import CIFAR10
+from resnet_jax.data.sources.imagenet_classes import wnids
+from resnet_jax.weights.formats import read_tensors
 from tests.real_data import REAL
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.errors import InputError
-from resnet_jax.networks.registry import list_models
+from resnet_jax.models.registry import list_models
 from resnet_jax.weights.pretrained import variable_shapes
 from resnet_jax.weights.rules import FAMILIES, rules_for
 from resnet_jax.weights.torch_layout import from_torch, to_torch, torch_name

@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from resnet_jax.drafts import draft_of
+from resnet_jax.files.atomic import draft_of
 
 
 @dataclass(frozen=True)

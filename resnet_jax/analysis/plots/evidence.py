@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_jax.analysis.evidence import Evidence
+from resnet_jax.analysis.grad_cam import Evidence
 from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from resnet_jax.analysis.paths import PathLengths
+from resnet_jax.analysis.path_lengths import PathLengths
 from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from resnet_jax.networks.vgg import GROUPS, SIZES
+from resnet_jax.models.vgg import GROUPS, SIZES
 from resnet_jax.weights.torch_layout import Rules
 
 

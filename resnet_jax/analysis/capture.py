@@ -1,0 +1,120 @@
+"""The convolutions and blocks of a network in the order in which it calls them, found by watching one call.
+
+Names are the parameter tree's, joined by strokes: "stage1_block02/conv1". A layer counts as part of the main path
+unless it belongs to a shortcut, a gate or channel attention: depth is what the image goes through.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+from resnet_jax.errors import InputError
+from resnet_jax.layers.conv import Conv
+from resnet_jax.layers.norm import BatchNorm
+from resnet_jax.models.resnet import shortcuts
+
+BESIDE = {"conv_proj", "norm_proj", "gate", "attention", "reduce_conv", "reduce_norm", "select_conv"}
+BLOCK = re.compile(r"stage\d+_block\d+")
+
+Array = jax.Array | np.ndarray
+Watch = Callable[[nn.Module, tuple[Any, ...], Any], None]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of a network.
+
+    Attributes:
+        name: as in the parameter tree.
+        has_shortcut: whether something runs beside its convolutions, to which they add.
+        keeps_shape: its output has its input's shape, so that the identity could stand in its place.
+    """
+
+    name: str
+    has_shortcut: bool
+    keeps_shape: bool
+
+    @property
+    def stage(self) -> str:
+        """The part of the name that blocks of one stage share."""
+        return self.name.rpartition("_block")[0]
+
+
+def apply_watched(model: nn.Module, variables: Any, images: Array, watch: Watch, **settings: Any) -> Any:
+    """`model.apply`, with `watch(module, arguments, output)` called behind every layer and block, inner ones first."""
+
+    def intercept(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
+        output = call(*args, **kwargs)
+        if context.method_name == "__call__":
+            watch(context.module, args, output)
+        return output
+
+    with nn.intercept_methods(intercept):
+        return model.apply(variables, images, **settings)
+
+
+def name_of(module: nn.Module) -> str:
+    """Where a module's parameters lie: "stage1_block02/conv1"."""
+    return "/".join(module.path)
+
+
+def leaves_of(tree: Any, name: str) -> Any:
+    """What `params` or `batch_stats` hold for the layer of that name: {"kernel": …}, {"scale": …, "bias": …}."""
+    for part in name.split("/"):
+        tree = tree[part]
+    return tree
+
+
+def is_main_conv(module: nn.Module) -> bool:
+    """Whether a module is a convolution of the main path; a classifier that is a 1x1 convolution is none."""
+    return isinstance(module, Conv) and module.path[-1] != "head" and BESIDE.isdisjoint(module.path)
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module normalises: batch or group."""
+    return isinstance(module, BatchNorm | nn.GroupNorm)
+
+
+def main_convs(model: nn.Module, variables: Any, images: Array) -> tuple[str, ...]:
+    """Names of the convolutions that images [B,H,W,3] go through, the image's own first; nothing is computed."""
+    return _called(model, variables, images, is_main_conv)
+
+
+def main_norms(model: nn.Module, variables: Any, images: Array) -> tuple[str, ...]:
+    """Names of the normalisations that images [B,H,W,3] go through, the image's own first; nothing is computed."""
+    return _called(model, variables, images, lambda module: is_norm(module) and BESIDE.isdisjoint(module.path))
+
+
+def blocks(model: nn.Module, variables: Any, images: Array) -> tuple[Block, ...]:
+    """The blocks that images [B,H,W,3] go through, the image's own first; nothing is computed.
+
+    Raises:
+        InputError: the network has none.
+    """
+    found: list[Block] = []
+
+    def watch(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if module.path and BLOCK.fullmatch(module.path[-1]):
+            shortcut = getattr(module, "shortcut", shortcuts.none)
+            found.append(Block(name_of(module), shortcut is not shortcuts.none, args[0].shape == output.shape))
+
+    jax.eval_shape(lambda v, x: apply_watched(model, v, x, watch, train=False), variables, images)
+    if not found:
+        raise InputError(f"{type(model).__name__} has no blocks to look into; choose a residual or a plain network")
+    return tuple(found)
+
+
+def _called(model: nn.Module, variables: Any, images: Array, wanted: Callable[[nn.Module], bool]) -> tuple[str, ...]:
+    names: list[str] = []
+
+    def watch(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if wanted(module):
+            names.append(name_of(module))
+
+    jax.eval_shape(lambda v, x: apply_watched(model, v, x, watch, train=False), variables, images)
+    return tuple(names)

@@ -1,0 +1,64 @@
+"""What checkpoints cost: how long a save holds up the training, how long the write takes, how long a restart."""
+
+import time
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import jax
+
+from resnet_jax.models.resnet.scan import stack_loops
+from resnet_jax.run.build import Run
+from resnet_jax.run.state import first_state, stored
+from resnet_jax.run.step import build_train_step
+from resnet_jax.training.metrics import zero_sums
+from resnet_jax.training.state import stored_shapes
+from resnet_jax.workdir import checkpoint
+from resnet_jax.workdir.async_save import in_background
+
+
+def measure_resume(run: Run, rounds: int) -> dict[str, Any]:
+    """Medians over `rounds` saves of a training's state, each after a step, and one restart from the last.
+
+    Returns:
+        {"checkpoint_mib": its size on disk, "save_milliseconds": until the training may go on, as median and range,
+        "write_seconds": until the checkpoint is whole, "restore_seconds": of the checkpoint, read and compared with its
+        fingerprint, "step_milliseconds": to compare with}.
+    """
+    state, sums = first_state(run), jax.jit(zero_sums)()
+    batch = next(iter(run.training.batches(0, 1)))
+    compiled = build_train_step(run).lower(state, sums, batch).compile()
+    steps, saves, writes = [], [], []
+    with TemporaryDirectory() as folder:
+        with checkpoint.open_manager(Path(folder)) as manager:
+
+            def store(at: int, carry: dict[str, Any]) -> None:
+                checkpoint.save(manager, at, stored(run, carry))
+                manager.wait_until_finished()
+
+            for at in range(1, rounds + 2):
+                began = time.perf_counter()
+                state, sums = jax.block_until_ready(compiled(state, sums, batch))
+                stepped = time.perf_counter()
+                with in_background(store) as save:
+                    save(at, {"state": state, "sums": sums})
+                    saves.append(time.perf_counter() - stepped)
+                steps.append(stepped - began)
+                writes.append(time.perf_counter() - stepped)
+            size = sum(path.stat().st_size for path in (Path(folder) / str(at)).rglob("*") if path.is_file())
+        target = stored_shapes(run.model, run.tx, run.image_size, run.mesh, averaged=run.average is not None)
+        began = time.perf_counter()
+        with checkpoint.open_manager(Path(folder)) as manager:
+            _, content = checkpoint.restore_newest(manager, target, print) or (0, {})
+        jax.block_until_ready(stack_loops(content["state"], run.loops))
+        restored = time.perf_counter() - began
+    saves, writes, steps = saves[1:], writes[1:], steps[1:]  # the first compiles the copy and the fingerprint
+    return {
+        "checkpoint_mib": round(size / 2**20, 1),
+        "save_milliseconds": round(1e3 * median(saves), 1),
+        "save_milliseconds_range": [round(1e3 * min(saves), 1), round(1e3 * max(saves), 1)],
+        "write_seconds": round(median(writes), 2),
+        "restore_seconds": round(restored, 2),
+        "step_milliseconds": round(1e3 * median(steps), 1),
+    }

@@ -1,0 +1,147 @@
+"""What devices exchange in a training step, and what that leaves of their speed: computed, nothing is measured.
+
+`print(tables())` prints the tables of docs/scaling.md.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.models.counts import abstract_variables, parameter_count
+from resnet_jax.models.registry import create_model
+
+FLOAT32 = 4  # bytes: gradients, statistics and parameters are exchanged as they are kept
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Devices in nodes. Rates are what a collective reaches, in bytes a second of each device and direction.
+
+    Attributes:
+        node: devices of a node.
+        inner_rate: within a node.
+        outer_rate: between nodes.
+        inner_wait: seconds that a collective takes within a node however little it sends.
+        outer_wait: the same for each time that the number of nodes doubles.
+        largest: bytes that XLA joins in one collective.
+    """
+
+    node: int = 8
+    inner_rate: float = 0.8 * 450e9
+    outer_rate: float = 0.8 * 50e9
+    inner_wait: float = 20e-6
+    outer_wait: float = 20e-6
+    largest: float = 30 * 2**20
+
+
+# Eight H100 on NVLink (450 GB/s in each direction) and a network of 400 Gbit/s each: the vendor's figures, of which
+# 80 % are assumed to be reached. The waiting times are assumptions too.
+DGX_H100 = Cluster()
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What is summed over the devices in one step.
+
+    Attributes:
+        gradients: values, float32.
+        statistics: values of a batch that is normalised as a whole: mean and mean square of every channel, and in the
+            backward pass their gradients.
+        norms: normalisations: each waits for one sum in the forward pass and one in the backward pass.
+    """
+
+    gradients: int
+    statistics: int
+    norms: int
+
+
+def exchange(name: str, image_size: int) -> Exchange:
+    """What the training of a network exchanges."""
+    variables: Any = abstract_variables(create_model(name), image_size)
+    running = jax.tree.leaves(variables["batch_stats"])
+    return Exchange(parameter_count(variables["params"]), 2 * sum(leaf.size for leaf in running), len(running) // 2)
+
+
+def sent_bytes(size: float, devices: int) -> float:
+    """Bytes that each device sends, and receives, while arrays of `size` bytes are summed in a ring.
+
+    Half of them for the shares of the sum (reduce-scatter), half to give them to all (all-gather): dividing the state
+    (`--fsdp`) moves the second half from the gradients to the parameters.
+    """
+    return 2 * (devices - 1) / devices * size
+
+
+def all_reduce_seconds(size: float, devices: int, cluster: Cluster = DGX_H100) -> float:
+    """Time of the sum of `size` bytes: within the nodes, then each device's share between them."""
+    nodes = max(1, devices // cluster.node)
+    inside = sent_bytes(size, min(devices, cluster.node)) / cluster.inner_rate
+    between = sent_bytes(size / cluster.node, nodes) / cluster.outer_rate
+    wait = cluster.inner_wait + cluster.outer_wait * math.log2(nodes)
+    return inside + between + wait * max(1, math.ceil(size / cluster.largest))
+
+
+def statistics_seconds(what: Exchange, devices: int, cluster: Cluster = DGX_H100) -> float:
+    """Time of the sums of a batch that is normalised as a whole: nothing can be computed meanwhile."""
+    sums = 2 * what.norms
+    return sums * all_reduce_seconds(what.statistics * FLOAT32 / sums, devices, cluster)
+
+
+def efficiency(step_seconds: float, summed_seconds: float, waited_seconds: float = 0.0, hidden: float = 0.0) -> float:
+    """The part of a device's speed that is left.
+
+    Args:
+        step_seconds: of a step on a single device.
+        summed_seconds: of the gradients' sums.
+        waited_seconds: of sums during which nothing is computed.
+        hidden: part of the step during which gradients can be summed; 2/3 is the backward pass.
+    """
+    return step_seconds / (step_seconds + max(0.0, summed_seconds - hidden * step_seconds) + waited_seconds)
+
+
+NETWORKS = {
+    **dict.fromkeys(("resnet20_cifar", "resnet110_cifar", "resnet1202_cifar"), 32),
+    **dict.fromkeys(("resnet18", "resnet50", "resnet101", "resnet152", "wide_resnet50_2"), 224),
+}
+# Images a second of one H100: ResNet-50's is published (MLPerf Training v3.0, eight of them, 56,078 / 8); the others'
+# are taken to be in proportion to the bytes that a step in bfloat16 moves, computed, in MB an image.
+PUBLISHED, MEGABYTES = 7010, {"resnet18": 79, "resnet50": 359, "resnet101": 539, "resnet152": 761}
+# Devices, and images of each: the whole batch is 2,048, then 8,192, then 32,768.
+SCALES = ((8, 256), (64, 128), (1024, 32))
+
+
+def exchange_row(name: str) -> tuple[str, ...]:
+    """What a network exchanges in a step, and each device sends."""
+    what = exchange(name, NETWORKS[name])
+    megabytes = what.gradients * FLOAT32 / 1e6
+    sent = (f"{sent_bytes(megabytes, devices):.1f}" for devices in (8, 1024))
+    return f"`{name}`", f"{what.gradients:,}", f"{megabytes:.1f}", *sent, f"{what.statistics:,}", f"{2 * what.norms:,}"
+
+
+def efficiency_row(name: str) -> tuple[str, ...]:
+    """What is left of the devices' speed: gradients summed beside the backward pass / after it / and with statistics.
+
+    The last is with hidden gradients and whole-batch statistics: what waiting for those alone costs.
+    """
+    what = exchange(name, NETWORKS[name])
+    speed = PUBLISHED * MEGABYTES["resnet50"] / MEGABYTES[name]
+    cells = []
+    for devices, images in SCALES:
+        step, summed = images / speed, all_reduce_seconds(what.gradients * FLOAT32, devices)
+        parts = (
+            efficiency(step, summed, hidden=2 / 3),
+            efficiency(step, summed),
+            efficiency(step, summed, statistics_seconds(what, devices), hidden=2 / 3),
+        )
+        cells.append(f"{1e3 * step:.1f} ms, {1e3 * summed:.2f} ms: {' / '.join(f'{part:.0%}' for part in parts)}")
+    return f"`{name}`", *cells
+
+
+def tables() -> str:
+    """Both tables, as docs/scaling.md has them."""
+    exchanged = ("network", "gradients", "MB", "sent by each of 8, MB", "of 1,024, MB", "statistics", "in collectives")
+    scaled = ("network", *(f"{devices:,} devices of {images} images" for devices, images in SCALES))
+    first = markdown_table(exchanged, map(exchange_row, NETWORKS))
+    return f"{first}\n\n{markdown_table(scaled, map(efficiency_row, MEGABYTES))}"

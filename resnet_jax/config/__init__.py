@@ -1,0 +1,3 @@
+from resnet_jax.config.options import Config
+
+__all__ = ["Config"]

@@ -1,0 +1,102 @@
+"""What no run can have: refused in one line, before anything is loaded or written."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from resnet_jax.config.options import Config, progressive_sizes
+from resnet_jax.errors import InputError
+from resnet_jax.recipes import CIFAR, IMAGENET
+
+INF = math.inf
+
+# Smallest and largest value that a run can have, of numbers and of every number in a tuple.
+RANGES: tuple[tuple[str, float, float], ...] = (
+    *((name, 1, INF) for name in ("batch_size", "log_every", "keep", "repeats", "ema_every", "accumulate")),
+    ("steps_per_call", 1, INF),
+    *((name, 0, INF) for name in ("steps", "image_size", "eval_image_size", "eval_resize", "eval_batch_size", "seed")),
+    *((name, 0, INF) for name in ("learning_rate", "reference_batch_size", "weight_decay", "warmup_learning_rate")),
+    *((name, 0, INF) for name in ("eval_every", "checkpoint_every", "bn_group_size", "width", "depth", "crop_padding")),
+    *((name, 0, INF) for name in ("color_jitter", "lighting", "cutout", "mixup", "cutmix", "temperature")),
+    *((name, 0, INF) for name in ("clip_norm", "adaptive_clip", "norm_bias_rate", "milestone_factor")),
+    *((name, 0, 1) for name in ("milestones", "warmup_fraction", "warmup_from", "final_fraction", "momentum")),
+    *((name, 0, 1) for name in ("label_smoothing", "stochastic_depth", "dropout", "erase", "mix_probability")),
+    *((name, 0, 1) for name in ("ema", "ema_fraction", "distill_weight", "progressive_ramp", "layer_decay")),
+    ("stem_fraction", 0, 1),
+    ("eval_crop", 0.01, 1),
+    ("crop_scale", 1e-6, 1),
+    ("crop_ratio", 1e-3, 1e3),
+    ("target_threshold", -1, 1),
+    ("num_workers", -1, INF),
+)
+
+
+def check_config(config: Config) -> None:
+    """Refuse values that no run can have.
+
+    Raises:
+        InputError: a number out of its range, or options that contradict each other.
+    """
+    for name, low, high in RANGES:
+        value = getattr(config, name)
+        for number in value if isinstance(value, Sequence) else [value]:
+            if not low <= number <= high:
+                bounds = f"at least {low}" if high == INF else f"between {low} and {high}"
+                raise InputError(f"--{name}={number} must be {bounds}")
+    for name in ("crop_scale", "crop_ratio", "progressive_ramp"):
+        first, last = getattr(config, name)
+        if first > last:
+            raise InputError(f"--{name} {first} {last}: the smaller one comes first")
+    if not config.steps and config.epochs <= 0:
+        raise InputError(f"--epochs={config.epochs} must be positive")
+    for name in ("mean", "std"):
+        value = getattr(config, name)
+        if len(value) not in (0, 3) or (name == "std" and not all(v > 0 for v in value)):
+            numbers = " ".join(map(str, value))
+            raise InputError(f"--{name} {numbers}: give three numbers{' above 0' if name == 'std' else ''}, or none")
+    check_needs(config)
+    whole = config.accumulate * max(1, config.bn_group_size)
+    if config.batch_size % whole:
+        groups = f" of groups of --bn_group_size={config.bn_group_size}" if config.bn_group_size else ""
+        parts = f"{config.accumulate} micro-batches{groups}" if config.accumulate > 1 else f"groups of {whole}"
+        raise InputError(f"--batch_size={config.batch_size} cannot be divided into {parts}; take a multiple of {whole}")
+    progressive_sizes(config.progressive)
+
+
+# Options that do nothing by themselves, when they do something, and what to add.
+NEEDS: dict[str, tuple[Callable[[Config], Any], str]] = {
+    "mix_probability": (lambda c: c.mixup or c.cutmix, "--mixup or --cutmix"),
+    "erase_fill": (lambda c: c.erase, "--erase"),
+    "progressive_ramp": (lambda c: c.progressive, "--progressive"),
+    "padding_mode": (lambda c: c.crop_padding, "--crop_padding"),
+    "teacher_weights": (lambda c: c.teacher, "--teacher"),
+    "distill_weight": (lambda c: c.teacher, "--teacher"),
+    "temperature": (lambda c: c.teacher, "--teacher"),
+    "target_threshold": (lambda c: c.loss == "binary_cross_entropy", "--loss=binary_cross_entropy"),
+    "nesterov": (lambda c: c.optimizer in ("sgd", "lars", "muon"), "--optimizer=sgd, lars or muon"),
+    "milestones": (lambda c: c.schedule == "step", "--schedule=step"),
+    "milestone_factor": (lambda c: c.schedule == "step", "--schedule=step"),
+    "final_fraction": (lambda c: c.schedule not in ("step", "constant"), "a --schedule that falls steadily"),
+    "warmup": (lambda c: c.warmup_fraction, "--warmup_fraction"),
+    "lookahead": (lambda c: c.ema or c.ema_fraction, "--ema (--ema=0.5 --ema_every=6 is the paper's)"),
+    "ema_every": (lambda c: c.ema or c.ema_fraction, "--ema"),
+    "ema_rise": (lambda c: c.ema or c.ema_fraction, "--ema"),
+}
+
+
+def check_needs(config: Config) -> None:
+    """Refuse an option that would be ignored, unless a recipe brought it and another option made it idle.
+
+    Raises:
+        InputError: the first such option.
+    """
+    usual = [
+        Config(),
+        *(replace(Config(), **r[config.recipe].settings) for r in (IMAGENET, CIFAR) if config.recipe in r),
+    ]
+    for name, (works, needed) in NEEDS.items():
+        value = getattr(config, name)
+        if not works(config) and all(value != getattr(c, name) for c in usual):
+            shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
+            raise InputError(f"--{name}={shown} does nothing here: it needs {needed}")

@@ -1,0 +1,91 @@
+"""Random changes of colour of one image on the host: uint8 [H,W,3] in and out."""
+
+import numpy as np
+from PIL import Image
+
+from resnet_jax.data.augment.image_ops import Step, apply_steps
+from resnet_jax.errors import InputError
+
+# Principal components of the RGB values, 0 to 1, of ImageNet's training images: columns, and what each is scaled with.
+# Numbers of fb.resnet.torch.
+PCA_VALUES = np.array([0.2175, 0.0188, 0.0045])
+PCA_VECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+
+
+def color_jitter(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    brightness: float = 0.0,
+    contrast: float = 0.0,
+    saturation: float = 0.0,
+    hue: float = 0.0,
+) -> np.ndarray:
+    """Brightness, contrast, saturation and hue changed at random, in random order, as torchvision's ColorJitter does.
+
+    Args:
+        image: uint8 [H,W,3].
+        rng: source of randomness.
+        brightness: b draws the factor from max(0, 1 - b) to 1 + b; 0 leaves it alone.
+        contrast: likewise.
+        saturation: likewise.
+        hue: h draws the turn from -h to h of the colour circle; at most 0.5.
+
+    Returns:
+        uint8 [H,W,3].
+
+    Raises:
+        InputError: a strength is negative, or the hue's above 0.5.
+    """
+    steps = jitter_steps(rng, brightness, contrast, saturation, hue)
+    return np.asarray(apply_steps(Image.fromarray(image), steps)) if steps else image
+
+
+def jitter_steps(
+    rng: np.random.Generator, brightness: float, contrast: float, saturation: float, hue: float
+) -> list[Step]:
+    """What color_jitter does to an image: the operations in the order drawn, with their factors."""
+    if min(brightness, contrast, saturation, hue) < 0 or hue > 0.5:
+        raise InputError(
+            f"--color_jitter={brightness},{contrast},{saturation},{hue}: brightness, contrast and saturation must be "
+            "0 or more, the hue 0 to 0.5"
+        )
+    strengths = {"Brightness": brightness, "Contrast": contrast, "Color": saturation}
+    steps = [Step(name, rng.uniform(max(0.0, 1 - s), 1 + s)) for name, s in strengths.items() if s]
+    if hue:
+        steps.append(Step("Hue", rng.uniform(-hue, hue)))
+    return [steps[i] for i in rng.permutation(len(steps))]
+
+
+def pca_lighting(image: np.ndarray, rng: np.random.Generator, std: float = 0.1) -> np.ndarray:
+    """One colour added to all pixels, drawn along the principal components of ImageNet (Krizhevsky et al. 2012).
+
+    Args:
+        image: uint8 [H,W,3].
+        rng: source of randomness.
+        std: of the three normal draws, in units of PCA_VALUES.
+
+    Returns:
+        uint8 [H,W,3], rounded and kept within 0 to 255; the original goes on in floating point.
+    """
+    added = 255 * PCA_VECTORS @ (PCA_VALUES * rng.normal(0, std, 3))
+    table = np.clip(np.rint(np.arange(256) + added[:, None]), 0, 255)
+    return np.asarray(Image.fromarray(image).point(table.astype(int).ravel().tolist()))
+
+
+def three_augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Grey, solarised above 128, or blurred by 0.1 to 2 pixels, one of the three (DeiT III, Touvron et al. 2022).
+
+    Args:
+        image: uint8 [H,W,3].
+        rng: source of randomness.
+
+    Returns:
+        uint8 [H,W,3].
+    """
+    return np.asarray(apply_steps(Image.fromarray(image), [three_augment_step(rng)]))
+
+
+def three_augment_step(rng: np.random.Generator) -> Step:
+    """What three_augment does to an image."""
+    choices = (Step("Gray"), Step("Solarize", 128), Step("GaussianBlur", rng.uniform(0.1, 2.0)))
+    return choices[rng.integers(3)]

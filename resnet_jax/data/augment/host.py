@@ -1,0 +1,179 @@
+"""Crops and flips of one image on the host, in numpy and Pillow: uint8 [H,W,3] in and out."""
+
+import math
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from resnet_jax.data.augment.opencv_resize import fast_resize
+from resnet_jax.errors import InputError
+
+# "random" is bilinear or bicubic, drawn for every image as timm does; the random crops take it, and nothing else.
+# "fast" is nearly bilinear (see `fast_resize`).
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "random", "fast"]
+
+
+def random_resized_crop(
+    image: np.ndarray,
+    size: int,
+    rng: np.random.Generator,
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    interpolation: Interpolation = "bilinear",
+) -> np.ndarray:
+    """A random part of the image, resized to a square (Szegedy et al. 2015), as torchvision does it.
+
+    Args:
+        image: uint8 [H,W,3].
+        size: of the result, pixels.
+        rng: source of randomness.
+        scale: smallest and largest part of the area.
+        ratio: narrowest and widest width / height of the part.
+        interpolation: Pillow's filter, antialiased; "random" draws it.
+
+    Returns:
+        uint8 [size,size,3].
+    """
+    top, left, height, width = crop_box(image.shape[0], image.shape[1], rng, scale, ratio)
+    # First the crop, then the resize: with Pillow's own box= the filter would see pixels beyond the crop.
+    crop = image[top : top + height, left : left + width]
+    return resize(crop, size, size, drawn_interpolation(interpolation, rng))
+
+
+def drawn_interpolation(interpolation: Interpolation, rng: np.random.Generator) -> Interpolation:
+    """The interpolation itself, and for "random" one of bilinear and bicubic, each as likely."""
+    if interpolation == "random":
+        return "bilinear" if rng.random() < 0.5 else "bicubic"
+    return interpolation
+
+
+def crop_box(
+    height: int, width: int, rng: np.random.Generator, scale: tuple[float, float], ratio: tuple[float, float]
+) -> tuple[int, int, int, int]:
+    """Draws (top, left, height, width) of a part: ten tries, then the largest central one of an allowed ratio."""
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    for _ in range(10):
+        area = height * width * rng.uniform(*scale)
+        aspect = math.exp(rng.uniform(low, high))
+        crop_width, crop_height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < crop_width <= width and 0 < crop_height <= height:
+            top = int(rng.integers(height - crop_height + 1))
+            left = int(rng.integers(width - crop_width + 1))
+            return top, left, crop_height, crop_width
+    crop_height, crop_width = height, width
+    if width / height < ratio[0]:
+        crop_height = round(width / ratio[0])
+    elif width / height > ratio[1]:
+        crop_width = round(height * ratio[1])
+    return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
+
+
+def scale_jitter_crop(
+    image: np.ndarray,
+    size: int,
+    rng: np.random.Generator,
+    short_side: tuple[float, float] = (256 / 224, 480 / 224),
+    interpolation: Interpolation = "bilinear",
+) -> np.ndarray:
+    """A random square of the image after resizing it to a random shorter side (He et al. 2015).
+
+    Args:
+        image: uint8 [H,W,3].
+        size: of the result, pixels.
+        rng: source of randomness.
+        short_side: smallest and largest shorter side, as multiples of `size`; at least 1.
+        interpolation: Pillow's filter, antialiased; "random" draws it.
+
+    Returns:
+        uint8 [size,size,3].
+    """
+    low, high = (round(size * factor) for factor in short_side)
+    image = resize_short_side(image, int(rng.integers(low, high + 1)), drawn_interpolation(interpolation, rng))
+    top = int(rng.integers(image.shape[0] - size + 1))
+    left = int(rng.integers(image.shape[1] - size + 1))
+    return image[top : top + size, left : left + size]
+
+
+def pad_and_crop(
+    image: np.ndarray, rng: np.random.Generator, padding: int, mode: Literal["zeros", "reflect"] = "zeros"
+) -> np.ndarray:
+    """The image [H,W,C] moved by up to `padding` pixels each way (He et al. 2015).
+
+    What comes in from the edges is black, or with "reflect" the image reflected about its outermost pixels.
+    """
+    height, width = image.shape[:2]
+    top, left = (int(offset) for offset in rng.integers(2 * padding + 1, size=2))
+    margins = ((padding, padding), (padding, padding), (0, 0))
+    padded = np.pad(image, margins, mode="constant" if mode == "zeros" else mode)
+    return padded[top : top + height, left : left + width]
+
+
+def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The image [H,W,C], mirrored left to right with probability one half."""
+    return image[:, ::-1] if rng.random() < 0.5 else image
+
+
+def resize_and_center_crop(
+    image: np.ndarray, size: int, resize: int, interpolation: Interpolation = "bilinear"
+) -> np.ndarray:
+    """The central square after resizing the shorter side, as torchvision's Resize and CenterCrop do it.
+
+    Args:
+        image: uint8 [H,W,3].
+        size: of the result, pixels; where the resized image is smaller, black is added around it.
+        resize: shorter side before the crop, pixels.
+        interpolation: Pillow's filter, antialiased.
+
+    Returns:
+        uint8 [size,size,3].
+    """
+    image = at_least(resize_short_side(image, resize, interpolation), size)
+    top, left = (round((side - size) / 2) for side in image.shape[:2])
+    return image[top : top + size, left : left + size]
+
+
+def resize_and_five_crops(
+    image: np.ndarray, size: int, resize: int, interpolation: Interpolation = "bilinear"
+) -> np.ndarray:
+    """The four corners and the centre after resizing the shorter side (Krizhevsky et al. 2012).
+
+    Args:
+        image: uint8 [H,W,3].
+        size: of each crop, pixels; where the resized image is smaller, black is added around it.
+        resize: shorter side before the crops, pixels.
+        interpolation: Pillow's filter, antialiased.
+
+    Returns:
+        uint8 [5,size,size,3]: upper left and right, lower left and right, and what `resize_and_center_crop` gives.
+    """
+    image = at_least(resize_short_side(image, resize, interpolation), size)
+    bottom, right = (side - size for side in image.shape[:2])
+    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2))]
+    return np.stack([image[top : top + size, left : left + size] for top, left in corners])
+
+
+def at_least(image: np.ndarray, size: int) -> np.ndarray:
+    """The image [H,W,C], with black added around it where a side is shorter than `size`."""
+    missing = [max(0, size - side) for side in image.shape[:2]]
+    if not any(missing):
+        return image
+    return np.pad(image, [(lack // 2, (lack + 1) // 2) for lack in missing] + [(0, 0)])
+
+
+def resize_short_side(image: np.ndarray, short: int, interpolation: Interpolation = "bilinear") -> np.ndarray:
+    """The image [H,W,3] with a shorter side of `short` pixels; the longer one is truncated, as torchvision does."""
+    height, width = image.shape[:2]
+    if height <= width:
+        return resize(image, short, int(short * width / height), interpolation)
+    return resize(image, int(short * height / width), short, interpolation)
+
+
+def resize(image: np.ndarray, height: int, width: int, interpolation: Interpolation = "bilinear") -> np.ndarray:
+    """The image [H,W,C] as [height,width,C], antialiased."""
+    if interpolation == "random":
+        raise InputError("--interpolation=random is for the random crops of training; take bilinear or bicubic here")
+    if interpolation == "fast":
+        return fast_resize(image, height, width)
+    resample = Image.Resampling[interpolation.upper()]
+    return np.asarray(Image.fromarray(image).resize((width, height), resample))

@@ -1,0 +1,89 @@
+"""What happens to one training image on the host, from its pixels to the size that the network sees."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from resnet_jax.data.augment import host
+from resnet_jax.data.augment.color import color_jitter, pca_lighting
+from resnet_jax.data.augment.host import Interpolation
+from resnet_jax.data.augment.policies import Policy
+from resnet_jax.data.decode import decode_image, decode_part
+
+
+@dataclass(frozen=True)
+class TrainTransform:
+    """A training image: (uint8 [H,W,3], rng, size) -> uint8 [size,size,3]. Pickles, for worker processes.
+
+    Attributes:
+        crop: "random_resized" (Szegedy et al. 2015), "scale_jitter" (He et al. 2015), or "pad", for small images: moved
+            within a border of `padding` pixels, and resized where `size` is another.
+        scale: of random_resized: smallest and largest part of the area.
+        ratio: of random_resized: narrowest and widest width / height.
+        padding: of pad.
+        padding_mode: of pad: "zeros" or "reflect".
+        interpolation: of the resizing; "fast" decodes files faster too, within the bounds that `fast_resize` gives.
+        flip: mirror half of the images.
+        jitter: brightness, contrast and saturation change by up to this part.
+        lighting: standard deviation of the noise along the principal components of colour.
+        augment: a policy; None is none.
+    """
+
+    crop: Literal["random_resized", "scale_jitter", "pad"] = "random_resized"
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    padding: int = 0
+    padding_mode: Literal["zeros", "reflect"] = "zeros"
+    interpolation: Interpolation = "bilinear"
+    flip: bool = True
+    jitter: float = 0.0
+    lighting: float = 0.0
+    augment: Policy | None = None
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
+        if self.crop == "random_resized":
+            image = host.random_resized_crop(image, size, rng, self.scale, self.ratio, self.interpolation)
+        elif self.crop == "scale_jitter":
+            image = host.scale_jitter_crop(image, size, rng, interpolation=self.interpolation)
+        else:
+            image = host.pad_and_crop(image, rng, self.padding, self.padding_mode)
+            image = self._resized(image, rng, size)
+        return self._changed(image, rng)
+
+    def from_file(self, data: bytes, name: str, rng: np.random.Generator, size: int) -> np.ndarray:
+        """The same of an image file, of which no more is decoded than the crop needs; but for "fast", bit for bit.
+
+        Args:
+            data: the file.
+            name: what errors call it.
+            rng: source of randomness.
+            size: of the result, pixels.
+
+        Returns:
+            uint8 [size,size,3].
+
+        Raises:
+            UnreadableImage: it cannot be decoded.
+        """
+        if self.crop != "random_resized":
+            return self(decode_image(data, name), rng, size)
+        fast = self.interpolation == "fast"
+        part = decode_part(data, name, lambda h, w: host.crop_box(h, w, rng, self.scale, self.ratio), fast)
+        return self._changed(self._resized(part, rng, size), rng)
+
+    def _changed(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if self.flip:
+            image = host.random_flip(image, rng)
+        if self.augment is not None:
+            image = self.augment(image, rng)
+        if self.jitter:
+            image = color_jitter(image, rng, *(self.jitter,) * 3)
+        if self.lighting:
+            image = pca_lighting(image, rng, self.lighting)
+        return image
+
+    def _resized(self, image: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
+        if image.shape[:2] == (size, size):
+            return image
+        return host.resize(image, size, size, host.drawn_interpolation(self.interpolation, rng))

@@ -1,0 +1,174 @@
+"""Writes records as array_record shards that appear whole or not at all.
+
+A shard is written under another name, hashed, described in a note beside it, and renamed. What was killed goes on with
+the first shard that is not there. In the end the notes are gathered into the manifest.
+"""
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from resnet_jax.data.decode import UnreadableImage
+from resnet_jax.data.prefetch import read_ahead
+from resnet_jax.data.prepared.format import pack, sha256
+from resnet_jax.data.sources.source import Source
+from resnet_jax.errors import InputError
+from resnet_jax.files.atomic import write_whole
+
+SETTINGS = "preparation.json"  # while the set is not finished: what is being made
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # a full disk, a used up quota
+CHUNK = 32  # images that a worker encodes as one piece of work
+Note = dict[str, Any]
+
+# Unreadable training images that a shard may have: 20, or a hundredth. More is no accident of a few files.
+MAX_UNREADABLE = 20
+
+
+def write_split(
+    out: Path, split: str, source: Source, encode: Callable[[bytes, str], bytes], shard_size: int, num_workers: int
+) -> list[Note]:
+    """Writes those shards of a split that are not there yet.
+
+    Args:
+        out: folder of the set.
+        split: "train", of which unreadable images are left out, or another, where one is an error.
+        source: the images.
+        encode: (image file, name) -> image file; must pickle.
+        shard_size: images a shard.
+        num_workers: processes that encode; 0 for threads of this one.
+
+    Returns:
+        of every shard {"file", "records", "bytes", "sha256", "skipped": why images were left out}.
+
+    Raises:
+        InputError: an image is unreadable, or too many are.
+        OSError: it cannot be written; of a full disk, with an `errno` of NO_ROOM.
+    """
+    (out / split).mkdir(exist_ok=True)
+    count = -(-len(source) // shard_size)
+    files = [f"{split}/{shard:05d}-of-{count:05d}.array_record" for shard in range(count)]
+    todo = [shard for shard, file in enumerate(files) if read_note(out / file) is None]
+    chunks = tuple(
+        range(start, min(start + CHUNK, (shard + 1) * shard_size, len(source)))
+        for shard in todo
+        for start in range(shard * shard_size, min((shard + 1) * shard_size, len(source)), CHUNK)
+    )
+    done = len(source) - sum(map(len, chunks))
+    bar = tqdm(total=len(source), initial=done, desc=split, unit="image", disable=None, dynamic_ncols=True)
+    with closing(bar), closing(read_ahead(_Chunks(source, encode, chunks, split == "train"), num_workers)) as made:
+        for shard in todo:
+            mine = sum(chunk.start // shard_size == shard for chunk in chunks)
+            write_shard(out, files[shard], islice(made, mine), bar.update)
+    return [note for file in files if (note := read_note(out / file)) is not None]
+
+
+def write_shard(out: Path, file: str, chunks: Iterator[Note], progress: Callable[[int], Any]) -> None:
+    """Writes one shard and its note.
+
+    Args:
+        out: folder of the set.
+        file: the shard's path in it.
+        chunks: {"records": bytes of each, "skipped": why images were left out}.
+        progress: told how many images are done.
+
+    Raises:
+        InputError: too many images are unreadable.
+        OSError: it cannot be written; of a full disk, with an `errno` of NO_ROOM.
+    """
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    path = out / file
+    draft = path.with_name(path.name + ".tmp")
+    skipped: list[str] = []
+    count = 0
+    # Each image can be read by itself, and what is compressed already is not compressed again.
+    with _named_by_errno():
+        writer = ArrayRecordWriter(str(draft), "group_size:1,uncompressed")
+    try:
+        for chunk in chunks:
+            for record in chunk["records"]:
+                with _named_by_errno():
+                    writer.write(record)
+            count += len(chunk["records"])
+            skipped += chunk["skipped"]
+            progress(len(chunk["records"]) + len(chunk["skipped"]))
+            if len(skipped) > max(MAX_UNREADABLE, (count + len(skipped)) // 100):
+                raise InputError(f"{len(skipped)} unreadable images in one shard, the last: {skipped[-1]}")
+    finally:
+        with _named_by_errno():
+            writer.close()
+    if not count:
+        raise InputError(f"no image of {file} can be read, the last: {skipped[-1]}")
+    with draft.open("rb") as written:
+        os.fsync(written.fileno())
+    note = {"file": file, "records": count, "bytes": draft.stat().st_size, "sha256": sha256(draft), "skipped": skipped}
+    write_whole(note_path(path), json.dumps(note))
+    draft.replace(path)
+    for message in skipped:
+        tqdm.write(f"left out: {message}")
+
+
+def note_path(path: Path) -> Path:
+    """Where the note of a shard lies."""
+    return path.with_name(path.name + ".json")
+
+
+def read_note(path: Path) -> Note | None:
+    """The note of a shard that is there as it was written; None where it has to be written."""
+    note = note_path(path)
+    if not (path.is_file() and note.is_file()):
+        return None
+    said = json.loads(note.read_text())
+    return said if path.stat().st_size == said["bytes"] else None
+
+
+def clean(out: Path, files: list[str]) -> None:
+    """Removes what only an unfinished set needs, besides these shards."""
+    (out / SETTINGS).unlink(missing_ok=True)
+    for file in files:
+        note_path(out / file).unlink(missing_ok=True)
+
+
+@contextmanager
+def _named_by_errno() -> Iterator[None]:
+    """What array_record cannot write is an OSError: it raises RuntimeError alone, whose text says what failed."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error).partition("\n")[0]
+        codes = [code for code in NO_ROOM if os.strerror(code) in text]
+        raise OSError(*codes[:1], text) from error
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """Records of a few images each, by number."""
+
+    source: Source
+    encode: Callable[[bytes, str], bytes]
+    chunks: tuple[range, ...]
+    may_skip: bool
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __getitem__(self, index: int) -> Note:
+        records, skipped = [], []
+        for number in self.chunks[index]:
+            try:
+                image, label, name = self.source[number]
+                assert isinstance(image, bytes)
+                records.append(pack(self.encode(image, name), label, name))
+            except UnreadableImage as error:
+                if not self.may_skip:
+                    raise
+                skipped.append(str(error))
+        return {"records": records, "skipped": skipped}

@@ -1,0 +1,219 @@
+"""Makes a prepared set of a folder or a TFDS set: its images re-encoded small, in shards.
+
+Equal images and settings give equal shards and an equal manifest, whether the run was killed in between or not.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import simplejpeg
+
+from resnet_jax.data.augment.host import resize_short_side
+from resnet_jax.data.decode import decode_image, is_plain_jpeg
+from resnet_jax.data.prepared.format import FORMAT, MANIFEST, check_sizes, read_manifest
+from resnet_jax.data.prepared.shards import NO_ROOM, SETTINGS, clean, write_split
+from resnet_jax.data.sources.folder import FolderSource
+from resnet_jax.data.sources.load import load_source
+from resnet_jax.data.sources.source import ArraySource, Source
+from resnet_jax.errors import InputError
+from resnet_jax.files.atomic import write_whole
+from resnet_jax.files.lock import LOCK, locked
+
+Split = Literal["train", "val"]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How the images are stored.
+
+    Attributes:
+        short_side: of the larger images, pixels. A smaller one keeps its size, and its bytes if it is a JPEG.
+        quality: of the JPEG, 1 to 100.
+        subsampling: "420" halves the resolution of colour, as most JPEGs do; "444" keeps it, in files a quarter larger.
+        shard_size: images a shard.
+    """
+
+    short_side: int = 256
+    quality: int = 90
+    subsampling: Literal["420", "444"] = "420"
+    shard_size: int = 1024
+
+    def __call__(self, data: bytes, name: str) -> bytes:
+        """An image file, re-encoded.
+
+        Raises:
+            UnreadableImage: it cannot be decoded.
+        """
+        image = decode_image(data, name)
+        if min(image.shape[:2]) > self.short_side:
+            # Bilinear, as evaluation resizes: at its usual 256 pixels it then sees what it would have seen.
+            image = resize_short_side(image, self.short_side, "bilinear")
+        elif is_plain_jpeg(data, name):
+            return data
+        image = np.ascontiguousarray(image)
+        return simplejpeg.encode_jpeg(image, self.quality, "RGB", self.subsampling, fastdct=False)
+
+
+def prepare(
+    dataset: str,
+    data_dir: str | None,
+    out: Path,
+    encoding: Encoding,
+    splits: tuple[Split, ...] = ("train", "val"),
+    num_workers: int = 0,
+) -> dict[str, Any]:
+    """Writes the set, or what is missing of it; returns the manifest.
+
+    Args:
+        dataset: as of `load_source`: a folder or a TFDS set.
+        data_dir: where it is.
+        out: the folder to write; empty, or holding an unfinished set of the same settings.
+        encoding: how the images are stored.
+        splits: which of them.
+        num_workers: processes that encode; 0 for threads of this one.
+
+    Raises:
+        InputError: the settings or the data cannot be used, the folder holds something else or another process writes
+            in it, an image of the validation set or too many of training are unreadable, or the disk is full.
+    """
+    check_encoding(encoding)
+    sources = {split: load_source(dataset, split, data_dir, 0) for split in splits}
+    if any(isinstance(source, ArraySource) for source in sources.values()):
+        raise InputError(f"--dataset={dataset} is small and held in memory as it is; prepare photographs")
+    settings = {
+        "format": FORMAT,
+        "dataset": dataset,
+        "splits": list(splits),
+        **asdict(encoding),
+        **{f"{split}_images": len(source) for split, source in sources.items()},
+        "source": identity(data_dir, sources),
+    }
+    if (out / MANIFEST).exists():
+        return finished(out, settings)
+    refuse_occupied(out)
+    try:
+        with locked(out, "--out", "is preparing a set in it"):
+            return write(out, settings, sources, encoding, num_workers)
+    except OSError as error:
+        remedy = "; make room, then the same command goes on" if error.errno in NO_ROOM else ""
+        raise InputError(f"cannot write to {out}: {error}{remedy}") from error
+
+
+def write(
+    out: Path, settings: dict[str, Any], sources: dict[Split, Source], encoding: Encoding, num_workers: int
+) -> dict[str, Any]:
+    """Writes the set into a folder that is locked, or what is missing of it; returns the manifest.
+
+    Raises:
+        InputError: as `prepare`.
+        OSError: as `write_split`.
+    """
+    if (out / MANIFEST).exists():  # by the process that held the lock when we looked first
+        return finished(out, settings)
+    begin(out, settings)
+    shards = {
+        split: write_split(out, split, source, encoding, encoding.shard_size, num_workers)
+        for split, source in sources.items()
+    }
+    manifest = settings | {
+        "class_names": list(next(iter(sources.values())).class_names),
+        "skipped": list(chain(*(note.pop("skipped") for notes in shards.values() for note in notes))),
+        "splits": {split: {"shards": notes} for split, notes in shards.items()},
+    }
+    write_whole(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    clean(out, shard_files(manifest))
+    return manifest
+
+
+def identity(data_dir: str | None, sources: dict[Split, Source]) -> str:
+    """What tells these data from others of the same length.
+
+    Returns:
+        "sha256:…" of the classes' and the files' names of folders, which may be moved; of other data, where they are.
+    """
+    digest = hashlib.sha256()
+    for split, source in sources.items():
+        if not isinstance(source, FolderSource):
+            return str(Path(data_dir).expanduser().resolve()) if data_dir else "default"
+        digest.update(json.dumps([split, source.class_names]).encode())
+        digest.update(b"\0".join(source.files))
+    return f"sha256:{digest.hexdigest()}"
+
+
+def check_encoding(encoding: Encoding) -> None:
+    """Refuses settings that make no images.
+
+    Raises:
+        InputError: a setting is out of its range.
+    """
+    for name, value, low, high in (
+        ("short_side", encoding.short_side, 16, 4096),
+        ("quality", encoding.quality, 1, 100),
+        ("shard_size", encoding.shard_size, 1, 2**20),
+    ):
+        if not low <= value <= high:
+            raise InputError(f"--{name}={value} must be {low} to {high}")
+
+
+def finished(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a finished set of these settings.
+
+    Raises:
+        InputError: it has others, or its shards are not as large as they were.
+    """
+    manifest = read_manifest(out)
+    refuse_others(out, manifest, settings)
+    for split in manifest["splits"].values():
+        check_sizes(out, split["shards"])
+    clean(out, shard_files(manifest))
+    return manifest
+
+
+def shard_files(manifest: dict[str, Any]) -> list[str]:
+    """The paths of all shards, in the folder."""
+    return [shard["file"] for split in manifest["splits"].values() for shard in split["shards"]]
+
+
+def refuse_occupied(out: Path) -> None:
+    """Refuses a folder that holds what is not a begun set.
+
+    Raises:
+        InputError: it does.
+    """
+    if not out.is_dir() or (out / SETTINGS).exists():
+        return
+    # A set that was killed at its first step has no more than these.
+    if {entry.name for entry in out.iterdir() if not entry.name.endswith(f".{SETTINGS}")} - {LOCK}:  # or its drafts
+        raise InputError(f"--out={out} holds something else; take an empty folder")
+
+
+def begin(out: Path, settings: dict[str, Any]) -> None:
+    """Takes a folder, empty or with a begun set, for a set of these settings.
+
+    Raises:
+        InputError: it holds one of others.
+    """
+    path = out / SETTINGS
+    if path.exists():
+        refuse_others(out, json.loads(path.read_text()), settings)
+    else:
+        write_whole(path, json.dumps(settings) + "\n")
+
+
+def refuse_others(out: Path, there: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Refuses to go on with a set of other settings.
+
+    Raises:
+        InputError: they differ; names the first.
+    """
+    for name, value in settings.items():
+        found = list(there["splits"]) if name == "splits" else there.get(name)
+        if name == "source" and found != value:
+            raise InputError(f"--out={out} holds a set of other data, {found}, not {value}; take another folder")
+        if found != value:
+            raise InputError(f"--out={out} holds a set with {name}={found}, not {value}; take another folder")

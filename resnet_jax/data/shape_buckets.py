@@ -1,0 +1,157 @@
+"""Whole images of many shapes -> batches of one shape each, every image exactly once.
+
+A fully convolutional network takes an image whole, whatever its aspect ratio. Every shape is one that the network is
+compiled for, so an image is stretched to the nearest of a few aspect ratios: on one image of each of ImageNet's classes
+by 0.1 % in the median and by less than 5.1 % for 95 of 100, in 16 shapes.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from resnet_jax.data.augment.host import Interpolation, resize
+from resnet_jax.data.decode import decode_image, decoded_size
+from resnet_jax.data.order import local_slice
+from resnet_jax.data.prefetch import read_ahead
+from resnet_jax.data.sources.source import ArraySource, Source
+
+Batch = dict[str, Any]
+Shape = tuple[int, int]  # height and width
+
+# Longer side over shorter side. Those of cameras and screens are exact; what is longer than 4 to 1 is squeezed to it.
+ASPECTS = (1.0, 9 / 8, 5 / 4, 4 / 3, 3 / 2, 5 / 3, 2.0, 5 / 2, 3.0, 4.0)
+
+HEADS = 256  # images whose sizes are read as one piece of work
+
+
+def whole_shape(height: int, width: int, short: int) -> Shape:
+    """Height and width that an image is resized to: shorter side `short`, aspect ratio the nearest of `ASPECTS`."""
+    ratio = max(height, width) / min(height, width)
+    long = round(short * min(ASPECTS, key=lambda aspect: abs(math.log(aspect / ratio))))
+    return (short, long) if height <= width else (long, short)
+
+
+@dataclass(frozen=True)
+class ShapedBatch:
+    """What is in one global batch: `index` int32 [n] of the examples, resized to `shape` and padded to `rows`."""
+
+    shape: Shape
+    index: np.ndarray
+    rows: int
+
+
+def image_sizes(source: Source, num_workers: int) -> np.ndarray:
+    """Height and width of every image, from the heads of the files: int32 [N,2].
+
+    Raises:
+        InputError: an image is unreadable, or a worker process died.
+    """
+    if isinstance(source, ArraySource):
+        return np.tile(np.array(source.images.shape[1:3], np.int32), (len(source), 1))
+    return np.concatenate([part["size"] for part in read_ahead(_Heads(source), num_workers)])
+
+
+def shaped_batches(
+    sizes: np.ndarray, short: int, rows_of: Callable[[Shape], int], multiple: int = 1
+) -> tuple[ShapedBatch, ...]:
+    """The batches of one pass over the images, shape by shape: a function of the sizes alone.
+
+    All batches of a shape have the same number of rows, so that each shape is compiled for once.
+
+    Args:
+        sizes: [N,2], heights and widths.
+        short: shorter side of the resized images.
+        rows_of: shape -> images of a full batch.
+        multiple: of which every number of rows is one: the devices that share a batch.
+    """
+    groups: dict[Shape, list[int]] = {}
+    for index, (height, width) in enumerate(sizes.tolist()):
+        groups.setdefault(whole_shape(height, width, short), []).append(index)
+    batches = []
+    for shape, members in sorted(groups.items()):
+        rows = -(-min(max(1, rows_of(shape)), len(members)) // multiple) * multiple
+        cuts = range(0, len(members), rows)
+        batches += [ShapedBatch(shape, np.array(members[cut : cut + rows], np.int32), rows) for cut in cuts]
+    return tuple(batches)
+
+
+def whole_images(
+    source: Source,
+    batches: tuple[ShapedBatch, ...],
+    *,
+    interpolation: Interpolation,
+    num_workers: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """This process's rows of the batches.
+
+    Args:
+        source: the examples.
+        batches: of `shaped_batches`, the same ones on every process.
+        interpolation: of the resizing.
+        num_workers: processes that decode; 0 for threads of this one.
+        process_index: which share of every batch is this process's.
+        process_count: how many processes share it.
+
+    Returns:
+        dicts of {"image" uint8 [b,H,W,3], "label" int32 [b], "mask" float32 [b], 0 for padding, "index" int32 [b]}.
+
+    Raises:
+        InputError: the processes cannot share a batch, an image is unreadable, or a worker process died.
+    """
+    for rows in {batch.rows for batch in batches}:
+        local_slice(rows, process_index, process_count)
+    return read_ahead(_WholeSteps(source, batches, interpolation, process_index, process_count), num_workers)
+
+
+@dataclass(frozen=True)
+class _Heads:
+    """Sizes of the images, HEADS at a time."""
+
+    source: Source
+
+    def __len__(self) -> int:
+        return -(-len(self.source) // HEADS)
+
+    def __getitem__(self, index: int) -> Batch:
+        numbers = range(index * HEADS, min((index + 1) * HEADS, len(self.source)))
+        sizes = []
+        for image, _, name in map(self.source.__getitem__, numbers):
+            sizes.append(image.shape[:2] if isinstance(image, np.ndarray) else decoded_size(image, name))
+        return {"size": np.array(sizes, np.int32)}
+
+
+@dataclass(frozen=True)
+class _WholeSteps:
+    """The batches of one process, by step."""
+
+    source: Source
+    batches: tuple[ShapedBatch, ...]
+    interpolation: Interpolation
+    process_index: int
+    process_count: int
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Batch:
+        planned = self.batches[index]
+        local = local_slice(planned.rows, self.process_index, self.process_count)
+        mine = planned.index[local]
+        count = local.stop - local.start
+        arrays = {
+            "image": np.zeros((count, *planned.shape, 3), np.uint8),
+            "label": np.zeros(count, np.int32),
+            "mask": np.zeros(count, np.float32),
+            "index": np.zeros(count, np.int32),
+        }
+        for row, example in enumerate(mine.tolist()):
+            image, label, name = self.source[example]
+            pixels = image if isinstance(image, np.ndarray) else decode_image(image, name)
+            arrays["image"][row] = resize(pixels, *planned.shape, self.interpolation)
+            arrays["label"][row], arrays["mask"][row], arrays["index"][row] = label, 1, example
+        return arrays

@@ -1,0 +1,67 @@
+"""Where images come from: a name and a split -> examples by index."""
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from resnet_jax.data.sources.cifar import cifar_source
+from resnet_jax.data.sources.digits import digits_source
+from resnet_jax.data.sources.fake import fake_source
+from resnet_jax.data.sources.folder import folder_source
+from resnet_jax.data.sources.prepared import prepared_source
+from resnet_jax.data.sources.source import ArraySource, Example, Source
+from resnet_jax.data.sources.tfds import tfds_source
+from resnet_jax.errors import InputError
+
+__all__ = ["ArraySource", "Example", "Source", "load_source"]
+
+# CIFAR-10 at 224 pixels, which fine-tuning wants, is 7.5 GB.
+MAX_RESIZED_BYTES = 8 * 2**30
+
+
+def load_source(name: str, split: Literal["train", "val"], data_dir: str | None, image_size: int) -> Source:
+    """Opens one split of a data set.
+
+    Args:
+        name: "digits", "cifar10", "cifar100", "folder", "prepared", "fake", or an image classification set of TFDS.
+        split: "train", or "val", which is the test set where there is no other.
+        data_dir: where the data lie; digits and fake need none, TFDS has a default.
+        image_size: sets that are held in memory are resized to it, 0 for their own size; the images of the others
+            keep their sizes until a transform crops them.
+
+    Raises:
+        InputError: there is no such set, or its data are missing, incomplete or inconsistent.
+    """
+    if name == "digits":
+        return resized(digits_source(split), image_size)
+    if name in ("cifar10", "cifar100"):
+        return resized(cifar_source(name, split, data_dir), image_size)
+    if name == "fake":
+        return fake_source(split, image_size)
+    if name == "folder":
+        return folder_source(split, data_dir)
+    if name == "prepared":
+        return prepared_source(split, data_dir)
+    return tfds_source(name, split, data_dir)
+
+
+def resized(source: ArraySource, image_size: int) -> ArraySource:
+    """The same set with square images of image_size (0: as they are), bilinear with antialiasing.
+
+    Raises:
+        InputError: the result would not fit in memory.
+    """
+    if image_size == 0 or source.images.shape[1:3] == (image_size, image_size):
+        return source
+    if (size := len(source.images) * image_size**2 * 3) > MAX_RESIZED_BYTES:
+        raise InputError(
+            f"--image_size={image_size}: {len(source.images)} resized images would take {size / 2**30:.0f} GiB of "
+            f"memory; take at most {int((MAX_RESIZED_BYTES / len(source.images) / 3) ** 0.5)}"
+        )
+    images = np.empty((len(source.images), image_size, image_size, 3), np.uint8)
+    for index, image in enumerate(source.images):
+        fitted = Image.fromarray(image).resize((image_size, image_size), Image.Resampling.BILINEAR)
+        images[index] = np.asarray(fitted)
+    return replace(source, images=images)

@@ -1,0 +1,126 @@
+"""Any image classification set of TensorFlow Datasets, read by index and without TensorFlow."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from resnet_jax.data.sources.source import Example, check_label
+from resnet_jax.errors import InputError
+
+IMAGENET_FILES = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")
+
+
+class NotPrepared(InputError):
+    """The data set exists but is not on this machine."""
+
+
+@dataclass(frozen=True)
+class TfdsSource:
+    """One split of a prepared set.
+
+    Attributes:
+        records: the TFDS data source, whose images stay encoded.
+        class_names: K names.
+        name: the set and its split.
+    """
+
+    records: Any
+    class_names: tuple[str, ...]
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Example:
+        record = self.records[index]
+        file = f" ({record['file_name'].decode()})" if "file_name" in record else ""
+        name = f"{self.name} example {index}{file}"
+        return Example(record["image"], check_label(record["label"], len(self.class_names), name), name)
+
+
+def tfds_source(name: str, split: Literal["train", "val"], data_dir: str | None) -> TfdsSource:
+    """Opens a set that TFDS prepared; validation is its "validation" split or, where it has none, "test".
+
+    Raises:
+        NotPrepared: it is not in `data_dir` (None: TFDS's own default).
+        InputError: TFDS has no such set, it is not image classification, or its files are incomplete.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        raise InputError(unknown_name(name, tfds_names())) from error
+    splits = builder.info.splits
+    if not splits:
+        raise NotPrepared(how_to_prepare(name, data_dir))
+    wanted = ("train",) if split == "train" else ("validation", "test")
+    chosen = next((candidate for candidate in wanted if candidate in splits), None)
+    if chosen is None:
+        raise InputError(f"--dataset={name} has no split {' or '.join(wanted)}, only {', '.join(sorted(splits))}")
+    features = builder.info.features
+    if not {"image", "label"} <= set(features) or not isinstance(features["label"], tfds.features.ClassLabel):
+        raise InputError(f"--dataset={name} is not image classification: it has {', '.join(sorted(features))}")
+    if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
+        raise NotPrepared(
+            f"--dataset={name} in {builder.data_dir} is in another format, {builder.info.file_format}. "
+            + how_to_prepare(name, data_dir)
+        )
+    check_shards(splits[chosen])
+    records = builder.as_data_source(split=chosen, decoders={"image": tfds.decode.SkipDecoding()})
+    return TfdsSource(records, tuple(features["label"].names), f"{name} {chosen}")
+
+
+def check_shards(split: Any) -> None:
+    """Counts the records of every file from its footer, before hours of training meet the one that is cut short.
+
+    Args:
+        split: TFDS's SplitInfo.
+
+    Raises:
+        InputError: a file is missing, damaged, or holds another number of records than the set's own description.
+    """
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    for path, expected in zip(split.filepaths, split.shard_lengths, strict=True):
+        if not Path(path).is_file():
+            raise InputError(f"{path} is missing; copy it there or prepare the set again")
+        try:
+            reader = ArrayRecordReader(str(path))
+            found = reader.num_records()
+            reader.close()
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"{path} is damaged or cut short; copy it again or prepare the set again") from error
+        if found != expected:
+            raise InputError(f"{path} has {found} records instead of {expected}; prepare the set again")
+
+
+def how_to_prepare(name: str, data_dir: str | None) -> str:
+    """One line: how to get the set, and how to do without TFDS."""
+    where = data_dir or "~/tensorflow_datasets"
+    manual = f"put {' and '.join(IMAGENET_FILES)} in {where}/downloads/manual, then " if name == "imagenet2012" else ""
+    return (
+        f"--dataset={name} is not prepared in {where}: {manual}run pip install -e '.[prepare]' and python -c "
+        f"\"import tensorflow_datasets as tfds; tfds.builder('{name}', data_dir='{where}')"
+        ".download_and_prepare(file_format='array_record')\"; or use a folder of images with --dataset=folder "
+        "--data_dir=ROOT"
+    )
+
+
+def unknown_name(name: str, known: list[str]) -> str:
+    """One line: the names that are meant most likely."""
+    close = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
+    return (
+        f"unknown --dataset={name}; "
+        + (f"did you mean {', '.join(close)}? " if close else "")
+        + "Known are digits, cifar10, cifar100, folder, prepared, fake and the image classification sets of "
+        "https://www.tensorflow.org/datasets/catalog"
+    )
+
+
+def tfds_names() -> list[str]:
+    """Every data set that the installed TFDS knows, and our own."""
+    from tensorflow_datasets.core import registered
+
+    return ["digits", "folder", "prepared", "fake", *registered.list_imported_builders()]

@@ -1,0 +1,57 @@
+"""From any set of weights, or a run, to a file."""
+
+from pathlib import Path
+from typing import Literal
+
+import jax
+
+from resnet_jax.data.build import preprocessing
+from resnet_jax.errors import InputError
+from resnet_jax.inference.trained import WhichNetwork, load_trained
+from resnet_jax.weights.pretrained import write_weights
+
+
+def convert(
+    source: str,
+    out: str | Path,
+    *,
+    model: str = "",
+    to: Literal["ours", "torch"] = "ours",
+    num_classes: int = 0,
+    checkpoint: str = "newest",
+) -> tuple[str, int]:
+    """Write weights to a file; the arrays keep their bits.
+
+    Args:
+        source: what `load_pretrained` takes, or a run's folder.
+        out: .safetensors or .npz.
+        model: network that the weights belong to; a run knows it.
+        to: layout of the file.
+        num_classes: outputs of the weights' head; 0 is what the file says, or else the network's own.
+        checkpoint: of a run, as in `restore_run`.
+
+    Returns:
+        The network's name and how many parameters it has.
+
+    Raises:
+        InputError: the source cannot be read, does not fit the network, or the file cannot be written.
+    """
+    if (Path(source) / "config.json").exists():
+        trained = load_trained(WhichNetwork(workdir=source, checkpoint=checkpoint))
+    elif model:
+        trained = load_trained(WhichNetwork(model=model, weights=source, num_classes=num_classes))
+    else:
+        raise InputError(f"{source} is no run's folder: name the network with --model=NAME")
+    name = trained.config.model
+    if model not in ("", name):
+        raise InputError(f"--model={model}, but the run in {source} trained {name}")
+    write_weights(
+        out,
+        name,
+        trained.variables,
+        layout=to,
+        source=trained.source,
+        preprocessing=preprocessing(trained.config, trained.image_size),
+        class_names=trained.class_names,
+    )
+    return name, sum(leaf.size for leaf in jax.tree.leaves(trained.variables["params"]))

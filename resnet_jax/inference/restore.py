@@ -1,0 +1,58 @@
+"""A trained network from a run's folder."""
+
+from pathlib import Path
+from typing import Any
+
+import optax
+from flax import linen as nn
+
+from resnet_jax.config.options import Config
+from resnet_jax.errors import InputError
+from resnet_jax.models.build import build_model
+from resnet_jax.optim.build import build_average, build_optimizer
+from resnet_jax.runtime.sharding import data_mesh
+from resnet_jax.training.state import stored_shapes
+from resnet_jax.workdir import checkpoint, metrics_log
+from resnet_jax.workdir.folder import read_run_config
+
+
+def restore_run(
+    workdir: str | Path, which: str | int = "newest", *, ema: bool = False
+) -> tuple[Config, nn.Module, dict[str, Any]]:
+    """The config, the network and the trained variables of a run, finished or not.
+
+    Nothing in the folder is changed, so that a run that is still training may be looked at.
+
+    Args:
+        workdir: the run's folder.
+        which: "newest", "best" (the highest evaluated top-1 among the checkpoints that are kept), or a step.
+        ema: the average of the weights instead of the weights themselves.
+
+    Returns:
+        (config, model, variables): `model.apply(variables, images)` takes normalised float32 images.
+
+    Raises:
+        InputError: there is no run, no such checkpoint, it is damaged, or no average was kept.
+    """
+    workdir = Path(workdir).absolute()
+    config, facts = read_run_config(workdir)
+    model = build_model(config, len(facts["class_names"]))
+    # The optimizer's state has the same shape under every schedule, and in a training of any length.
+    tx = build_optimizer(config, optax.constant_schedule(0.0), 1)
+    averaged = build_average(config, 1) is not None
+    if ema and not averaged:
+        raise InputError(f"--workdir={workdir}: this run kept no average of its weights; leave out --ema")
+    mesh = data_mesh()
+    target = stored_shapes(model, tx, facts["image_size"], mesh, averaged=averaged)
+    with checkpoint.open_reader(workdir / "checkpoints") as manager:
+        steps = sorted(manager.all_steps())
+        named = {
+            "newest": steps[-1] if steps else None,
+            "best": metrics_log.best_step(workdir / "metrics.jsonl", steps),
+        }
+        step = named.get(str(which), int(which) if str(which).isdigit() else None)
+        if step is None or step not in steps:
+            there = f"there are {', '.join(map(str, steps))}" if steps else "there is none"
+            raise InputError(f"--workdir={workdir}: no checkpoint {which!r}; {there}")
+        state = checkpoint.restore_step(manager, step, target)["state"]
+    return config, model, state.ema if ema else state.variables

@@ -1,0 +1,74 @@
+import jax
+import jax.numpy as jnp
+
+from resnet_jax.ops.max_pool import window_max
+
+
+def max_pool(x: jax.Array, size: int = 3, strides: int = 2, padding: int = 1, ceil: bool = False) -> jax.Array:
+    """Maximum over windows, padded with -inf on every side as in torch: [B,H,W,C] -> [B,H/strides,W/strides,C].
+
+    With `ceil` a last window that starts inside the image and overhangs it counts as well (torch's `ceil_mode`).
+    """
+
+    def pads(length: int) -> tuple[int, int]:
+        rest = (length + 2 * padding - size) % strides
+        overhang = strides - rest if ceil and rest else 0
+        starts_inside = length + padding + overhang - size < length
+        return padding, padding + (overhang if starts_inside else 0)
+
+    return window_max(x, size, strides, (pads(x.shape[1]), pads(x.shape[2])))
+
+
+def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
+    """Averages over a grid of size x size windows, torch's way: [B,H,W,C] -> [B,size,size,C].
+
+    Window i covers floor(i H / size) up to ceil((i + 1) H / size), so that neighbours overlap where `size` does not
+    divide H, and repeat where H is the smaller.
+    """
+    for axis in (1, 2):
+        length = x.shape[axis]
+        windows = [(i * length // size, -(-(i + 1) * length // size)) for i in range(size)]
+        means = [jax.lax.slice_in_dim(x, start, stop, axis=axis).mean(axis) for start, stop in windows]
+        x = jnp.stack(means, axis)
+    return x
+
+
+def flatten_channels_first(x: jax.Array) -> jax.Array:
+    """[B,H,W,C] -> [B,C*H*W], channels outermost: the order in which torch's dense layers after convolutions count."""
+    return x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
+
+
+def resize_bilinear(x: jax.Array, height: int, width: int) -> jax.Array:
+    """[B,H,W,C] -> [B,height,width,C] between pixel centres, without antialiasing (torch's `align_corners=False`)."""
+    if x.shape[1:3] == (height, width):
+        return x
+    return jax.image.resize(x, (x.shape[0], height, width, x.shape[-1]), "bilinear", antialias=False)
+
+
+def binomial_blur(x: jax.Array) -> jax.Array:
+    """X [B,H,W,C] through the binomial filter 1 2 1 in both directions, zeros beyond the edges."""
+    for axis in (1, 2):
+        margins = [(1, 1) if a == axis else (0, 0) for a in range(4)]
+        before, here, after = (
+            jax.lax.slice_in_dim(jnp.pad(x, margins), start, start + x.shape[axis], axis=axis) for start in range(3)
+        )
+        x = before / 4 + here / 2 + after / 4  # sums of shifted copies: grouped convolutions are slow on CPUs
+    return x
+
+
+def blur_pool(x: jax.Array) -> jax.Array:
+    """[B,H,W,C] -> [B,H/2,W/2,C], each channel through the binomial filter 1 2 1, reflected at the edges.
+
+    Zhang 2019 (arXiv:1904.11486): to subsample without aliasing, so that a shifted image gives shifted features.
+    """
+    channels = x.shape[-1]
+    line = jnp.array([1, 2, 1], x.dtype) / 4
+    kernel = jnp.broadcast_to(jnp.outer(line, line)[:, :, None, None], (3, 3, 1, channels))
+    return jax.lax.conv_general_dilated(
+        jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect"),
+        kernel,
+        window_strides=(2, 2),
+        padding="VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=channels,
+    )

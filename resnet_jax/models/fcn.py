@@ -1,0 +1,85 @@
+"""Fully convolutional segmentation (Long et al. 2015, arXiv:1411.4038) on a ResNet, in the form of torchvision."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from resnet_jax.layers.conv import Conv
+from resnet_jax.layers.norm import BatchNorm
+from resnet_jax.layers.pooling import resize_bilinear
+from resnet_jax.models.resnet import variants
+
+
+class FCNHead(nn.Module):
+    """A 3x3 convolution to a quarter of the channels and a 1x1 to the classes: [B,H,W,C] -> float32 [B,H,W,K]."""
+
+    num_classes: int
+    conv: Callable
+    norm: Callable
+    dropout: Callable
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = self.conv(x.shape[-1] // 4, 3, name="conv1")(x)
+        x = self.dropout()(nn.relu(self.norm(name="norm1")(x)))
+        return self.conv(self.num_classes, 1, use_bias=True, dtype=jnp.float32, name="conv2")(x)
+
+
+class FCN(nn.Module):
+    """Images [B,H,W,3] of any size -> float32 logits [B,H,W,K], one for every pixel and class.
+
+    In training the auxiliary head runs too, on the last stage but one, and `features=True` gives its logits [B,H,W,K]
+    as "aux1", so that a loss can read them: torchvision adds their cross-entropy with a weight of 0.5. In evaluation
+    it does not run.
+
+    Attributes:
+        backbone: makes a network without a head from `name`, `dtype`, `param_dtype` and, if set, `bn_group_size`.
+        num_classes: K; torchvision's weights have 21, the classes of PASCAL VOC.
+        aux_head: build the auxiliary head; no network needs it once it is trained.
+        dropout: probability with which a value is zeroed before the classes in training. Draws from the "dropout"
+            key.
+        bn_group_size: examples normalised together; 0 is the whole global batch.
+        dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
+        param_dtype: type in which parameters are stored.
+    """
+
+    backbone: Callable[..., nn.Module]
+    num_classes: int = 21
+    aux_head: bool = True
+    dropout: float = 0.1
+    bn_group_size: int = 0
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
+        """Logits [B,H,W,K]; with `features`, the backbone's dict with these logits."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        head = partial(
+            FCNHead,
+            self.num_classes,
+            conv=partial(Conv, **types),
+            norm=partial(BatchNorm, use_running_average=not train, group_size=self.bn_group_size, **types),
+            dropout=partial(nn.Dropout, self.dropout, deterministic=not train),
+        )
+        # A backbone without normalisation has no such option.
+        group = {"bn_group_size": self.bn_group_size} if self.bn_group_size else {}
+        backbone = self.backbone(name="backbone", **types, **group)
+        outputs = backbone(images, train=train, features=True)
+        *_, before_last, last = sorted(name for name in outputs if name.startswith("stage"))
+        height, width = images.shape[1:3]
+        outputs["logits"] = resize_bilinear(head(name="head")(outputs[last]), height, width)
+        # Initialisation builds the head in evaluation too: the parameters do not depend on `train`.
+        if self.aux_head and (train or self.is_initializing()):
+            outputs["aux1"] = resize_bilinear(head(name="aux1")(outputs[before_last]), height, width)
+        return outputs if features else outputs["logits"]
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    f"fcn_resnet{depth}": partial(FCN, partial(variants.MODELS[f"resnet{depth}"], num_classes=0, output_stride=8))
+    for depth in (50, 101)
+}

@@ -1,0 +1,183 @@
+"""U-Net: Ronneberger et al. 2015 (arXiv:1505.04597), and its decoder on the stages of any backbone."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from resnet_jax.layers.conv import Conv
+from resnet_jax.layers.norm import BatchNorm
+from resnet_jax.layers.pooling import max_pool, resize_bilinear
+from resnet_jax.models.resnet import variants
+
+# The paper's initialisation: variance 2 / (incoming values of a unit).
+he_normal_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+
+
+class UNet(nn.Module):
+    """The paper's network: images [B,H,W,C] -> float32 logits [B,H,W,K].
+
+    Attributes:
+        num_classes: K.
+        width: filters at full resolution; each of the four halvings doubles them.
+        padded: pad every 3x3 convolution, so that logits are as large as the image, for any image size. The paper
+            does not, which makes them 184 pixels smaller (572 -> 388).
+        batch_norm: normalise behind every 3x3 convolution, which then has no bias; the paper does not.
+        dropout: probability with which a value of the lowest resolution is zeroed in training; the paper has dropout
+            there and leaves its rate open. Draws from the "dropout" key.
+        bn_group_size: examples normalised together; 0 is the whole global batch.
+        dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
+        param_dtype: type in which parameters are stored.
+
+    Raises:
+        ValueError: unpadded, on an image whose sides are not 16 n + 12 and at least 188: a pooling would lose a pixel.
+    """
+
+    num_classes: int = 2
+    width: int = 64
+    padded: bool = True
+    batch_norm: bool = False
+    dropout: float = 0.0
+    bn_group_size: int = 0
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
+        """Logits [B,H,W,K]; with `features`, a dict of every resolution's value on the way down and up, and these.
+
+        Down: "stem" (stride 1), "stage1" (2) to "stage4" (16); up: "decoder1" (8) to "decoder4" (1). "pooled" [B,C]
+        is the average of "stage4".
+        """
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        if not self.padded and any(side < 188 or side % 16 != 12 for side in images.shape[1:3]):
+            raise ValueError(f"unpadded, the sides must be 188, 204, 220, …, 572, …, not {images.shape[1:3]}")
+        conv = partial(
+            Conv,
+            use_bias=not self.batch_norm,
+            padding=None if self.padded else 0,
+            kernel_init=he_normal_fan_in,
+            **types,
+        )
+        norm = partial(BatchNorm, use_running_average=not train, group_size=self.bn_group_size, **types)
+        twice = partial(TwoConvs, conv=conv, norm=norm if self.batch_norm else None)
+        dropout = nn.Dropout(self.dropout, deterministic=not train)
+
+        outputs = {}
+        x = outputs["stem"] = twice(self.width, name="stem")(images)
+        for stage in range(1, 5):
+            x = twice(self.width * 2**stage, name=f"stage{stage}")(max_pool(x, size=2, padding=0))
+            x = outputs[f"stage{stage}"] = dropout(x) if stage == 4 else x
+        outputs["pooled"] = x.astype(jnp.float32).mean(axis=(1, 2))
+        for step, skip in enumerate(("stage3", "stage2", "stage1", "stem"), start=1):
+            filters = self.width * 2 ** (4 - step)
+            x = UpConv(filters, name=f"decoder{step}_up", **types)(x)
+            x = jnp.concatenate(fit(outputs[skip], x), axis=-1)
+            x = outputs[f"decoder{step}"] = twice(filters, name=f"decoder{step}")(x)
+        outputs["logits"] = Conv(self.num_classes, 1, use_bias=True, param_dtype=self.param_dtype, name="head")(x)
+        return outputs if features else outputs["logits"]
+
+
+class TwoConvs(nn.Module):
+    """Two 3x3 convolutions with ReLUs, normalised if there is a `norm`: [B,H,W,C] -> [B,H,W,filters]."""
+
+    filters: int
+    conv: Callable
+    norm: Callable | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for index in (1, 2):
+            x = self.conv(self.filters, 3, name=f"conv{index}")(x)
+            x = nn.relu(self.norm(name=f"norm{index}")(x) if self.norm else x)
+        return x
+
+
+class UpConv(nn.Module):
+    """A 2x2 convolution that writes every pixel to four: [B,H,W,C] -> [B,2H,2W,filters] (torch's transposed one)."""
+
+    filters: int
+    dtype: Any
+    param_dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        batch, height, width, channels = x.shape
+        # One pixel comes in, not the four that flax counts for a 2x2 kernel.
+        init = nn.initializers.variance_scaling(4 * 2.0, "fan_in", "normal")
+        kernel = self.param("kernel", init, (2, 2, channels, self.filters), self.param_dtype)
+        bias = self.param("bias", nn.initializers.zeros, (self.filters,), self.param_dtype)
+        # The windows do not overlap, so each of the four pixels is a matrix product of its own.
+        y = jnp.einsum("bhwc,ijcf->bhiwjf", x.astype(self.dtype), kernel.astype(self.dtype))
+        y = y.reshape(batch, 2 * height, 2 * width, self.filters)
+        return y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+
+
+def fit(skip: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Both at one size: what the skip has more in pixels on all sides is cut (unpadded convolutions).
+
+    Where it has one pixel more because a pooling left an odd one over, the other is given zeros at the far side.
+    """
+    spare = [skip.shape[axis] - x.shape[axis] for axis in (1, 2)]
+    x = jnp.pad(x, ((0, 0), *((0, s % 2) for s in spare), (0, 0)))
+    top, left = (s // 2 for s in spare)
+    return skip[:, top : top + x.shape[1], left : left + x.shape[2]], x
+
+
+class BackboneUNet(nn.Module):
+    """A U-Net whose way down is a classifier's: images [B,H,W,3] of any size -> float32 logits [B,H,W,K].
+
+    Each step up resizes to the next finer stage, appends that stage and convolves twice. This is the U-Net of
+    segmentation_models_pytorch, with bilinear resizing.
+
+    Attributes:
+        backbone: makes a network without a head from `name`, `dtype`, `param_dtype` and, if set, `bn_group_size`;
+            any whose `features=True` gives "stem" and stages does.
+        num_classes: K.
+        filters: of each step up; the last step has the image's size and no stage to append.
+        bn_group_size: examples normalised together; 0 is the whole global batch.
+        dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
+        param_dtype: type in which parameters are stored.
+    """
+
+    backbone: Callable[..., nn.Module]
+    num_classes: int = 1
+    filters: Sequence[int] = (256, 128, 64, 32, 16)
+    bn_group_size: int = 0
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
+        """Logits [B,H,W,K]; with `features`, the backbone's dict, "decoder1" and on, and these logits."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        norm = partial(BatchNorm, use_running_average=not train, group_size=self.bn_group_size, **types)
+        twice = partial(TwoConvs, conv=partial(Conv, **types), norm=norm)
+        # A backbone without normalisation has no such option.
+        group = {"bn_group_size": self.bn_group_size} if self.bn_group_size else {}
+        backbone = self.backbone(name="backbone", **types, **group)
+        outputs = backbone(images, train=train, features=True)
+        *finer, coarsest = ["stem", *sorted(name for name in outputs if name.startswith("stage"))]
+        if len(self.filters) != len(finer) + 1:
+            raise ValueError(f"{len(self.filters)} steps up do not fit a backbone of {len(finer)} stages and a stem")
+        x = outputs[coarsest]
+        for step, filters in enumerate(self.filters, start=1):
+            skip = outputs[finer[-step]] if step <= len(finer) else None
+            height, width = (images if skip is None else skip).shape[1:3]
+            x = resize_bilinear(x, height, width)
+            x = x if skip is None else jnp.concatenate([x, skip], axis=-1)
+            x = outputs[f"decoder{step}"] = twice(filters, name=f"decoder{step}")(x)
+        outputs["logits"] = Conv(self.num_classes, 3, use_bias=True, param_dtype=self.param_dtype, name="head")(x)
+        return outputs if features else outputs["logits"]
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "unet": UNet,
+    **{
+        f"unet_resnet{depth}": partial(BackboneUNet, partial(variants.MODELS[f"resnet{depth}"], num_classes=0))
+        for depth in (18, 34, 50)
+    },
+}

@@ -1,0 +1,82 @@
+"""From a config to what moves the parameters: learning rate, optimizer, loss, average of the weights."""
+
+import optax
+
+from resnet_jax.config.options import Config
+from resnet_jax.errors import InputError
+from resnet_jax.optim.ema import Average
+from resnet_jax.optim.lr_scale import freeze_stem
+from resnet_jax.optim.optimizers import make_optimizer
+from resnet_jax.optim.schedules import make_schedule
+
+
+def training_steps(config: Config, num_train: int) -> int:
+    """Length of a config's training on so many examples."""
+    return config.steps or max(1, round(config.epochs * num_train / config.batch_size))
+
+
+def build_schedule(config: Config, total_steps: int) -> optax.Schedule:
+    """The learning rate of every step; the peak grows with the batch."""
+    peak = peak_rate(config)
+    return make_schedule(
+        config.schedule,
+        peak=peak,
+        total_steps=total_steps,
+        warmup_steps=round(config.warmup_fraction * total_steps),
+        warmup_start=max(min(config.warmup_learning_rate, peak), config.warmup_from * peak),
+        warmup=config.warmup,
+        milestones=config.milestones,
+        factor=config.milestone_factor,
+        final=config.final_fraction * peak,
+    )
+
+
+def peak_rate(config: Config) -> float:
+    """The highest learning rate of a training, for its batch."""
+    scale = config.batch_size / config.reference_batch_size if config.reference_batch_size else 1.0
+    return config.learning_rate * (scale**0.5 if config.rate_scaling == "sqrt" else scale)
+
+
+def build_optimizer(config: Config, schedule: optax.Schedule, total_steps: int) -> optax.GradientTransformation:
+    """The optimizer of a config.
+
+    Raises:
+        InputError: an optimizer that does not have this kind of decay.
+    """
+    try:
+        tx = make_optimizer(
+            config.optimizer,
+            schedule,
+            momentum=config.momentum,
+            nesterov=config.nesterov,
+            weight_decay=config.weight_decay,
+            decay=config.decay,
+            # What is frozen must not decay either.
+            decay_norm_and_bias=config.decay_norm_and_bias and config.norm != "frozen",
+            clip_norm=config.clip_norm,
+            adaptive_clip=config.adaptive_clip,
+            layer_decay=config.layer_decay,
+            norm_bias_rate=config.norm_bias_rate,
+        )
+    except ValueError as error:
+        raise InputError(f"--optimizer={config.optimizer} --decay={config.decay}: {error}") from error
+    if config.stem_fraction < 1:
+        tx = optax.chain(tx, freeze_stem(after=round(config.stem_fraction * total_steps)))
+    return tx
+
+
+def build_average(config: Config, total_steps: int) -> Average | None:
+    """How the average of the weights follows them; None when none is kept."""
+    decay = config.ema
+    if config.ema_fraction:
+        decay = max(0.0, 1.0 - config.ema_every / max(1.0, config.ema_fraction * total_steps))
+    if not (config.ema or config.ema_fraction):
+        return None
+    return Average(
+        decay=decay,
+        every=config.ema_every,
+        rise=config.ema_rise,
+        copy_steps=round(config.warmup_fraction * total_steps),
+        total_steps=total_steps,
+        write_back=config.lookahead,
+    )

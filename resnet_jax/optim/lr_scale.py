@@ -1,0 +1,63 @@
+"""How fast each parameter learns, beside the schedule."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from resnet_jax.errors import InputError
+from resnet_jax.optim.param_paths import STEM, by_path, is_norm_bias, layer_of, map_with_path
+
+
+def rate_multipliers(params: Any, *, layer_decay: float = 1.0, norm_bias_rate: float = 1.0) -> Any:
+    """The tree of what each parameter's rate is multiplied by.
+
+    With `layer_decay`, the head has 1, the last block `layer_decay`, the one before it `layer_decay` squared, and so on
+    down to the stem, which is one layer (timm's `lr_scale` for ResNets; in pre-activation networks timm counts the last
+    normalisation as a layer of its own, here it goes with the head).
+
+    Args:
+        params: parameters, or anything of their structure.
+        layer_decay: in (0, 1]; 1: every layer alike.
+        norm_bias_rate: besides, for the biases of normalisations (airbench: 64).
+    """
+    layers = {layer for path in by_path(params) if (layer := layer_of(path)) is not None}
+    exponents = {layer: exponent for exponent, layer in enumerate(sorted(layers, reverse=True), start=1)}
+
+    def multiplier(path: str, _: Any) -> float:
+        layer = layer_of(path)
+        depth_rate = 1.0 if layer is None else layer_decay ** exponents[layer]
+        return depth_rate * (norm_bias_rate if is_norm_bias(path) else 1.0)
+
+    return map_with_path(multiplier, params)
+
+
+def scale_rates(*, layer_decay: float = 1.0, norm_bias_rate: float = 1.0) -> optax.GradientTransformation:
+    """Multiply the updates by `rate_multipliers`.
+
+    To stand behind everything that has the rate in it: decoupled decay is scaled with the rate, as in torch's parameter
+    groups, and a momentum of rate times gradient may stand before it, because the multipliers are constant in time.
+
+    Raises:
+        InputError: a `layer_decay` outside (0, 1], or a `norm_bias_rate` that is not positive.
+    """
+    if not 0.0 < layer_decay <= 1.0:
+        raise InputError(f"--layer_decay={layer_decay}: give a number in (0, 1]; with 1 all layers learn alike")
+    if not norm_bias_rate > 0.0:
+        raise InputError(f"--norm_bias_rate={norm_bias_rate}: give a number above 0; with 1 they learn like the others")
+    multipliers = partial(rate_multipliers, layer_decay=layer_decay, norm_bias_rate=norm_bias_rate)
+    return optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, multipliers(updates)))
+
+
+def freeze_stem(*, after: int) -> optax.GradientTransformation:
+    """Leave the stem as it is once `after` steps are done; to stand behind everything else."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        free = (state < after).astype(jnp.float32)
+        frozen = map_with_path(lambda path, u: u * free if layer_of(path) == STEM else u, updates)
+        return frozen, optax.safe_increment(state)
+
+    return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)

@@ -1,0 +1,3 @@
+from resnet_jax.run.train import train
+
+__all__ = ["train"]

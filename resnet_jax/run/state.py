@@ -1,0 +1,39 @@
+"""The state of a training run: its first values, where its arrays lie, and what a checkpoint holds of it."""
+
+from functools import partial
+from typing import Any
+
+import jax
+
+from resnet_jax.models.resnet.scan import stack_loops, unstack_loops
+from resnet_jax.run.build import Run
+from resnet_jax.runtime.sharding import replicated, state_shardings
+from resnet_jax.training.state import TrainState, fresh_state, init_state
+
+
+def first_state(run: Run) -> TrainState:
+    """The state before the first step, in the form that is trained: loops stacked."""
+    return init_state(
+        run.model,
+        run.tx,
+        run.image_size,
+        run.config.seed,
+        run.mesh,
+        averaged=run.average is not None,
+        layout=partial(stack_loops, loops=run.loops) if run.loops else None,
+        fsdp=run.config.fsdp,
+    )
+
+
+def places(run: Run) -> Any:
+    """Where the arrays of a run's state lie in training: on every device, or with --fsdp a tree of shardings."""
+    if not run.config.fsdp:
+        return replicated(run.mesh)
+    fresh = partial(fresh_state, run.model, run.tx, run.image_size, 0, averaged=run.average is not None)
+    shapes = jax.eval_shape(lambda: stack_loops(fresh(), run.loops))
+    return state_shardings(shapes, run.mesh, fsdp=True)
+
+
+def stored(run: Run, carry: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's content, of {"state", "sums"} as they are trained: block by block, however that was compiled."""
+    return {"state": unstack_loops(carry["state"], run.loops), "sums": carry["sums"]}

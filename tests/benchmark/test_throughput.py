@@ -1,0 +1,130 @@
+"""The measurement of steps, checkpoints and other programs: what is printed is what was done."""
+
+import json
+import shlex
+import sys
+
+import pytest
+
+from experiments import benchmark
+from resnet_jax.benchmark import throughput, versus
+from resnet_jax.benchmark.roofline import roofline_share
+from resnet_jax.cli import run_command
+from resnet_jax.errors import InputError
+from resnet_jax.inference.fold_batch_norm import fold_batch_norm
+
+TOY = ["--model=resnet8_cifar", "--image_size=8", "--batch_size=8", "--rounds=2"]
+
+
+def printed(capsys, *argv):
+    benchmark.main([*TOY, *argv])
+    return json.loads(capsys.readouterr().out)
+
+
+def test_training_and_its_profile(capsys, tmp_path):
+    found = printed(capsys, "--mode=train", f"--profile={tmp_path}")
+    assert (found["mode"], found["model"], found["batch_size"]) == ("train", "resnet8_cifar", 8)
+    assert found["images_per_second"] == pytest.approx(8e3 / found["milliseconds_per_step"], rel=0.01)
+    low, high = found["milliseconds_range"]
+    assert low <= found["milliseconds_per_step"] <= high
+    assert found["share"]["of_roofline"] > 0
+    assert list(tmp_path.rglob("*.xplane.pb"))
+
+
+def test_several_seeds_at_once_count_their_images(capsys):
+    found = printed(capsys, "--mode=train", "--seeds=2")
+    assert found["images_per_second"] == pytest.approx(2 * 8e3 / found["milliseconds_per_step"], rel=0.01)
+
+
+def test_several_steps_a_call_are_counted_one_by_one(capsys):
+    one, three = (printed(capsys, "--mode=train", f"--steps_per_call={count}") for count in (1, 3))
+    assert three["images_per_second"] == pytest.approx(8e3 / three["milliseconds_per_step"], rel=0.01)
+
+    def bytes_of_a_step(found):
+        share, roofline = found["share"]["of_bytes"], found["roofline"]["gigabytes_per_second"]
+        return share * roofline * found["milliseconds_per_step"]
+
+    assert bytes_of_a_step(three) == pytest.approx(bytes_of_a_step(one), rel=0.3)
+
+
+def test_normalisations_are_folded_unless_that_is_refused(capsys, monkeypatch):
+    folded = []
+
+    def fold(*args):
+        folded.append(fold_batch_norm(*args))
+        return folded[-1]
+
+    monkeypatch.setattr(throughput, "fold_batch_norm", fold)
+    assert printed(capsys, "--mode=infer")["giga_multiply_adds_per_second"] > 0
+    assert len(folded) == 1
+    printed(capsys, "--mode=infer", "--fold=False")
+    assert len(folded) == 1
+
+
+def test_a_checkpoint(capsys):
+    found = printed(capsys, "--mode=resume")
+    assert found["checkpoint_mib"] > 0.3  # parameters and momentum
+    low, high = found["save_milliseconds_range"]
+    assert low <= found["save_milliseconds"] <= high
+    assert 1e3 * found["write_seconds"] >= low
+
+
+def test_two_programs_take_turns(tmp_path):
+    log = tmp_path / "log"
+    ours = [sys.executable, "-c", f"open({str(log)!r}, 'a').write('a'); print('{{\"images_per_second\": 30}}')"]
+    found = versus.against(ours, f"printf b >> {log}; echo '{{starting'; echo '{{\"images_per_second\": 20}}'", 3)
+    assert log.read_text() == "ababab"
+    assert (found["ratio"], found["ratio_range"], found["theirs"]) == (1.5, [1.5, 1.5], {"images_per_second": 20})
+    assert "cpu_ratio" not in found
+
+
+def test_cpu_seconds_are_compared_by_the_image():
+    speeds = [(30, 1000, 2000), (20, 2000, 1000)]  # images a second, milliseconds of wall time and of CPU time
+    names = ("images_per_second", "milliseconds_per_step", "cpu_milliseconds_per_step")
+    ours, theirs = (["echo", json.dumps(dict(zip(names, speed, strict=True)))] for speed in speeds)
+    assert versus.against(ours, shlex.join(theirs), 1)["cpu_ratio"] == 0.375  # 15 images a CPU second, and 40
+
+
+@pytest.mark.parametrize(
+    ("theirs", "why"),
+    [
+        ("echo oh no >&2; exit 3", "exit status 3: oh no"),
+        ("echo twelve", "did not print one JSON object"),
+        ("echo '{}'", "must print"),
+    ],
+)
+def test_a_program_that_measures_nothing_is_refused(theirs, why):
+    with pytest.raises(InputError, match=why):
+        versus.against(["echo", '{"images_per_second": 1}'], theirs, 1)
+
+
+def test_the_sweep_has_a_row_for_every_combination(monkeypatch, capsys):
+    asked = []
+
+    def measured(command):
+        asked.append(command)
+        if "--batch_size=4" in command:
+            raise InputError(f"{' '.join(command)}: exit status 1: out of memory")
+        return dict.fromkeys(benchmark.COLUMNS, len(asked))
+
+    monkeypatch.setattr(versus, "measured_by", measured)
+    benchmark.main(["--sweep", "--models", "resnet18", "resnet34", "--batch_sizes", "2", "4", "--dtype=bfloat16"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(asked) == 8
+    assert all("--dtype=bfloat16" in command for command in asked)
+    assert [json.loads(line)["mode"] for line in lines[:2]] == ["train", "infer"]
+    assert lines[-1].startswith("| resnet34 | 4 | infer | exit status 1: out of memory |")
+
+
+def test_the_share_is_the_larger_of_both():
+    roofline = {"gigabytes_per_second": 100.0, "tera_multiply_adds_per_second": 2.0}
+    share = roofline_share(roofline, 0.5, {"multiply_adds": 1e11, "bytes": 4e10})
+    assert share == {"of_multiply_adds": 0.1, "of_bytes": 0.8, "of_roofline": 0.8}
+
+
+@pytest.mark.parametrize("option", ["--rounds=0", "--seeds=0", "--batch_size=0"])
+def test_what_cannot_be_measured_is_refused(option, capsys):
+    with pytest.raises(SystemExit) as left:
+        run_command(benchmark.main, [option])
+    assert left.value.code == 2
+    assert f"{option} must be at least 1" in capsys.readouterr().err

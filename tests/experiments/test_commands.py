@@ -1,0 +1,163 @@
+"""The command lines: every option is explained, mistakes are met with a suggestion, the README's commands parse."""
+
+import dataclasses
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from experiments import (
+    benchmark,
+    cifar,
+    compare,
+    convert,
+    degradation,
+    evaluate,
+    imagenet,
+    models,
+    predict,
+    prepare,
+    quickstart,
+    recipes,
+    show_batch,
+    tables,
+)
+from resnet_jax import cli
+from resnet_jax.config.options import Config
+from resnet_jax.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+TRAINING = {
+    "imagenet": (imagenet, imagenet.RECIPES, "resnet{depth}"),
+    "cifar": (cifar, cifar.RECIPES, "resnet{depth}_cifar"),
+    "show_batch": (show_batch, show_batch.RECIPES, "resnet{depth}"),
+    "quickstart": (quickstart, {}, "resnet{depth}_cifar"),
+}
+OPTIONS = {
+    "benchmark": benchmark.Options,
+    "compare": compare.Options,
+    "convert": convert.Options,
+    "degradation": degradation.Options,
+    "evaluate": evaluate.Options,
+    "models": models.Options,
+    "predict": predict.Options,
+    "prepare": prepare.Options,
+    "recipes": recipes.Options,
+    "tables": tables.Options,
+}
+
+
+def parse(name, *argv):
+    module, recipes, family = TRAINING[name]
+    return cli.parse_config(argv, name, module.__doc__, module.DEFAULTS, recipes=recipes, family=family)
+
+
+def status_of(main, *argv):
+    with pytest.raises(SystemExit) as left:
+        cli.run_command(main, argv)
+    return left.value.code
+
+
+@pytest.mark.parametrize("name", [*TRAINING, *OPTIONS])
+def test_help_explains_every_option(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    module = importlib.import_module(f"experiments.{name}")
+    assert status_of(module.main, "--help") == 0
+    printed = capsys.readouterr().out
+    for field in dataclasses.fields(OPTIONS.get(name, Config)):
+        if field.name not in ("images", "source", "workdirs"):
+            assert re.search(rf"--{field.name}\b", printed), field.name
+    for recipe in TRAINING.get(name, (None, {}))[1]:
+        assert f"--recipe={recipe}" in printed
+
+
+def test_a_mistyped_option_is_refused_with_a_suggestion(capsys):
+    assert status_of(imagenet.main, "--wrkdir=x") == 2
+    printed = capsys.readouterr()
+    assert "--workdir" in printed.out + printed.err
+
+
+def test_a_mistyped_recipe_is_refused_with_a_suggestion():
+    with pytest.raises(InputError, match=r"did you mean rsb_a3\? known are"):
+        parse("imagenet", "--recipe=rsb_a4")
+
+
+def test_control_c_where_nothing_is_to_be_saved_is_one_line(capsys):
+    def wait(argv):
+        raise KeyboardInterrupt
+
+    assert status_of(wait) == 75
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_stray_argument_is_refused():
+    assert status_of(cifar.main, "resnet20") == 2
+
+
+def test_depth_names_the_network_of_the_family():
+    assert parse("imagenet", "--depth=50").model == "resnet50"
+    assert parse("imagenet", "--depth", "152").model == "resnet152"
+    assert parse("cifar", "--depth=8").model == "resnet8_cifar"
+    assert parse("cifar").model == "resnet20_cifar"
+    assert parse("cifar", "--model=plain20_cifar").model == "plain20_cifar"
+    with pytest.raises(InputError, match="name two networks"):
+        parse("cifar", "--model=plain20_cifar", "--depth=20")
+
+
+def test_an_option_wins_over_the_recipe_and_the_recipe_over_the_experiment():
+    assert parse("cifar").epochs == pytest.approx(64_000 * 128 / 50_000)
+    assert parse("cifar", "--recipe=fast").schedule == "linear"
+    assert parse("cifar", "--recipe", "fast", "--schedule=cosine").schedule == "cosine"
+    assert parse("imagenet", "--recipe=he2015", "--batch_size=64").batch_size == 64
+    with pytest.raises(InputError, match="known are: goyal2017, he2015"):
+        parse("imagenet", "--recipe=goyal")
+
+
+def test_the_sizes_of_a_recipe_scale_with_the_image_size():
+    config = parse("imagenet", "--recipe=ffcv16", "--image_size=96")
+    assert (config.progressive, config.eval_image_size) == ("80:96", 128)
+    config = parse("imagenet", "--recipe=ffcv16", "--image_size=96", "--progressive=64:96", "--eval_image_size", "112")
+    assert (config.progressive, config.eval_image_size) == ("64:96", 112)
+    config = parse("imagenet", "--recipe=torchvision_v2", "--image_size=88")
+    assert config.eval_image_size == 112
+    config = parse("imagenet", "--recipe=ffcv16", "--dataset=cifar10", "--image_size=0")
+    assert (config.progressive, config.eval_image_size) == ("", 0)
+    assert parse("imagenet", "--recipe=ffcv16").progressive == "160:192"
+
+
+def test_a_switch_needs_no_value():
+    assert parse("cifar", "--nesterov").nesterov
+    assert not parse("cifar", "--recipe=fast", "--nesterov=False").nesterov
+
+
+def test_a_config_survives_its_json():
+    import json
+
+    from resnet_jax.config.options import differences, from_json
+
+    config = parse("imagenet", "--depth=18")
+    assert from_json(json.loads(json.dumps(dataclasses.asdict(config)))) == config
+    moved = dataclasses.replace(config, workdir="elsewhere", num_workers=3)
+    assert differences(config, moved) == []
+    assert differences(config, dataclasses.replace(config, seed=1)) == ["--seed=1 where the run has 0"]
+
+
+def readme_commands():
+    text = (ROOT / "README.md").read_text()
+    lines = re.findall(r"python -m experiments\.\S+[^\n`]*", text.replace("\\\n", " "))
+    return [shlex.split(line.partition("#")[0])[2:] for line in lines]
+
+
+def test_the_readme_has_commands():
+    assert len(readme_commands()) >= 5
+
+
+@pytest.mark.parametrize("words", readme_commands(), ids=" ".join)
+def test_every_command_in_the_readme_parses(words):
+    name = words[0].removeprefix("experiments.")
+    if name in TRAINING:
+        parse(name, *words[1:])
+    else:
+        cli.parse_options(OPTIONS[name], words[1:], name, "")

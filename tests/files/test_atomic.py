@@ -1,0 +1,48 @@
+"""Files that are whole or not there."""
+
+import os
+
+import pytest
+
+from resnet_jax.files.atomic import draft_of, write_whole
+
+
+def test_a_crash_in_the_middle_of_a_replacement_leaves_the_old_text(tmp_path, monkeypatch):
+    path = tmp_path / "result.json"
+    write_whole(path, "old")
+
+    def crash(source, target):
+        assert path.read_text() == "old"  # all of the new text is on the disk, and none of it in the file
+        assert source.read_text() == "new"
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", crash)
+        with pytest.raises(KeyboardInterrupt):
+            write_whole(path, "new")
+    assert path.read_text() == "old"
+    write_whole(path, "newer")
+    assert path.read_text() == "newer"
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
+    def fail():
+        with draft_of(tmp_path / "figure.png") as draft:
+            draft.write_bytes(b"half a fig")
+            assert draft.suffix == ".png"  # by which matplotlib and others tell the format
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert not list(tmp_path.iterdir())
+
+
+def test_those_that_write_the_same_file_do_not_meet(tmp_path):
+    path = tmp_path / "table.md"
+    with draft_of(path) as mine:
+        write_whole(path, "theirs")
+        assert path.read_text() == "theirs"
+        mine.write_text("mine")
+    assert path.read_text() == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == ["table.md"]

@@ -1,0 +1,150 @@
+import re
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from resnet_jax.ops import kernel_gradient
+from resnet_jax.ops.convolution import convolve
+
+
+def plain(x, kernel, *, strides=1, padding=0, dilation=1, groups=1):
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (strides, strides),
+        ((padding, padding), (padding, padding)),
+        rhs_dilation=(dilation, dilation),
+        feature_group_count=groups,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def normal(seed, shape):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def values_and_gradients(conv, x, kernel):
+    y, pull_back = jax.vjp(conv, x, kernel)
+    g = normal(2, y.shape).astype(y.dtype)
+    return y, *pull_back(g)
+
+
+def assert_same(got, expected, tolerance=1e-5):
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        assert a.dtype == b.dtype
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, np.abs(b).max()))
+
+
+def inputs(batch=2, height=9, width=8, channels=4, features=6, k=3, groups=1, dtype=jnp.float32):
+    x = normal(0, (batch, height, width, channels))
+    kernel = normal(1, (k, k, channels // groups, features))
+    return x.astype(dtype), kernel.astype(dtype)
+
+
+def small_parts(patch, size=1500, images=2):
+    """Kernel gradients in parts at toy sizes, as where the process has one device."""
+    patch.setattr(kernel_gradient, "PART_BYTES", size)
+    patch.setattr(kernel_gradient, "RESULTS_SHARE", 10**9)
+    patch.setattr(kernel_gradient, "FEWEST_IMAGES", images)
+    patch.setattr(jax, "device_count", lambda: 1)
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    small_parts(monkeypatch)
+
+
+@settings(deadline=None, max_examples=30, derandomize=True)
+@given(
+    k=st.sampled_from([1, 2, 3, 5, 7]),
+    strides=st.sampled_from([1, 2, 3]),
+    padding=st.integers(0, 3),
+    dilation=st.sampled_from([1, 2]),
+    height=st.integers(13, 16),
+    width=st.integers(13, 16),
+    groups=st.sampled_from([1, 1, 2]),
+    batch=st.sampled_from([1, 2, 3, 4]),
+    part_bytes=st.sampled_from([1, 2000, 10**6]),
+)
+def test_values_and_both_gradients_are_those_of_lax(
+    k, strides, padding, dilation, height, width, groups, batch, part_bytes
+):
+    x, kernel = inputs(batch=batch, height=height, width=width, k=k, groups=groups)
+    options = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    with pytest.MonkeyPatch.context() as patch:
+        small_parts(patch, part_bytes)
+        got = jax.jit(partial(values_and_gradients, partial(convolve, **options)))(x, kernel)
+    assert_same(got, jax.jit(partial(values_and_gradients, partial(plain, **options)))(x, kernel))
+
+
+def kernels_trained_in_scan(conv, x, kernel):
+    def step(w, _):
+        return w - 0.1 * jax.grad(lambda w: jnp.square(conv(x, w)).mean())(w), None
+
+    return lax.scan(step, kernel, length=3)[0]
+
+
+def test_inside_scan_checkpoint_and_vmap(parts):
+    x, kernel = inputs()
+    for options in ({"strides": 2, "padding": 1}, {"strides": 1, "padding": 1, "dilation": 2}):
+        ours, theirs = partial(convolve, **options), partial(plain, **options)
+        expected = kernels_trained_in_scan(theirs, x, kernel)
+        assert_same(jax.jit(partial(kernels_trained_in_scan, ours))(x, kernel), expected)
+        assert_same(jax.jit(partial(kernels_trained_in_scan, jax.checkpoint(ours)))(x, kernel), expected)
+        seeds = jnp.stack([kernel, 2 * kernel])
+        got = jax.vmap(partial(kernels_trained_in_scan, ours), in_axes=(None, 0))(x, seeds)
+        assert_same(got[0], expected)
+        assert_same(got[1], kernels_trained_in_scan(theirs, x, 2 * kernel))
+
+
+def test_hessian_vector_product(parts):
+    x, kernel = inputs()
+
+    def product(conv):
+        loss = lambda w: jnp.square(jnp.sin(conv(x, w, padding=1))).sum()  # noqa: E731
+        return jax.jvp(jax.grad(loss), (kernel,), (jnp.ones_like(kernel),))[1]
+
+    assert_same(product(convolve), product(plain))
+
+
+def test_bfloat16(parts):
+    x, kernel = inputs(dtype=jnp.bfloat16)
+    got = values_and_gradients(partial(convolve, padding=1), x, kernel)
+    assert all(a.dtype == jnp.bfloat16 for a in got)
+    exact = values_and_gradients(partial(plain, padding=1), x.astype(jnp.float32), kernel.astype(jnp.float32))
+    assert_same(jax.tree.map(lambda a: a.astype(jnp.float32), got), exact, tolerance=2**-8)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_sharded_batch_reduces_kernel_gradients_and_gathers_nothing(k):
+    mesh = Mesh(np.array(jax.devices()), ("batch",))
+    x, kernel = inputs(batch=16, k=k)
+    conv = partial(convolve, strides=2, padding=k // 2)
+    expected = values_and_gradients(conv, x, kernel)
+    sharded, replicated = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("batch",), ()))
+    step = jax.jit(
+        partial(values_and_gradients, conv),
+        in_shardings=(sharded, replicated),
+        out_shardings=(sharded, sharded, replicated),
+    )
+    assert_same(step(x, kernel), expected)
+    program = step.lower(x, kernel).compile().as_text() or ""
+    assert len(re.findall(r"= \S+ all-reduce(-start)?\(", program)) == 1
+    assert "while" not in program
+    assert not re.search(r"all-gather|all-to-all|collective-permute", program)
+
+
+def test_other_backends_have_the_plain_convolution(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    for k in (1, 3):
+        x, kernel = inputs(k=k)
+        traced = jax.make_jaxpr(partial(convolve, padding=1))(x, kernel)
+        assert [equation.primitive.name for equation in traced.jaxpr.eqns] == ["conv_general_dilated"]

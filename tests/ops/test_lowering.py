@@ -1,0 +1,67 @@
+"""Every form of a layer gives what JAX's own gives, and is there when it is asked for."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from resnet_jax import create_model
+from resnet_jax.errors import InputError
+from resnet_jax.models.counts import abstract_variables
+from resnet_jax.ops.lowering import FORMS, chosen, taken
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    """A small ResNet-50 with ImageNet's stem, some variables, and images."""
+    model: Any = create_model("resnet50", num_classes=3).clone(stage_sizes=(1, 1), width=8)
+    rng = np.random.default_rng(0)
+
+    def some(leaf):
+        return rng.normal(size=leaf.shape).astype(np.float32) / max(1, leaf.size // leaf.shape[-1]) ** 0.5
+
+    variables = jax.tree.map(some, abstract_variables(model, SIZE)["params"])
+    return model, variables, rng.normal(size=(4, SIZE, SIZE, 3)).astype(np.float32)
+
+
+def loss(params, model, images):
+    outputs, _ = model.apply({"params": params, **statistics(model)}, images, train=True, mutable=["batch_stats"])
+    return (outputs**2).mean()
+
+
+def statistics(model):
+    shapes = abstract_variables(model, SIZE)["batch_stats"]
+    return {"batch_stats": jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_gradient_of_a_network_is_the_same(form, network, monkeypatch):
+    model, params, images = network
+    monkeypatch.setenv("RESNET_JAX_FORMS", "")
+    # A new function each time: what was traced in another form would be kept.
+    expected = jax.jit(jax.value_and_grad(partial(loss, model=model, images=images)))(params)
+    plain = str(jax.make_jaxpr(partial(loss, model=model, images=images))(params))
+    monkeypatch.setenv("RESNET_JAX_FORMS", form)
+    found = jax.jit(jax.value_and_grad(partial(loss, model=model, images=images)))(params)
+    assert str(jax.make_jaxpr(partial(loss, model=model, images=images))(params)) != plain
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * np.abs(theirs).max())
+
+
+def test_without_a_word_the_backend_decides(monkeypatch):
+    monkeypatch.delenv("RESNET_JAX_FORMS", raising=False)
+    assert taken() == ["canonical", "kept_places"]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert not taken()
+    monkeypatch.setenv("RESNET_JAX_FORMS", "space_to_depth,matrix_product")
+    assert taken() == ["matrix_product", "space_to_depth"]
+
+
+def test_an_unknown_form_is_refused(monkeypatch):
+    monkeypatch.setenv("RESNET_JAX_FORMS", "fast")
+    with pytest.raises(InputError, match="RESNET_JAX_FORMS=fast: there is no form fast; known are canonical"):
+        chosen("canonical")

@@ -1,0 +1,101 @@
+"""Dry runs and pictures of batches."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import cifar, imagenet, show_batch
+from resnet_jax.cli import parse_config
+from resnet_jax.config.options import Config
+from resnet_jax.data.order import rows
+from resnet_jax.errors import InputError
+from resnet_jax.recipes import CIFAR, IMAGENET
+from resnet_jax.run.dry_run import trace_of
+
+
+@pytest.mark.parametrize(
+    ("command", "recipe"), [*((imagenet, name) for name in IMAGENET), *((cifar, name) for name in CIFAR)]
+)
+def test_every_recipe_has_a_table_and_a_plot_without_its_data(command, recipe, tmp_path, capsys):
+    command.main(["--dry_run", f"--recipe={recipe}", f"--workdir={tmp_path}"])
+    printed = capsys.readouterr().out
+    assert f"--recipe={recipe}" in printed
+    lines = [line.split() for line in printed.splitlines()]
+    header = lines.index(["step", "epoch", "rate", "decay", "pixels", "ema"])
+    table = lines[header + 1 : -1]
+    assert len(table) == 13
+    assert table[0][:2] == ["0", "0.00"]
+    with Image.open(tmp_path / "dry_run.png") as plot:
+        assert plot.width > 500
+    assert [path.name for path in tmp_path.iterdir()] == ["dry_run.png"]
+
+
+def test_the_trace_is_what_training_does():
+    config = replace(Config(model="x"), **IMAGENET["ffcv16"].settings)
+    trace = trace_of(config, images=100 * 4096, points=1600)
+    np.testing.assert_array_equal(trace.step, np.arange(1600))
+    assert trace.learning_rate[200] == pytest.approx(1.7)
+    assert [trace.image_size[s] for s in (0, 1199, 1200, 1300, 1599)] == [160, 160, 192, 192, 192]
+    # Of SGD with L2 and momentum 0.9, a decaying weight loses ten times rate x coefficient.
+    assert trace.decay[200] == pytest.approx(10 * 1.7 * 1e-4)
+
+
+@pytest.mark.parametrize(("images", "batch"), [(1_281_167, 4096), (1_281_167, 256), (9_469, 256), (2_500, 64)])
+def test_images_grow_in_ffcvs_epochs_whatever_the_batch(images, batch):
+    config = replace(Config(model="x"), **IMAGENET["ffcv16"].settings)
+    trace = trace_of(replace(config, batch_size=batch), images, points=10**6)
+    grown = trace.epoch[trace.image_size == 192]
+    # Halfway between 160 and 192 in epoch 12, ffcv rounds half to even, to 192.
+    assert 12 <= grown.min() < 12 + 2 * batch / images
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--model=nonsense"],
+        ["--optimizer=lamb", "--decay=l2"],
+        ["--auto_augment=bogus"],
+        ["--batch_size=2000000"],
+        ["--mean", "0.5", "0.5", "--std", "0", "0", "0"],
+    ],
+    ids=" ".join,
+)
+def test_a_dry_run_refuses_what_training_would(wrong, tmp_path):
+    with pytest.raises(InputError):
+        imagenet.main(["--dry_run", f"--workdir={tmp_path}", *wrong])
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_set_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError):
+        imagenet.main(["--dry_run", "--dataset=folder", f"--data_dir={tmp_path / 'none'}", f"--workdir={tmp_path}"])
+
+
+def test_the_picture_of_a_batch_has_its_labels(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        "resnet_jax.run.show_batch.draw_batch", lambda *args: drawn.update(zip("ilpt", args, strict=True))
+    )
+    options = ["--dataset=digits", "--recipe=rsb_a3", "--batch_size=16"]
+    show_batch.main([*options, "--repeats=2", f"--workdir={tmp_path}"])
+    assert drawn["i"].shape == (16, 8, 8, 3)
+    assert drawn["t"].startswith("rsb_a3: ")
+    assert "random_resized" not in drawn["t"]  # small images are moved, whatever the recipe does to photographs
+    assert drawn["i"].min() >= 0
+    assert drawn["i"].max() <= 1
+    _, index, view = rows(0, 0, 16, 1437, repeats=2)
+    assert view.tolist() == [0] * 8 + [1] * 8
+    assert index[:8].tolist() == index[8:].tolist()
+    # Mixed with the neighbour: each label names one or two classes, and their shares make a whole.
+    for label in drawn["l"]:
+        shares = [int(line.split()[1].rstrip("%")) for line in label.split("\n") if " " in line]
+        assert not shares or sum(shares) == pytest.approx(100, abs=1)
+
+
+def test_the_options_of_show_batch_are_those_of_training():
+    config = parse_config(
+        ["--recipe=rsb_a1", "--cutmix=0.5"], "x", "", show_batch.DEFAULTS, recipes=IMAGENET, family="resnet{depth}"
+    )
+    assert (config.cutmix, config.repeats) == (0.5, 3)
