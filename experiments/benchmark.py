@@ -6,7 +6,7 @@
     python -m experiments.benchmark --mode=input --data_dir=ROOT --num_workers=8
     python -m experiments.benchmark --mode=compile --model=resnet110_cifar --image_size=32 --batch_size=128 --scan
 
---mode=train, infer: images a second of the training step, and of inference with normalisations folded into the
+--mode=train, infer: images a second of the training step, and of inference with normalizations folded into the
 convolutions; the images are noise and on the device already. "share" is what part of the device's own speed that is: of
 a large copy and of a large matrix product, measured in the same run. On a CPU wall times mean little; compare in turn.
 
@@ -46,7 +46,7 @@ from resnet_jax.data.sources.fake import NUM_CLASSES
 from resnet_jax.errors import InputError
 from resnet_jax.models.build import build_model
 from resnet_jax.run.build import Run, build_run
-from resnet_jax.runtime.compilation_cache import keep_nothing
+from resnet_jax.runtime.compilation_cache import disable_cache
 
 Mode = Literal["train", "infer", "resume", "input", "compile"]
 
@@ -78,7 +78,7 @@ class Options:
     forms: str = ""
     """Ways in which layers are written, instead of the device's own: a list of names in networks/forms.py, or none."""
     fold: bool = True
-    """Of infer: fold normalisations into the convolutions before them."""
+    """Of infer: fold normalizations into the convolutions before them."""
     profile: str = ""
     """Of train and infer: folder for a trace of a few more steps, for TensorBoard or ui.perfetto.dev."""
     data_dir: str = ""
@@ -166,7 +166,7 @@ def main(argv: Sequence[str]) -> None:
             raise InputError(f"--{name}={getattr(options, name)} must be at least 1")
     if options.forms:
         os.environ["RESNET_JAX_FORMS"] = "" if options.forms == "none" else options.forms
-    keep_nothing()  # to compile is part of what is measured
+    disable_cache()  # to compile is part of what is measured
     if options.sweep:
         print_sweep(options)
     elif options.against:

@@ -18,7 +18,7 @@ from typing import Literal
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.errors import InputError
 from resnet_jax.studies.degradation import network_names, run_config, train_all
-from resnet_jax.studies.degradation_report import summarise
+from resnet_jax.studies.degradation_report import summarize
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
     more = {name: value for name in ("steps", "batch_size", "width", "scan") if (value := getattr(options, name))}
     more |= {"dataset": options.dataset, "data_dir": options.data_dir}
     configs = [run_config(n, seed, workdir, options.budget, **more) for seed in range(options.seeds) for n in names]
-    summary = partial(summarise, workdir, names)
+    summary = partial(summarize, workdir, names)
     if not options.summary:
         train_all(configs, after_each=summary)
     print(summary())

@@ -43,7 +43,7 @@ class Options:
     quality: int = 90
     """Of the JPEGs, 1 to 100."""
     subsampling: Literal["420", "444"] = "420"
-    """Half the resolution of colour, as most JPEGs have it, or all of it in larger files that take longer to decode."""
+    """Half the resolution of color, as most JPEGs have it, or all of it in larger files that take longer to decode."""
     shard_size: int = 1024
     """Images a shard: what is done again when the command is killed."""
     num_workers: int = -1

@@ -61,7 +61,7 @@ Markdown(study_table(runs))
 # %% [markdown]
 # How to read it. If the deeper plain network has the higher **training** error, it does not overfit: it fits worse. And
 # no lack of capacity can be to blame, because the shallow network is one of the functions that the deep one can
-# compute. So the optimiser does not *find* what is there. He et al. 2015 call this degradation. In the paper (64,000
+# compute. So the optimizer does not *find* what is there. He et al. 2015 call this degradation. In the paper (64,000
 # steps of 128 images) the test error of plain networks rises from about 9 % with 20 layers to 13 or 14 % with 56, and
 # that of residual ones falls from 8.75 % to 6.97 %.
 #
@@ -73,9 +73,9 @@ Markdown(study_table(runs))
 # %% [markdown]
 # ## 2. What a skip connection makes easy: doing nothing
 #
-# A block computes $y = \mathrm{relu}(x + F(x))$. Set the scale of its last normalisation to zero, and $F(x) = 0$. Since
+# A block computes $y = \mathrm{relu}(x + F(x))$. Set the scale of its last normalization to zero, and $F(x) = 0$. Since
 # $x \ge 0$ behind the previous ReLU, the block is then *exactly* the identity. A plain block, $y =
-# \mathrm{relu}(F(x))$, would have to find the identity among its 3x3 kernels, through two normalisations and a ReLU.
+# \mathrm{relu}(F(x))$, would have to find the identity among its 3x3 kernels, through two normalizations and a ReLU.
 
 # %%
 source = load_source(dataset, "val", data_dir, 0)
@@ -102,10 +102,10 @@ print(f"{depths[-1]} layers: the first stage changes its input by at most {diffe
 # whatever the $F'$ are. (The ReLU behind the addition interrupts it where it is closed.) In a plain network nothing but
 # the product $F_n' \cdots F_1'$ is left, and a product of many factors vanishes or explodes.
 #
-# But the paper's plain networks have batch normalisation, which brings every layer's output back to variance 1, so that
+# But the paper's plain networks have batch normalization, which brings every layer's output back to variance 1, so that
 # the signal forwards cannot die. He et al. conclude that vanishing gradients are *unlikely* to be the cause. Let us
 # measure it, in networks that have not been trained: the norm of the gradient of every convolution's kernel. The
-# highway networks ($y = T(x) H(x) + (1 - T(x))\, x$, with gates $T$ that start nearly closed) have no normalisation.
+# highway networks ($y = T(x) H(x) + (1 - T(x))\, x$, with gates $T$ that start nearly closed) have no normalization.
 
 
 # %%
@@ -140,13 +140,13 @@ Markdown(markdown_table(("network", "first layer", "last layer", "first / last")
 # %% [markdown]
 # Read each curve from right to left, as the gradient travels: from the loss to the image.
 #
-# - **Plain networks: the gradient does not vanish, it explodes.** Batch normalisation keeps the signal alive forwards
+# - **Plain networks: the gradient does not vanish, it explodes.** Batch normalization keeps the signal alive forwards
 #   and amplifies the gradient backwards, by some factor in every layer, hence the straight line on the logarithmic axis
 #   (Yang et al. 2019, arXiv:1902.08129). With 20 layers that is harmless. With 56 no rate suits first and last layer at
 #   once.
 # - **Residual networks: it grows far less,** as the last column says. A block adds its $F$ to a signal that grows along
 #   the way, so that later blocks of a stage change it by a smaller and smaller share, and the gradient with it.
-# - **Highway networks: weaker, and falling slowly,** without any normalisation: gates that start nearly closed make the
+# - **Highway networks: weaker, and falling slowly,** without any normalization: gates that start nearly closed make the
 #   identity the default. The peaks are the convolutions between the stages, which have no gate.
 #
 # All this is before the first step; what training makes of it is not in the figure. That explosion at the start is
@@ -179,7 +179,7 @@ def width(found):
 
 
 cells = [(label, f"{found.loss[len(found.loss) // 2]:.3f}", width(found)) for label, found in lines.items()]
-Markdown(markdown_table(("network", "loss at the centre", "less than twice that"), cells))
+Markdown(markdown_table(("network", "loss at the center", "less than twice that"), cells))
 
 # %% [markdown]
 # One direction and few images: enough to see whether the walls differ by much, not enough to rank two networks that
@@ -190,7 +190,7 @@ Markdown(markdown_table(("network", "loss at the centre", "less than twice that"
 #
 # In the paper deep plain networks fit their *training* images worse than shallow ones (the table of section 1 says what
 # the study at hand has found so far), so neither overfitting nor capacity is the reason: the solution exists and is not
-# found. With batch normalisation the gradient does not vanish; at the start it even explodes on its way to the image. A
+# found. With batch normalization the gradient does not vanish; at the start it even explodes on its way to the image. A
 # skip connection makes the identity the default: depth then starts out harmless ($F = 0$ is one setting away), the
 # gradient has a path on which nothing is multiplied, and its size stays comparable over the layers. That is a better
-# starting point for the optimiser, not a larger set of functions.
+# starting point for the optimizer, not a larger set of functions.

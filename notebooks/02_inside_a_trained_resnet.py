@@ -59,7 +59,7 @@ figures = Path("../runs/notebooks")
 # %% [markdown]
 # ## 1. What it says
 #
-# `load_trained` gives the network together with the way it wants to see images: size, crop and normalisation belong to
+# `load_trained` gives the network together with the way it wants to see images: size, crop and normalization belong to
 # the weights as much as the numbers do.
 
 # %%
@@ -85,9 +85,9 @@ Markdown(markdown_table(("", "first", "second", "third"), rows))
 # %% [markdown]
 # ## 2. The first filters
 #
-# The only kernels that one can look at as pictures: they read the colours of the image themselves. Each is scaled for
-# itself; grey is zero. A network for photographs learns edges and gratings of every direction, mostly without colour,
-# and blobs of colour without much form. Nobody asked for it: the only order was to name the class. A network for small
+# The only kernels that one can look at as pictures: they read the colors of the image themselves. Each is scaled for
+# itself; gray is zero. A network for photographs learns edges and gratings of every direction, mostly without color,
+# and blobs of color without much form. Nobody asked for it: the only order was to name the class. A network for small
 # images has 3x3 filters, too small to see much.
 
 # %%
@@ -97,8 +97,8 @@ draw_filters(first_filters(model, variables, images), figures / "filters.png")
 # ## 3. From places to meanings
 #
 # One picture on its way through the network: at the end of the stem and of each stage, the channels with the largest
-# mean (bright is large). Resolution falls, and so does what one recognises: early channels are pictures of edges and
-# colours, later ones say at which places something is. In the run shown, channels of the last stage are bright on the
+# mean (bright is large). Resolution falls, and so does what one recognizes: early channels are pictures of edges and
+# colors, later ones say at which places something is. In the run shown, channels of the last stage are bright on the
 # face, or on the flag, or on collar and tie, and dark over much of the rest; no channel was told what to find.
 
 # %%
@@ -107,7 +107,7 @@ draw_feature_maps(pictures[0], feature_maps(model, variables, images[0]), figure
 # %% [markdown]
 # ## 4. How strongly the layers respond
 #
-# A block computes $y = \mathrm{relu}(x + F(x))$. The deviation of each convolution's output behind its normalisation,
+# A block computes $y = \mathrm{relu}(x + F(x))$. The deviation of each convolution's output behind its normalization,
 # before ReLU or addition, says how much that layer has to say (He et al. 2015, figure 7). The paper measures networks
 # for CIFAR-10 and finds residual networks to respond more weakly than plain ones, and deeper ones more weakly still:
 # each block changes its input a little.
@@ -129,7 +129,7 @@ print(f"to {ends[strongest]:.2f} ({strongest})")
 # %% [markdown]
 # ## 5. Scales: which blocks are used
 #
-# The normalisation at the end of a residual branch multiplies each channel by a trained scale. Where the scale is near
+# The normalization at the end of a residual branch multiplies each channel by a trained scale. Where the scale is near
 # zero the branch adds nothing but a constant to that channel, and the block is there, but for it, the identity. Weight
 # decay pulls scales to zero; what stays away from it is needed. Bars span 80 % of the channels.
 
@@ -150,7 +150,7 @@ print(f"most in {max(small, key=small.get)}: {max(small.values()):.1%}")
 # here) start a layer: freshly drawn, every line would be the same bell of deviation 1. (These weights of Keras may have
 # started otherwise.) Narrow lines are layers whose weights are small in that unit. In a bottleneck network every third
 # line is narrow: the 1x1 convolution that opens a block has many inputs and few outputs, and a start by its outputs
-# gives it more than it needs. Behind a normalisation the size of a kernel does not change the output, only its
+# gives it more than it needs. Behind a normalization the size of a kernel does not change the output, only its
 # direction does; what a small kernel changes is the size of a step relative to it.
 
 # %%
@@ -181,7 +181,7 @@ draw_evidence(pictures, grad_cam(model, variables, images, ranked[:, 1]), names,
 # %% [markdown]
 # ## The answer
 #
-# The part that one can read most easily is the first: filters for edges and for colours, which nobody asked for. Behind
+# The part that one can read most easily is the first: filters for edges and for colors, which nobody asked for. Behind
 # it the network trades resolution for meaning, stage by stage. Its blocks do not take equal shares. In the run shown
 # the first block of a stage, which changes the shape, ends in larger scales than the others of its stage, and in the
 # early stages some channels have almost no scale at all: there a block passes its input on. In the last stage the

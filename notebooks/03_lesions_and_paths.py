@@ -125,7 +125,7 @@ draw_permutations(measured(error_by_swaps, swaps=swaps, samples=samples), figure
 
 # %% [markdown]
 # In the run shown one swap is enough to bring the plain network to chance. Of the residual ones some swaps cost next to
-# nothing, and error rises with the distance from the trained order: neighbours in a stage do similar small things to
+# nothing, and error rises with the distance from the trained order: neighbors in a stage do similar small things to
 # the same signal, and it matters less who is first.
 
 # %% [markdown]
@@ -135,7 +135,7 @@ draw_permutations(measured(error_by_swaps, swaps=swaps, samples=samples), figure
 # $\binom{n}{k}$ of them go through exactly $k$ residual branches. Most paths are of middle length. But do they train
 # the network? For each length we draw paths at random and send the gradient back along one path alone: through the
 # branch of the blocks on it and through the shortcut of the others. The right panel is the product: number of paths
-# times gradient along one. Jumps between neighbouring lengths are the noise of few samples.
+# times gradient along one. Jumps between neighboring lengths are the noise of few samples.
 
 # %%
 label = most_blocks

@@ -151,7 +151,7 @@ Drawing(Path(own.workdir) / "curves.png")
 # %% [markdown]
 # A few hundred pictures are not enough to learn to see from: a network has to find out from a hundred bees that there
 # are edges, legs and flowers. In the run shown the first test loss is far above the training loss, though the errors
-# are alike: evaluation normalises by running averages, training by the batch, and while the rate is high the two can be
+# are alike: evaluation normalizes by running averages, training by the batch, and while the rate is high the two can be
 # far apart.
 
 # %% [markdown]

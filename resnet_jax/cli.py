@@ -13,7 +13,7 @@ import tyro
 from resnet_jax.config.options import Config, progressive_sizes
 from resnet_jax.errors import InputError, InterruptedRunError, NonFiniteError
 from resnet_jax.recipes import Recipe
-from resnet_jax.runtime.compilation_cache import keep_programs
+from resnet_jax.runtime.compilation_cache import enable_cache
 
 # Exit statuses of every command. A scheduler may start an INTERRUPTED run again as it is.
 DONE, BAD_INPUT, NON_FINITE, INTERRUPTED = 0, 2, 3, 75
@@ -124,7 +124,7 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
     An error that the user can mend is one line on standard error; `--debug` shows the traceback besides.
     """
     argv = sys.argv[1:] if argv is None else argv
-    keep_programs()
+    enable_cache()
     try:
         command(argv)
     except InterruptedRunError as stop:

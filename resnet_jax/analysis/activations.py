@@ -1,6 +1,6 @@
 """How strongly the layers of a trained network respond: figure 7 of He et al. 2015 (arXiv:1512.03385).
 
-A response is the output of a convolution behind its normalisation, before a ReLU or an addition. The paper finds that
+A response is the output of a convolution behind its normalization, before a ReLU or an addition. The paper finds that
 residual networks respond more weakly than their plain counterparts, and the more weakly the deeper they are: each
 block changes the signal a little. Responses are largest where the shape changes.
 """
@@ -20,14 +20,14 @@ from resnet_jax.analysis.capture import Array, apply_watched, is_main_conv, is_n
 def layer_responses(model: nn.Module, variables: Any, images: Array, *, train: bool = False) -> dict[str, jax.Array]:
     """The response [B,h,w,C] of every convolution of the main path, the image's own first; call it inside jit.
 
-    Where a normalisation reads the convolution's output, its output is the response; the output itself is it where
+    Where a normalization reads the convolution's output, its output is the response; the output itself is it where
     none does (the last convolution of a pre-activation block, highway networks).
 
     Args:
         model: any network.
         variables: its variables.
-        images: float32 [B,H,W,3], normalised.
-        train: normalise by the batch and not by the running statistics.
+        images: float32 [B,H,W,3], normalized.
+        train: normalize by the batch and not by the running statistics.
     """
     responses: dict[str, jax.Array] = {}
     raw: dict[str, jax.Array] = {}
@@ -51,7 +51,7 @@ def response_std(model: nn.Module, variables: Any, images: np.ndarray, *, batch_
     Args:
         model: any network.
         variables: its variables.
-        images: float32 [N,H,W,3], normalised.
+        images: float32 [N,H,W,3], normalized.
         batch_size: images in one call.
 
     Returns:
@@ -76,7 +76,7 @@ def feature_maps(model: nn.Module, variables: Any, image: np.ndarray, *, channel
     Args:
         model: a network that knows `features=True`.
         variables: its variables.
-        image: float32 [H,W,3], normalised.
+        image: float32 [H,W,3], normalized.
         channels: N; fewer where a stage has fewer.
     """
     outputs: Any = jax.jit(lambda v, x: model.apply(v, x, train=False, features=True))(variables, image[None])

@@ -76,7 +76,7 @@ def is_main_conv(module: nn.Module) -> bool:
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether a module normalises: batch or group."""
+    """Whether a module normalizes: batch or group."""
     return isinstance(module, BatchNorm | nn.GroupNorm)
 
 
@@ -86,7 +86,7 @@ def main_convs(model: nn.Module, variables: Any, images: Array) -> tuple[str, ..
 
 
 def main_norms(model: nn.Module, variables: Any, images: Array) -> tuple[str, ...]:
-    """Names of the normalisations that images [B,H,W,3] go through, the image's own first; nothing is computed."""
+    """Names of the normalizations that images [B,H,W,3] go through, the image's own first; nothing is computed."""
     return _called(model, variables, images, lambda module: is_norm(module) and BESIDE.isdisjoint(module.path))
 
 

@@ -16,7 +16,7 @@ class ErrorCurve:
 
     Attributes:
         label: the network, as the legend names it; runs of one network share it.
-        depth: its layers; runs of one depth share a colour.
+        depth: its layers; runs of one depth share a color.
         finished: whether the run has come to its end.
         train_steps: [N], the middle of the steps that each training error is an average over.
         train_error: [N], measured on the augmented batches while training.

@@ -42,7 +42,7 @@ def gate_values(model: nn.Module, variables: Any, images: np.ndarray, *, batch_s
     Args:
         model: a network whose blocks have a convolution called "gate".
         variables: its variables.
-        images: float32 [N,H,W,3], normalised.
+        images: float32 [N,H,W,3], normalized.
         batch_size: images in one call.
 
     Raises:

@@ -41,7 +41,7 @@ def grad_cam(
     Args:
         model: a network that classifies and knows `features=True`.
         variables: its variables, trained.
-        images: float32 [B,H,W,3], normalised.
+        images: float32 [B,H,W,3], normalized.
         classes: int [B], whose evidence is asked for; None is each picture's most probable class.
         stage: the features to look at, such as "stage3"; "" is the last stage.
 

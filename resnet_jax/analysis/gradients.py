@@ -1,10 +1,10 @@
 """How much gradient reaches every layer of a network that has not been trained yet.
 
 He et al. 2015 (arXiv:1512.03385), section 4.1, argue that plain networks do not degrade because gradients vanish:
-batch normalisation keeps them alive. What one sees is rather the opposite: in a deep plain network with batch
-normalisation the gradient grows from layer to layer on its way back to the image (Yang et al. 2019, arXiv:1902.08129).
+batch normalization keeps them alive. What one sees is rather the opposite: in a deep plain network with batch
+normalization the gradient grows from layer to layer on its way back to the image (Yang et al. 2019, arXiv:1902.08129).
 Measured on 32 images of CIFAR-10: over the 55 convolutions of plain-56 it grows 670 times, over those of ResNet-56
-10 times. A highway network as deep, without normalisation and with gates that start nearly closed, passes a weaker
+10 times. A highway network as deep, without normalization and with gates that start nearly closed, passes a weaker
 gradient, but on average a level one.
 """
 
@@ -22,13 +22,13 @@ def gradient_norms(
 ) -> dict[str, float]:
     """Norm of the loss's gradient with respect to the kernel of every convolution of the main path.
 
-    The network runs as in training: normalised by the batch, with dropout where it has some. The loss is the mean
+    The network runs as in training: normalized by the batch, with dropout where it has some. The loss is the mean
     cross-entropy in nats.
 
     Args:
         model: any network that classifies.
         variables: its variables, such as those that `model.init` gives.
-        images: float32 [B,H,W,3], normalised.
+        images: float32 [B,H,W,3], normalized.
         labels: int32 [B].
         seed: of dropout and stochastic depth.
 

@@ -33,11 +33,11 @@ class Landscape:
     error: np.ndarray
 
 
-def filter_normalised_direction(params: Any, seed: int) -> Any:
+def filter_normalized_direction(params: Any, seed: int) -> Any:
     """A random direction, a tree like `params`, whose filters have the norms of the network's filters.
 
     A filter is what makes one output channel: kernel [...,i] of a convolution or a dense layer. Biases and
-    normalisation scales, the leaves of one axis, stay where they are: their direction is zero, as in the paper's
+    normalization scales, the leaves of one axis, stay where they are: their direction is zero, as in the paper's
     experiments (the authors' option `xignore=biasbn`).
     """
     # By numpy: XLA compiles a generator of its own for every shape, which takes longer than the surface.
@@ -73,7 +73,7 @@ def surface(
     Args:
         model: any network that classifies.
         variables: its variables, trained.
-        images: float32 [N,H,W,3], normalised.
+        images: float32 [N,H,W,3], normalized.
         labels: int32 [N].
         directions: D trees like `variables["params"]`.
         points: [P,D], coordinates along the directions; zeros are the trained network.
@@ -115,7 +115,7 @@ def loss_line(
 ) -> Landscape:
     """Loss along one random direction, from -radius to radius; arguments as in `surface`."""
     steps = np.linspace(-radius, radius, num_points)
-    direction = filter_normalised_direction(variables["params"], seed)
+    direction = filter_normalized_direction(variables["params"], seed)
     found = surface(model, variables, images, labels, (direction,), steps[:, None], batch_size=batch_size)
     return Landscape(steps, *found)
 
@@ -133,7 +133,7 @@ def loss_square(
 ) -> Landscape:
     """Loss over two random directions, each from -radius to radius; arguments as in `surface`."""
     steps = np.linspace(-radius, radius, num_points)
-    directions = [filter_normalised_direction(variables["params"], draw) for draw in (2 * seed, 2 * seed + 1)]
+    directions = [filter_normalized_direction(variables["params"], draw) for draw in (2 * seed, 2 * seed + 1)]
     points = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
     found = surface(model, variables, images, labels, directions, points, batch_size=batch_size)
     return Landscape(steps, *(values.reshape(num_points, num_points) for values in found))

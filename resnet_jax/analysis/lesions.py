@@ -33,7 +33,7 @@ def apply_without(model: nn.Module, variables: Any, images: Array, removed: Mapp
     Args:
         model: a network with blocks.
         variables: its variables.
-        images: float32 [B,H,W,3], normalised.
+        images: float32 [B,H,W,3], normalized.
         removed: for names of blocks, whether they are gone: bool, traced or not.
     """
 
@@ -72,7 +72,7 @@ def errors_without(
     Args:
         model: a network with blocks.
         variables: its variables, trained.
-        images: float32 [N,H,W,3], normalised.
+        images: float32 [N,H,W,3], normalized.
         labels: int32 [N].
         removed: L choices of blocks; an empty one is the whole network.
         batch_size: images in one call.

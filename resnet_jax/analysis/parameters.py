@@ -1,7 +1,7 @@
-"""What training made of the parameters: first filters, normalisation scales, weights.
+"""What training made of the parameters: first filters, normalization scales, weights.
 
-The first filters of a network for photographs are edges, colours and blobs (Krizhevsky et al. 2012, figure 3). The
-scale of the last normalisation of a block says how much the block changes the signal: blocks that training has no use
+The first filters of a network for photographs are edges, colors and blobs (Krizhevsky et al. 2012, figure 3). The
+scale of the last normalization of a block says how much the block changes the signal: blocks that training has no use
 for have scales near zero.
 """
 
@@ -45,19 +45,19 @@ def first_filters(model: nn.Module, variables: Any, images: np.ndarray) -> np.nd
 
 
 def norm_scales(model: nn.Module, variables: Any, images: np.ndarray) -> dict[str, np.ndarray]:
-    """The scales [C] of every normalisation of the main path, the one nearest to the image first.
+    """The scales [C] of every normalization of the main path, the one nearest to the image first.
 
     Args:
-        model: a network with normalisation.
+        model: a network with normalization.
         variables: its variables, trained.
         images: [B,H,W,3]; their shape alone matters.
 
     Raises:
-        InputError: the network normalises nothing.
+        InputError: the network normalizes nothing.
     """
     names = main_norms(model, variables, images)
     if not names:
-        raise InputError(f"{type(model).__name__} has no normalisation; give a network with BatchNorm or GroupNorm")
+        raise InputError(f"{type(model).__name__} has no normalization; give a network with BatchNorm or GroupNorm")
     return {name: np.asarray(leaves_of(variables["params"], name)["scale"]) for name in names}
 
 

@@ -54,7 +54,7 @@ def path_gradients(model: nn.Module, variables: Any, images: Array, labels: Arra
     Args:
         model: a residual network.
         variables: its variables, trained.
-        images: float32 [B,H,W,3], normalised.
+        images: float32 [B,H,W,3], normalized.
         labels: int32 [B].
         through_branch: bool [n], for each block whether the path goes through its branch.
 
@@ -108,7 +108,7 @@ def path_lengths(
     Args:
         model: a residual network.
         variables: its variables, trained.
-        images: float32 [N,H,W,3], normalised; each sample draws a batch of them.
+        images: float32 [N,H,W,3], normalized; each sample draws a batch of them.
         labels: int32 [N].
         lengths: which lengths; None is all, 0 to the number of blocks.
         samples: paths of each length.

@@ -66,7 +66,7 @@ def error_by_swaps(
     Args:
         model: a network with blocks.
         variables: its variables, trained.
-        images: float32 [N,H,W,3], normalised.
+        images: float32 [N,H,W,3], normalized.
         labels: int32 [N].
         swaps: L numbers of pairs.
         samples: S random orders for each.

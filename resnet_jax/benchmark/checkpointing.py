@@ -8,14 +8,14 @@ from typing import Any
 
 import jax
 
-from resnet_jax.models.resnet.scan import stack_loops
+from resnet_jax.models.resnet.scan import stack_scan_groups
 from resnet_jax.run.build import Run
 from resnet_jax.run.state import first_state, stored
 from resnet_jax.run.step import build_train_step
 from resnet_jax.training.metrics import zero_sums
 from resnet_jax.training.state import stored_shapes
 from resnet_jax.workdir import checkpoint
-from resnet_jax.workdir.async_save import in_background
+from resnet_jax.workdir.async_save import save_in_background
 
 
 def measure_resume(run: Run, rounds: int) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def measure_resume(run: Run, rounds: int) -> dict[str, Any]:
                 began = time.perf_counter()
                 state, sums = jax.block_until_ready(compiled(state, sums, batch))
                 stepped = time.perf_counter()
-                with in_background(store) as save:
+                with save_in_background(store) as save:
                     save(at, {"state": state, "sums": sums})
                     saves.append(time.perf_counter() - stepped)
                 steps.append(stepped - began)
@@ -51,7 +51,7 @@ def measure_resume(run: Run, rounds: int) -> dict[str, Any]:
         began = time.perf_counter()
         with checkpoint.open_manager(Path(folder)) as manager:
             _, content = checkpoint.restore_newest(manager, target, print) or (0, {})
-        jax.block_until_ready(stack_loops(content["state"], run.loops))
+        jax.block_until_ready(stack_scan_groups(content["state"], run.scan_groups))
         restored = time.perf_counter() - began
     saves, writes, steps = saves[1:], writes[1:], steps[1:]  # the first compiles the copy and the fingerprint
     return {

@@ -48,9 +48,9 @@ class Exchange:
 
     Attributes:
         gradients: values, float32.
-        statistics: values of a batch that is normalised as a whole: mean and mean square of every channel, and in the
+        statistics: values of a batch that is normalized as a whole: mean and mean square of every channel, and in the
             backward pass their gradients.
-        norms: normalisations: each waits for one sum in the forward pass and one in the backward pass.
+        norms: normalizations: each waits for one sum in the forward pass and one in the backward pass.
     """
 
     gradients: int
@@ -84,7 +84,7 @@ def all_reduce_seconds(size: float, devices: int, cluster: Cluster = DGX_H100) -
 
 
 def statistics_seconds(what: Exchange, devices: int, cluster: Cluster = DGX_H100) -> float:
-    """Time of the sums of a batch that is normalised as a whole: nothing can be computed meanwhile."""
+    """Time of the sums of a batch that is normalized as a whole: nothing can be computed meanwhile."""
     sums = 2 * what.norms
     return sums * all_reduce_seconds(what.statistics * FLOAT32 / sums, devices, cluster)
 

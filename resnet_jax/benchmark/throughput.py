@@ -15,7 +15,7 @@ from resnet_jax.inference.fold_batch_norm import fold_batch_norm
 from resnet_jax.models.counts import multiply_adds
 from resnet_jax.run.build import Run
 from resnet_jax.run.state import first_state
-from resnet_jax.run.step import build_train_call, build_train_step, fed_calls
+from resnet_jax.run.step import build_train_chunk, build_train_step, chunked_batches
 from resnet_jax.training.metrics import zero_sums
 
 SAMPLE_SECONDS = 0.1  # a sample is as many steps as take this long: a GPU's are too short for a clock
@@ -37,7 +37,7 @@ def measure_train(run: Run, rounds: int, *, seeds: int = 1, profile: str = "") -
         batches, program = list(islice(run.training.batches(0, 4), 4)), build_train_step(run)
     else:
         spans = [range(begin, begin + per_call) for begin in (0, per_call)]
-        batches, program = list(fed_calls(run, spans)), build_train_call(run)
+        batches, program = list(chunked_batches(run, spans)), build_train_chunk(run)
     if seeds > 1:
         program = jax.jit(jax.vmap(program, in_axes=(0, 0, None)), donate_argnums=0)
         state, sums = jax.tree.map(lambda leaf: jnp.stack([leaf] * seeds), (state, sums))
@@ -59,7 +59,7 @@ def measure_train(run: Run, rounds: int, *, seeds: int = 1, profile: str = "") -
 def measure_infer(
     model: nn.Module, image_size: int, batch_size: int, rounds: int, *, fold: bool = True, profile: str = ""
 ) -> dict[str, Any]:
-    """The logits of images that are on the device already; see `_measured`. With `fold`, normalisations are folded."""
+    """The logits of images that are on the device already; see `_measured`. With `fold`, normalizations are folded."""
     images = jax.random.normal(jax.random.key(0), (batch_size, image_size, image_size, 3))
     variables: Any = jax.jit(lambda key, x: model.init(key, x))(jax.random.key(0), images[:1])
 

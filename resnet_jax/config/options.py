@@ -33,9 +33,9 @@ class Config:
     """Pixels a side in evaluation; larger than image_size it makes up for the larger objects of training crops (FixRes,
     Touvron et al. 2019). 0: image_size."""
     eval_resize: int = 0
-    """Shorter side before the centre crop of evaluation. 0: eval_image_size / eval_crop."""
+    """Shorter side before the center crop of evaluation. 0: eval_image_size / eval_crop."""
     eval_crop: float = 0.875
-    """Side of the centre crop of evaluation, as a part of the shorter side."""
+    """Side of the center crop of evaluation, as a part of the shorter side."""
     eval_views: Literal["center", "flip", "flip_translate"] = "center"
     """What the logits of evaluation are averaged over: the image; and its mirror image; and both moved by a pixel."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
@@ -62,15 +62,15 @@ class Config:
     """Mirror half of the training images: by chance, or each in every other epoch (Jordan 2024)."""
     auto_augment: str = ""
     """Operations drawn for every image: rand-m7-mstd0.5-inc1 (RandAugment, as timm writes it), randaugment-n2-m9 (the
-    paper's), ta_wide (TrivialAugment), augmix, 3a (grey, solarise or blur)."""
+    paper's), ta_wide (TrivialAugment), augmix, 3a (gray, solarize or blur)."""
     color_jitter: float = 0.0
     """Brightness, contrast and saturation times 1 - this to 1 + this."""
     lighting: float = 0.0
-    """Standard deviation of AlexNet's noise along the principal components of colour."""
+    """Standard deviation of AlexNet's noise along the principal components of color."""
     erase: float = 0.0
     """Probability with which a random rectangle of an image is erased (Zhong et al. 2017)."""
     erase_fill: Literal["zero", "noise"] = "zero"
-    """What is there instead: the mean colour, or normal noise."""
+    """What is there instead: the mean color, or normal noise."""
     cutout: int = 0
     """Side in pixels of a square that is erased in every image (DeVries and Taylor 2017). 0: none."""
     mixup: float = 0.0
@@ -117,7 +117,7 @@ class Config:
     decay: Literal["", "l2", "decoupled"] = ""
     """Added to the gradient, or to the update (times the rate). Empty: as the optimizer was published."""
     decay_norm_and_bias: bool = True
-    """Whether normalisation scales and biases decay too."""
+    """Whether normalization scales and biases decay too."""
     clip_norm: float = 0.0
     """Largest norm of the whole gradient. 0: any."""
     adaptive_clip: float = 0.0
@@ -125,7 +125,7 @@ class Config:
     layer_decay: float = 1.0
     """Each block's rate as a multiple of the next one's; below 1 for fine-tuning."""
     norm_bias_rate: float = 1.0
-    """Rate of normalisation biases as a multiple of the others' (airbench: 64)."""
+    """Rate of normalization biases as a multiple of the others' (airbench: 64)."""
     stem_fraction: float = 1.0
     """Part of the training after which the stem no longer changes."""
     schedule: Literal["step", "cosine", "linear", "polynomial", "constant"] = "step"
@@ -145,7 +145,7 @@ class Config:
     warmup_from: float = 0.0
     """The same as a part of the peak; the larger of the two counts."""
     accumulate: int = 1
-    """Micro-batches that a step works through one after the other, for want of memory. Each is normalised by itself,
+    """Micro-batches that a step works through one after the other, for want of memory. Each is normalized by itself,
     or in groups of --bn_group_size, which gives what the whole batch would give."""
 
     loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
@@ -179,16 +179,16 @@ class Config:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the computation; parameters, statistics, logits and loss stay float32."""
     bn_group_size: int = 0
-    """Examples that are normalised together. 0: the whole batch."""
+    """Examples that are normalized together. 0: the whole batch."""
     zero_init: bool = False
-    """Start every residual block as its shortcut (last normalisation scale zero)."""
+    """Start every residual block as its shortcut (last normalization scale zero)."""
     shortcut: Literal["", "A", "B", "C", "none"] = ""
     """The paper's options: zero-padded identity, projection where shapes change, projection everywhere, plain network.
     Empty: the network's own."""
     stem: Literal["", "imagenet", "cifar"] = ""
     """7x7 at stride 2 and pooling, or 3x3 for small images. Empty: the network's own."""
     norm: Literal["", "batch", "group", "frozen"] = ""
-    """Batch normalisation, GroupNorm of 32 groups, or batch normalisation whose statistics, scales and biases stay as
+    """Batch normalization, GroupNorm of 32 groups, or batch normalization whose statistics, scales and biases stay as
     they are. Empty: the network's own."""
     stochastic_depth: float = 0.0
     """Probability with which the last residual block is left out of a training step; it rises linearly from 0."""

@@ -21,7 +21,7 @@ from resnet_jax.data.augment.opencv_resize import opencv
 from resnet_jax.data.augment.policies import policy
 from resnet_jax.data.augment.transform import TrainTransform
 from resnet_jax.data.decode import decode_image
-from resnet_jax.data.loader import Feed, processes, worker_count
+from resnet_jax.data.loader import Loader, processes, worker_count
 from resnet_jax.data.order import check_train, epoch_order
 from resnet_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MEAN_STD, Batch, Preprocessing
 from resnet_jax.data.resolution import FixedSize, ProgressiveSize
@@ -30,8 +30,8 @@ from resnet_jax.errors import InputError
 from resnet_jax.runtime.sharding import replicated, sharded
 
 
-def train_feed(source: Source, config: Config, size_at: FixedSize | ProgressiveSize, mesh: Mesh) -> Feed:
-    """The feed of a training run.
+def build_train_loader(source: Source, config: Config, size_at: FixedSize | ProgressiveSize, mesh: Mesh) -> Loader:
+    """The loader of a training run.
 
     Args:
         source: the examples.
@@ -71,7 +71,7 @@ def train_feed(source: Source, config: Config, size_at: FixedSize | ProgressiveS
             for request in pipeline.to_device(requests(start, stop), sharded(mesh)):
                 yield {"pool": pool, "request": request}
 
-        return Feed(batches, prepare, requests, {"pool": pool})
+        return Loader(batches, prepare, requests, {"pool": pool})
 
     interpolation = config.train_interpolation or config.interpolation
     if interpolation == "fast":
@@ -96,7 +96,7 @@ def train_feed(source: Source, config: Config, size_at: FixedSize | ProgressiveS
         )
         return pipeline.to_device(host, sharded(mesh))
 
-    return Feed(streamed, finish)
+    return Loader(streamed, finish)
 
 
 def host_work(source: ArraySource, config: Config, size_at: FixedSize | ProgressiveSize) -> bool:
@@ -115,9 +115,9 @@ MIX = 0x6D6978
 
 
 def finish_batch(batch: Batch, step: Any, *, config: Config, num_classes: int) -> Batch:
-    """What is done to whole batches after crops and operations: the end of every training feed.
+    """What is done to whole batches after crops and operations: the end of every training loader.
 
-    Alternating flips, normalisation, then rectangles erased (zero is the mean by now), then mixing of examples.
+    Alternating flips, normalization, then rectangles erased (zero is the mean by now), then mixing of examples.
     """
     keys = batch_keys(config, batch)
     if config.flip == "alternating":
@@ -140,8 +140,8 @@ def finish_batch(batch: Batch, step: Any, *, config: Config, num_classes: int) -
     return batch
 
 
-def eval_feed(source: Source, config: Config, image_size: int, mesh: Mesh) -> Feed:
-    """The feed of an evaluation: every example once, the last batch padded; any eval_batch_size on any devices."""
+def build_eval_loader(source: Source, config: Config, image_size: int, mesh: Mesh) -> Loader:
+    """The loader of an evaluation: every example once, the last batch padded; any eval_batch_size on any devices."""
     devices = mesh.devices.size
     batch_size = -(-(config.eval_batch_size or config.batch_size) // devices) * devices
     normalize = normalizer(config)
@@ -153,7 +153,7 @@ def eval_feed(source: Source, config: Config, image_size: int, mesh: Mesh) -> Fe
             for request in pipeline.to_device(rows, sharded(mesh)):
                 yield {"pool": pool, "request": request}
 
-        return Feed(requests, lambda batch: normalize(resident.gather(batch["pool"], batch["request"])))
+        return Loader(requests, lambda batch: normalize(resident.gather(batch["pool"], batch["request"])))
 
     transform = eval_transform(config, image_size)
     workers = worker_count(config.num_workers)
@@ -162,11 +162,11 @@ def eval_feed(source: Source, config: Config, image_size: int, mesh: Mesh) -> Fe
         host = pipeline.eval_batches(source, transform, batch_size=batch_size, num_workers=workers, **processes())
         return pipeline.to_device(host, sharded(mesh))
 
-    return Feed(streamed, normalize)
+    return Loader(streamed, normalize)
 
 
 def eval_transform(config: Config, image_size: int) -> Callable:
-    """The centre crop that evaluation and prediction see: uint8 [H,W,3] -> [image_size,image_size,3]."""
+    """The center crop that evaluation and prediction see: uint8 [H,W,3] -> [image_size,image_size,3]."""
     seen = preprocessing(config, image_size)
     return partial(
         host.resize_and_center_crop,

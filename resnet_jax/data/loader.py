@@ -8,12 +8,12 @@ from resnet_jax.data.preprocessing import Batch
 
 
 @dataclass(frozen=True)
-class Feed:
+class Loader:
     """Batches and what the device does to each inside the step.
 
     Attributes:
         batches: from `(start, stop)`, in steps, to the batches of training; from `()` to one pass of evaluation.
-        prepare: pure; the fed batch, and in training the steps done before it -> {"image" float32 [B,H,W,3] normalised,
+        prepare: pure; the fed batch, and in training the steps done before it -> {"image" float32 [B,H,W,3] normalized,
             "label", "mask", …}.
         requests: of a training set that the devices hold, from `(start, stop)` to what each step asks of it, on the
             host; None of others. A batch is {**held, "request": one of them}.

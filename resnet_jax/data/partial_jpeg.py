@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 
-# Rows below the wanted ones whose colour they need: subsampled colour is interpolated between a row's neighbours.
+# Rows below the wanted ones whose color they need: subsampled color is interpolated between a row's neighbors.
 _MARGIN = 2
 
 # libjpeg reports its first warning only: with this one, all that was decoded before is whole. D9 is the file's end.
@@ -39,7 +39,7 @@ class Head(NamedTuple):
 
 
 def jpeg_head(data: bytes) -> Head | None:
-    """The head of a gray or three-coloured baseline JPEG of 8 bits and one scan; None of others."""
+    """The head of a gray or three-colored baseline JPEG of 8 bits and one scan; None of others."""
     if data[:2] != b"\xff\xd8":
         return None
     at, frame, may_turn = 2, None, False

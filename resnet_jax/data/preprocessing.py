@@ -16,7 +16,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network expects to see: the central square of a resized image, normalised.
+    """What a network expects to see: the central square of a resized image, normalized.
 
     Attributes:
         image_size: pixels a side of the square.

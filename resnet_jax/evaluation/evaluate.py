@@ -32,9 +32,9 @@ def evaluate(
 
     Args:
         trained: the network; or several, whose scores (softmax of the logits) are averaged. Each sees images of its own
-            size and normalisation.
+            size and normalization.
         protocol: what a network is shown of every image. "" is what its config says; "center", "flip" and
-            "flip_translate" average the logits of `views.VIEWS`; "ten_crop" the scores of four corners, the centre and
+            "flip_translate" average the logits of `views.VIEWS`; "ten_crop" the scores of four corners, the center and
             their mirror images; "multi_scale" those of the whole image and its mirror image at several sizes.
         scales: shorter sides of multi_scale, pixels.
         dataset: any that training takes; empty is the one that the (first) network was trained on.
@@ -48,7 +48,7 @@ def evaluate(
             this way.
     """
     networks = [trained] if isinstance(trained, Trained) else list(trained)
-    # The images are normalised as in training, whatever set they come from: only the source changes.
+    # The images are normalized as in training, whatever set they come from: only the source changes.
     first = networks[0].config
     name, folder = dataset or first.dataset, data_dir or ("" if dataset else first.data_dir)
     mesh = data_mesh()
@@ -66,8 +66,8 @@ def evaluate(
         _, passes = passes_of(networks[0])
         if len(passes) == 1:
             variables = jax.device_put(networks[0].variables, replicated(mesh))
-            eval_step = step.jit_eval_step(passes[0].apply, passes[0].feed.prepare, replicated(mesh))
-            return averages(loop.evaluate(passes[0].feed.batches(), partial(eval_step, variables)))
+            eval_step = step.jit_eval_step(passes[0].apply, passes[0].loader.prepare, replicated(mesh))
+            return averages(loop.evaluate(passes[0].loader.batches(), partial(eval_step, variables)))
 
     def scores_of(network: Trained) -> Scores:
         count, passes = passes_of(network)
@@ -75,8 +75,8 @@ def evaluate(
         return mean_scores(one_pass(taken, variables, count) for taken in passes)
 
     def one_pass(taken: Pass, variables: Any, count: int) -> Scores:
-        score_step = jit_score_step(taken.apply, taken.feed.prepare, replicated(mesh))
-        return collect(taken.feed.batches(), partial(score_step, variables), count)
+        score_step = jit_score_step(taken.apply, taken.loader.prepare, replicated(mesh))
+        return collect(taken.loader.batches(), partial(score_step, variables), count)
 
     # Each network counts alike, however many scales it is asked at.
     return averages(score_sums(mean_scores(map(scores_of, networks))))

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from resnet_jax.config.options import progressive_sizes
-from resnet_jax.data.build import image_size_of, train_feed
+from resnet_jax.data.build import build_train_loader, image_size_of
 from resnet_jax.data.resolution import FixedSize
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.errors import InputError
@@ -26,9 +26,9 @@ from resnet_jax.runtime.sharding import data_mesh, replicated
 
 
 def precise_batch_stats(model: nn.Module, variables: Any, batches: Iterable[jax.Array], seed: int = 0) -> Any:
-    """The mean and the biased variance, over all images of the batches, of what enters each normalisation.
+    """The mean and the biased variance, over all images of the batches, of what enters each normalization.
 
-    One pass: every layer normalises by the statistics of its own batch (or group of the batch), as in training, and so
+    One pass: every layer normalizes by the statistics of its own batch (or group of the batch), as in training, and so
     the layers above see what they saw there. The mean is that of the batches' means. The variance is that of all values
     about that mean, E[x²] - E[x]²: the mean of the batches' variances would leave out how far the batches' means lie
     apart, and come out too small, by (n - 1) / n for n independent values a batch, which matters where n is small.
@@ -40,7 +40,7 @@ def precise_batch_stats(model: nn.Module, variables: Any, batches: Iterable[jax.
     Args:
         model: the network.
         variables: its variables; only the parameters matter where nothing is frozen.
-        batches: normalised images [B,H,W,3], augmented as in training; sizes of the batches may differ.
+        batches: normalized images [B,H,W,3], augmented as in training; sizes of the batches may differ.
         seed: of what is random in training (dropout).
 
     Returns:
@@ -75,7 +75,7 @@ def _add_batch(model: nn.Module, params: Any, stats: Any, images: jax.Array, sha
 
 
 def _accumulate(share: jax.Array, layer: Callable, args: Any, kwargs: Any, context: Any) -> Any:
-    """Calls a layer; if it is a normalisation by batch, its running statistics become those of all images so far."""
+    """Calls a layer; if it is a normalization by batch, its running statistics become those of all images so far."""
     module = context.module
     if not isinstance(module, BatchNorm) or context.method_name != "__call__":
         return layer(*args, **kwargs)
@@ -121,10 +121,10 @@ def with_precise_stats(trained: Trained, num_images: int, *, data_dir: str = "",
     source = load_source(config.dataset, "train", config.data_dir or None, config.image_size)
     # Of images that grow in training, the last size: it is the one that the parameters were left with.
     sizes = progressive_sizes(config.progressive)
-    feed = train_feed(source, config, FixedSize(sizes[1] if sizes else image_size_of(source, config)), mesh)
-    prepare = jax.jit(feed.prepare)
+    loader = build_train_loader(source, config, FixedSize(sizes[1] if sizes else image_size_of(source, config)), mesh)
+    prepare = jax.jit(loader.prepare)
     steps = -(-num_images // config.batch_size)
-    images = (prepare(batch, step)["image"] for step, batch in enumerate(feed.batches(0, steps)))
+    images = (prepare(batch, step)["image"] for step, batch in enumerate(loader.batches(0, steps)))
     variables = jax.device_put(trained.variables, replicated(mesh))
     stats = precise_batch_stats(trained.model, variables, images, config.seed)
     return dataclasses.replace(trained, variables={**variables, "batch_stats": stats})

@@ -11,8 +11,8 @@ from jax.sharding import Mesh
 
 from resnet_jax.data import pipeline
 from resnet_jax.data.augment.host import resize_and_five_crops
-from resnet_jax.data.build import eval_feed, normalizer, preprocessing
-from resnet_jax.data.loader import Feed, processes, worker_count
+from resnet_jax.data.build import build_eval_loader, normalizer, preprocessing
+from resnet_jax.data.loader import Loader, processes, worker_count
 from resnet_jax.data.shape_buckets import Shape, image_sizes, shaped_batches, whole_images
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.errors import InputError
@@ -28,11 +28,11 @@ class Pass:
     """One pass over a set, with every example once.
 
     Attributes:
-        feed: its batches.
+        loader: its batches.
         apply: (variables, prepared images) -> logits [B,K].
     """
 
-    feed: Feed
+    loader: Loader
     apply: Apply
 
 
@@ -54,18 +54,18 @@ def build_passes(
     """
     views = protocol or trained.config.eval_views
     if views in VIEWS:
-        feed = eval_feed(source, trained.config, trained.image_size, mesh)
-        return [Pass(feed, build_apply(trained.model, views))]
+        loader = build_eval_loader(source, trained.config, trained.image_size, mesh)
+        return [Pass(loader, build_apply(trained.model, views))]
     if views == "ten_crop":
-        feed = crops_feed(source, trained, batch_size, mesh)
-        return [Pass(feed, partial(of_crops_and_mirror_images, plain(trained)))]
+        loader = crops_loader(source, trained, batch_size, mesh)
+        return [Pass(loader, partial(of_crops_and_mirror_images, plain(trained)))]
     if views != "multi_scale":
         known = ", ".join([*VIEWS, "ten_crop", "multi_scale"])
         raise InputError(f"--protocol={views}: there is no such protocol; known are {known}")
     check_scales(trained, scales)
     sizes = image_sizes(source, worker_count(trained.config.num_workers))
-    feeds = [whole_feed(source, sizes, scale, trained, batch_size, mesh) for scale in scales]
-    return [Pass(feed, partial(of_mirror_images, plain(trained))) for feed in feeds]
+    feeds = [whole_images_loader(source, sizes, scale, trained, batch_size, mesh) for scale in scales]
+    return [Pass(loader, partial(of_mirror_images, plain(trained))) for loader in feeds]
 
 
 def plain(trained: Trained) -> Apply:
@@ -73,7 +73,7 @@ def plain(trained: Trained) -> Apply:
     return build_apply(trained.model, "center")
 
 
-def crops_feed(source: Source, trained: Trained, batch_size: int, mesh: Mesh) -> Feed:
+def crops_loader(source: Source, trained: Trained, batch_size: int, mesh: Mesh) -> Loader:
     """Batches of five crops of each image, {"image" float32 [B,5,size,size,3], …}; with mirror images they are ten."""
     config, size = trained.config, trained.image_size
     seen = preprocessing(config, size)
@@ -98,10 +98,12 @@ def crops_feed(source: Source, trained: Trained, batch_size: int, mesh: Mesh) ->
         flat = normalize({"image": crops.reshape(-1, *crops.shape[2:])})["image"]
         return {**batch, "image": flat.reshape(crops.shape)}
 
-    return Feed(batches, prepare)
+    return Loader(batches, prepare)
 
 
-def whole_feed(source: Source, sizes: Any, short: int, trained: Trained, batch_size: int, mesh: Mesh) -> Feed:
+def whole_images_loader(
+    source: Source, sizes: Any, short: int, trained: Trained, batch_size: int, mesh: Mesh
+) -> Loader:
     """Batches of whole images with a shorter side of `short`; the larger they are, the fewer at once."""
     config = trained.config
     pixels = batch_size * trained.image_size**2
@@ -116,7 +118,7 @@ def whole_feed(source: Source, sizes: Any, short: int, trained: Trained, batch_s
         host = whole_images(source, plan, interpolation=config.interpolation, num_workers=workers, **processes())
         return pipeline.to_device(host, sharded(mesh))
 
-    return Feed(batches, normalizer(config))
+    return Loader(batches, normalizer(config))
 
 
 def check_scales(trained: Trained, scales: Sequence[int]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @contextmanager
-def draft_of(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """A path beside `path`, nobody else's, to write to; at the end of the block it takes the place of `path`.
 
     It is on the disk before it does, so that not even a machine that fails leaves half of it. If the block fails, it is
@@ -25,7 +25,7 @@ def draft_of(path: Path) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Write or replace a text file, whole or not at all."""
-    with draft_of(path) as draft:
+    with atomic_path(path) as draft:
         draft.write_text(text)

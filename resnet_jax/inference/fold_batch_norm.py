@@ -1,6 +1,6 @@
-"""Batch normalisation folded into the convolution before it, for inference: one pass over the activations less.
+"""Batch normalization folded into the convolution before it, for inference: one pass over the activations less.
 
-In inference the normalisation is a line, y = a x + b for each channel. Where x is what a convolution gives, and nothing
+In inference the normalization is a line, y = a x + b for each channel. Where x is what a convolution gives, and nothing
 else reads it, the kernel can be multiplied by a once and for all, and b is left to add.
 """
 
@@ -24,10 +24,10 @@ OUT, IN = "out of ", "into "
 
 
 def fold_batch_norm(model: nn.Module, variables: Any, image_size: int) -> tuple[Apply, Any]:
-    """The same network without the normalisations that can be folded, whichever it is made of.
+    """The same network without the normalizations that can be folded, whichever it is made of.
 
-    A normalisation stays where its input is no convolution's (the first of a pre-activation block), or has other
-    readers besides (DenseNet's), where the kernel is standardised, and in a loop over blocks of another network.
+    A normalization stays where its input is no convolution's (the first of a pre-activation block), or has other
+    readers besides (DenseNet's), where the kernel is standardized, and in a loop over blocks of another network.
 
     Args:
         model: the network; `scan` and `remat` are of no use in inference and are left.
@@ -63,9 +63,9 @@ def fold_batch_norm(model: nn.Module, variables: Any, image_size: int) -> tuple[
 
 
 def foldable(model: nn.Module, variables: Any, image_size: int) -> dict[Path, tuple[Path, float]]:
-    """Paths of the normalisations that can be folded: each with its convolution's, and its epsilon.
+    """Paths of the normalizations that can be folded: each with its convolution's, and its epsilon.
 
-    Read off the traced program, in which the outputs of convolutions and the inputs of normalisations are named.
+    Read off the traced program, in which the outputs of convolutions and the inputs of normalizations are named.
     """
     epsilons: dict[Path, float] = {}
 
@@ -74,7 +74,7 @@ def foldable(model: nn.Module, variables: Any, image_size: int) -> dict[Path, tu
         if isinstance(module, BatchNorm):
             epsilons[module.path] = module.epsilon
             return call(checkpoint_name(args[0], IN + "/".join(module.path)), *args[1:], **kwargs)
-        if isinstance(module, Conv) and not module.standardise:
+        if isinstance(module, Conv) and not module.standardize:
             return checkpoint_name(call(*args, **kwargs), OUT + "/".join(module.path))
         return call(*args, **kwargs)
 

@@ -29,7 +29,7 @@ def restore_run(
         ema: the average of the weights instead of the weights themselves.
 
     Returns:
-        (config, model, variables): `model.apply(variables, images)` takes normalised float32 images.
+        (config, model, variables): `model.apply(variables, images)` takes normalized float32 images.
 
     Raises:
         InputError: there is no run, no such checkpoint, it is damaged, or no average was kept.

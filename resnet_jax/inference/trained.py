@@ -70,7 +70,7 @@ class WhichNetwork:
     image_size: int = 0
     """Pixels a side of what the network is to see. 0: the run's or the weights' own."""
     resize: int = 0
-    """Shorter side of the image before the centre crop. 0: in proportion, as the run or the weights have it."""
+    """Shorter side of the image before the center crop. 0: in proportion, as the run or the weights have it."""
 
 
 def load_trained(which: WhichNetwork) -> Trained:
@@ -86,9 +86,9 @@ def load_trained(which: WhichNetwork) -> Trained:
     if which.workdir and which.weights:
         raise InputError("--weights goes with --model=NAME, not with --workdir")
     if which.workdir:
-        trained = from_run(which.workdir, which.checkpoint, ema=which.ema)
+        trained = trained_from_run(which.workdir, which.checkpoint, ema=which.ema)
     else:
-        trained = from_weights(which.model, which.weights or None, which.num_classes)
+        trained = trained_from_weights(which.model, which.weights or None, which.num_classes)
     size = which.image_size or trained.image_size
     scaled = round(trained.config.eval_resize * size / trained.image_size)
     config = dataclasses.replace(trained.config, eval_resize=which.resize or scaled)
@@ -112,25 +112,25 @@ def load_ensemble(networks: Sequence[str], checkpoint: str = "newest", *, ema: b
     for entry in networks:
         name, colon, weights = entry.partition(":")
         if Path(entry).is_dir():
-            members.append(from_run(entry, checkpoint, ema=ema))
+            members.append(trained_from_run(entry, checkpoint, ema=ema))
         elif colon:
-            members.append(from_weights(name, weights or None))
+            members.append(trained_from_weights(name, weights or None))
         else:
             raise InputError(f"--ensemble {entry}: there is no such folder; name a run's, or NAME:WEIGHTS_FILE")
     return members
 
 
-def from_run(workdir: str | Path, which: str | int = "newest", *, ema: bool = False) -> Trained:
+def trained_from_run(workdir: str | Path, which: str | int = "newest", *, ema: bool = False) -> Trained:
     """A run's network; arguments and errors are `restore_run`'s."""
     config, model, variables = restore_run(workdir, which, ema=ema)
     _, facts = read_run_config(Path(workdir).absolute())
     return Trained(config, model, variables, facts["image_size"], tuple(facts["class_names"]), str(workdir))
 
 
-def from_weights(name: str, source: str | Path | None = None, num_classes: int = 0) -> Trained:
+def trained_from_weights(name: str, source: str | Path | None = None, num_classes: int = 0) -> Trained:
     """A network with a set of weights, its images preprocessed as these weights need it.
 
-    Where nothing is known of the weights, it is as for the same network from torchvision, or as CIFAR-10 is normalised
+    Where nothing is known of the weights, it is as for the same network from torchvision, or as CIFAR-10 is normalized
     here for a CIFAR network.
 
     Args:

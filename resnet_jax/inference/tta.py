@@ -64,7 +64,7 @@ def averaged_logits(apply: Callable[[jax.Array], Any], images: jax.Array, views:
 
     Args:
         apply: from images [B,H,W,C] to logits [B,K], such as `partial(model.apply, variables)`; called once a view.
-        images: [B,H,W,C], normalised, so that what is reflected is too.
+        images: [B,H,W,C], normalized, so that what is reflected is too.
         views: a key of `VIEWS`.
 
     Raises:
@@ -99,7 +99,7 @@ def of_crops_and_mirror_images(apply: Apply, variables: Any, crops: jax.Array) -
     Args:
         apply: the network.
         variables: its variables.
-        crops: [B,V,H,W,C], normalised.
+        crops: [B,V,H,W,C], normalized.
 
     Returns:
         float32 [B,K].

@@ -23,8 +23,8 @@ class Conv(nn.Module):
 
     Attributes:
         groups: each group of output channels reads its own group of input channels (ResNeXt).
-        standardise: the kernel of every output channel is brought to mean 0 and variance 1 before it is applied
-            (weight standardisation, Qiao et al. 2019), for normalisations that do not see the batch.
+        standardize: the kernel of every output channel is brought to mean 0 and variance 1 before it is applied
+            (weight standardization, Qiao et al. 2019), for normalizations that do not see the batch.
         blur: where the layer strides over 16 channels or more, its input is blurred first (ffcv's BlurPoolConv2d).
     """
 
@@ -34,7 +34,7 @@ class Conv(nn.Module):
     padding: int | None = None
     dilation: int = 1
     groups: int = 1
-    standardise: bool = False
+    standardize: bool = False
     blur: bool = False
     use_bias: bool = False
     kernel_init: Callable = he_normal_fan_out
@@ -48,7 +48,7 @@ class Conv(nn.Module):
         pad = self.dilation * (k - 1) // 2 if self.padding is None else self.padding
         inputs = x.shape[-1] // self.groups
         kernel = self.param("kernel", self.kernel_init, (k, k, inputs, self.features), self.param_dtype)
-        if self.standardise:
+        if self.standardize:
             mean, var = (f(kernel, axis=(0, 1, 2), keepdims=True) for f in (jnp.mean, jnp.var))
             kernel = (kernel - mean) * jax.lax.rsqrt(var + 1e-8)
         if self.blur and self.strides > 1 and x.shape[-1] >= 16:

@@ -7,10 +7,10 @@ from flax import linen as nn
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation over the whole global batch, or over groups of `group_size` examples.
+    """Batch normalization over the whole global batch, or over groups of `group_size` examples.
 
     The group is a setting and not an accident of topology: under `jit` a sharded batch is one batch, so
-    `group_size=0` gives the same statistics on any number of devices, and `group_size=k` normalises examples
+    `group_size=0` gives the same statistics on any number of devices, and `group_size=k` normalizes examples
     0..k-1, k..2k-1, … separately, wherever they live. Goyal et al. 2017 used 32.
 
     Statistics are float32 sums of x and x² in one pass over x, whatever `dtype` is. The running variance is the
@@ -72,7 +72,7 @@ def group_statistics(x: jax.Array, group_size: int) -> tuple[jax.Array, jax.Arra
     """Mean and biased variance [B / group_size, C], in float32, of each group of consecutive examples of x [B,…,C]."""
     batch, channels = x.shape[0], x.shape[-1]
     if batch % group_size:
-        raise ValueError(f"a batch of {batch} examples cannot be normalised in groups of {group_size}")
+        raise ValueError(f"a batch of {batch} examples cannot be normalized in groups of {group_size}")
     grouped = x.reshape(batch // group_size, -1, channels).astype(jnp.float32)
     mean = grouped.mean(axis=1)
     if grouped.shape[1] <= FEW:

@@ -22,7 +22,7 @@ def max_pool(x: jax.Array, size: int = 3, strides: int = 2, padding: int = 1, ce
 def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
     """Averages over a grid of size x size windows, torch's way: [B,H,W,C] -> [B,size,size,C].
 
-    Window i covers floor(i H / size) up to ceil((i + 1) H / size), so that neighbours overlap where `size` does not
+    Window i covers floor(i H / size) up to ceil((i + 1) H / size), so that neighbors overlap where `size` does not
     divide H, and repeat where H is the smaller.
     """
     for axis in (1, 2):
@@ -39,7 +39,7 @@ def flatten_channels_first(x: jax.Array) -> jax.Array:
 
 
 def resize_bilinear(x: jax.Array, height: int, width: int) -> jax.Array:
-    """[B,H,W,C] -> [B,height,width,C] between pixel centres, without antialiasing (torch's `align_corners=False`)."""
+    """[B,H,W,C] -> [B,height,width,C] between pixel centers, without antialiasing (torch's `align_corners=False`)."""
     if x.shape[1:3] == (height, width):
         return x
     return jax.image.resize(x, (x.shape[0], height, width, x.shape[-1]), "bilinear", antialias=False)

@@ -21,7 +21,7 @@ class WhiteningConv(nn.Module):
     """[B,H,W,C] -> [B,H-1,W-1,8C]: 2x2 patches through the kernel of `whitening_kernel`, and a learned bias.
 
     Until `whiten` puts the kernel in place, it is that of images whose values are uncorrelated and have variance 1:
-    every value of the patch as it is, and its negative. A network that is never whitened works, but sees neighbouring
+    every value of the patch as it is, and its negative. A network that is never whitened works, but sees neighboring
     pixels that say nearly the same.
 
     The convolution is float32 under every `dtype`, its result is not. Directions that hardly occur are small
@@ -63,7 +63,7 @@ def whitening_kernel(images: np.ndarray, eps: float = 5e-4) -> np.ndarray:
     positive.
 
     Args:
-        images: normalised as the network sees them, without augmentation; Jordan 2024 takes the first 5,000 of the set.
+        images: normalized as the network sees them, without augmentation; Jordan 2024 takes the first 5,000 of the set.
         eps: keeps directions that hardly occur, which are mostly noise, from being blown up.
     """
     channels = images.shape[-1]

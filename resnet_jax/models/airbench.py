@@ -1,12 +1,12 @@
 """The CIFAR-10 networks of airbench (Jordan 2024, arXiv:2404.00498): 94 % in ten epochs, 96 % in 37 (published).
 
-A 2x2 whitening convolution computed from the images, three groups of convolutions with maximum pooling, normalisation
+A 2x2 whitening convolution computed from the images, three groups of convolutions with maximum pooling, normalization
 without a scale, and a head whose logits are divided by 9. Every 3x3 convolution starts as the identity on its first
 channels, so that a new network passes the image through, as a residual one does with its shortcuts.
 
 Three things are for the caller. A run begins with `model.whiten(variables, images)`. The reference trains the
 whitening's bias ("stem_conv/bias") for three epochs and keeps it from then on, and takes 64 times the learning rate for
-the normalisations' biases ("stage1/norm1/bias" and so on).
+the normalizations' biases ("stage1/norm1/bias" and so on).
 
 Counted in torch, the networks are larger by what is not trained: the whitening kernel and the scales that stay 1.
 """
@@ -73,7 +73,7 @@ class Airbench(nn.Module):
         residual: three convolutions a group with a shortcut (airbench96), in place of two.
         norm_momentum: share of the running statistics that a step keeps. The networks for 94 and 95 % take 0.6, because
             their training is a few hundred steps; torch calls that 0.4.
-        bn_group_size: examples normalised together; 0 is the whole global batch.
+        bn_group_size: examples normalized together; 0 is the whole global batch.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.
     """
@@ -123,7 +123,7 @@ class Airbench(nn.Module):
         return outputs if features else outputs["logits"]
 
     def whiten(self, variables: Any, images: np.ndarray) -> Any:
-        """The variables with the first layer computed from images [N,H,W,3], normalised and not augmented.
+        """The variables with the first layer computed from images [N,H,W,3], normalized and not augmented.
 
         The reference takes the first 5,000 of the training set.
         """

@@ -1,6 +1,6 @@
 """AlexNet (Krizhevsky et al. 2012) in the form of torchvision, after Krizhevsky 2014 (arXiv:1404.5997).
 
-One tower without local response normalisation; 61.1M parameters, of which 58.6M are in three dense layers.
+One tower without local response normalization; 61.1M parameters, of which 58.6M are in three dense layers.
 """
 
 from collections.abc import Callable

@@ -30,7 +30,7 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
     model = build(**options)
     # Wishes of a recipe, where the network has such a thing.
     wishes = {}
-    if config.zero_init and getattr(model, "shortcut", "none") != "none" and not getattr(model, "standardise", False):
+    if config.zero_init and getattr(model, "shortcut", "none") != "none" and not getattr(model, "standardize", False):
         wishes["zero_init"] = True
     if config.blur_strides and hasattr(model, "blur_strides"):
         wishes["blur_strides"] = True

@@ -53,7 +53,7 @@ class DenseNet(nn.Module):
         compression: share of its channels that a transition passes on (theta in the paper).
         dropout: probability with which a value is zeroed in training, behind every convolution but the stem's; the
             paper takes 0.2 on CIFAR without augmentation. Draws from the "dropout" key.
-        bn_group_size: examples normalised together; 0 is the whole global batch.
+        bn_group_size: examples normalized together; 0 is the whole global batch.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.
     """

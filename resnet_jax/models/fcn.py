@@ -42,7 +42,7 @@ class FCN(nn.Module):
         aux_head: build the auxiliary head; no network needs it once it is trained.
         dropout: probability with which a value is zeroed before the classes in training. Draws from the "dropout"
             key.
-        bn_group_size: examples normalised together; 0 is the whole global batch.
+        bn_group_size: examples normalized together; 0 is the whole global batch.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.
     """
@@ -66,14 +66,14 @@ class FCN(nn.Module):
             norm=partial(BatchNorm, use_running_average=not train, group_size=self.bn_group_size, **types),
             dropout=partial(nn.Dropout, self.dropout, deterministic=not train),
         )
-        # A backbone without normalisation has no such option.
+        # A backbone without normalization has no such option.
         group = {"bn_group_size": self.bn_group_size} if self.bn_group_size else {}
         backbone = self.backbone(name="backbone", **types, **group)
         outputs = backbone(images, train=train, features=True)
         *_, before_last, last = sorted(name for name in outputs if name.startswith("stage"))
         height, width = images.shape[1:3]
         outputs["logits"] = resize_bilinear(head(name="head")(outputs[last]), height, width)
-        # Initialisation builds the head in evaluation too: the parameters do not depend on `train`.
+        # Initialization builds the head in evaluation too: the parameters do not depend on `train`.
         if self.aux_head and (train or self.is_initializing()):
             outputs["aux1"] = resize_bilinear(head(name="aux1")(outputs[before_last]), height, width)
         return outputs if features else outputs["logits"]

@@ -14,7 +14,7 @@ from resnet_jax.layers.pooling import adaptive_average_pool, flatten_channels_fi
 
 
 class ConvNormRelu(nn.Module):
-    """A convolution, normalised, through a ReLU: [B,H,W,C] -> [B,H/strides,W/strides,filters]."""
+    """A convolution, normalized, through a ReLU: [B,H,W,C] -> [B,H/strides,W/strides,filters]."""
 
     filters: int
     kernel_size: int
@@ -87,7 +87,7 @@ class GoogLeNet(nn.Module):
         dropout: probability with which a pooled value is zeroed in training. Draws from the "dropout" key.
         aux_dropout: the same in the auxiliary heads.
         aux_weight: of the auxiliary heads' cross-entropy in the loss; the network itself does not use it.
-        bn_group_size: examples normalised together; 0 is the whole global batch.
+        bn_group_size: examples normalized together; 0 is the whole global batch.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.
     """
@@ -127,7 +127,7 @@ class GoogLeNet(nn.Module):
             for index, filters in enumerate(blocks, start=1):
                 name = f"{stage}_block{index:02d}"
                 x = Inception(filters, unit, name=name)(x)
-                # Initialisation builds the heads in evaluation too: their parameters do not depend on `train`.
+                # Initialization builds the heads in evaluation too: their parameters do not depend on `train`.
                 if self.aux_heads and self.num_classes and name in AUXILIARY and (train or self.is_initializing()):
                     aux_dropout = partial(dropout, self.aux_dropout)
                     head = AuxiliaryHead(

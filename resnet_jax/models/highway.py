@@ -7,7 +7,7 @@ The paper gives layers, parameters (19 and 2.3M; 32 and 1.25M) and the gate, and
 it leaves open is filled here from the authors' Caffe network of 19 layers
 (github.com/flukeskywalker/highway-networks): three stages that start with a plain convolution, 2x2 maximum pooling
 between them, dropout of 0.2 on the image, behind each pooling and before the head, a 1x1 convolution to 100 channels
-before the average, gates that are 3x3 convolutions, no normalisation. Of the network of 32 layers nothing more is
+before the average, gates that are 3x3 convolutions, no normalization. Of the network of 32 layers nothing more is
 published: ours has nine gated layers a stage, and the widths that give 1.25M parameters.
 """
 

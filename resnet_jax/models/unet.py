@@ -13,7 +13,7 @@ from resnet_jax.layers.norm import BatchNorm
 from resnet_jax.layers.pooling import max_pool, resize_bilinear
 from resnet_jax.models.resnet import variants
 
-# The paper's initialisation: variance 2 / (incoming values of a unit).
+# The paper's initialization: variance 2 / (incoming values of a unit).
 he_normal_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
@@ -25,10 +25,10 @@ class UNet(nn.Module):
         width: filters at full resolution; each of the four halvings doubles them.
         padded: pad every 3x3 convolution, so that logits are as large as the image, for any image size. The paper
             does not, which makes them 184 pixels smaller (572 -> 388).
-        batch_norm: normalise behind every 3x3 convolution, which then has no bias; the paper does not.
+        batch_norm: normalize behind every 3x3 convolution, which then has no bias; the paper does not.
         dropout: probability with which a value of the lowest resolution is zeroed in training; the paper has dropout
             there and leaves its rate open. Draws from the "dropout" key.
-        bn_group_size: examples normalised together; 0 is the whole global batch.
+        bn_group_size: examples normalized together; 0 is the whole global batch.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.
 
@@ -82,7 +82,7 @@ class UNet(nn.Module):
 
 
 class TwoConvs(nn.Module):
-    """Two 3x3 convolutions with ReLUs, normalised if there is a `norm`: [B,H,W,C] -> [B,H,W,filters]."""
+    """Two 3x3 convolutions with ReLUs, normalized if there is a `norm`: [B,H,W,C] -> [B,H,W,filters]."""
 
     filters: int
     conv: Callable
@@ -138,7 +138,7 @@ class BackboneUNet(nn.Module):
             any whose `features=True` gives "stem" and stages does.
         num_classes: K.
         filters: of each step up; the last step has the image's size and no stage to append.
-        bn_group_size: examples normalised together; 0 is the whole global batch.
+        bn_group_size: examples normalized together; 0 is the whole global batch.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.
     """
@@ -156,7 +156,7 @@ class BackboneUNet(nn.Module):
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         norm = partial(BatchNorm, use_running_average=not train, group_size=self.bn_group_size, **types)
         twice = partial(TwoConvs, conv=partial(Conv, **types), norm=norm)
-        # A backbone without normalisation has no such option.
+        # A backbone without normalization has no such option.
         group = {"bn_group_size": self.bn_group_size} if self.bn_group_size else {}
         backbone = self.backbone(name="backbone", **types, **group)
         outputs = backbone(images, train=train, features=True)

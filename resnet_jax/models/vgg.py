@@ -1,4 +1,4 @@
-"""VGG (Simonyan and Zisserman 2015, arXiv:1409.1556): nothing but 3x3 convolutions, with and without normalisation."""
+"""VGG (Simonyan and Zisserman 2015, arXiv:1409.1556): nothing but 3x3 convolutions, with and without normalization."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,10 +20,10 @@ class VGG(nn.Module):
     Attributes:
         stage_sizes: convolutions at each of the five resolutions, the image's own first.
         num_classes: K; 0 leaves the dense layers out, and the pooled values [B,N] stand for the logits (a backbone).
-        batch_norm: normalise behind every convolution (torchvision's `_bn`; the paper has none).
+        batch_norm: normalize behind every convolution (torchvision's `_bn`; the paper has none).
         dropout: probability with which a value is zeroed behind the hidden dense layers in training. Draws from the
             "dropout" key.
-        bn_group_size: examples normalised together; 0 is the whole global batch.
+        bn_group_size: examples normalized together; 0 is the whole global batch.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.
     """

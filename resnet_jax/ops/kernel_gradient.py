@@ -2,7 +2,7 @@
 
 It is itself a convolution, of x by the gradient g of the output, where channels are the batch, images the channels and
 the image of g the window; both must be transposed for it. Whole, this misses the cache, and XLA:CPU (jaxlib 0.10.2)
-fuses into the transposition everything elementwise that made x and g: normalisation, ReLU and sums of a whole stage
+fuses into the transposition everything elementwise that made x and g: normalization, ReLU and sums of a whole stage
 are computed again, value by value, in the order in which memory is slowest (`optimization_barrier` is gone by then).
 A loop is a border that no fusion crosses. Inside of it a few images and rows are cut out, transposed and convolved.
 """

@@ -1,4 +1,4 @@
-"""An exponential moving average of the parameters and of the normalisation statistics; written back, it is Lookahead.
+"""An exponential moving average of the parameters and of the normalization statistics; written back, it is Lookahead.
 
 The average a follows the trained values v by a <- d a + (1 - d) v, once every few steps. Evaluated in place of v it
 takes out the noise of the last steps (Polyak and Juditsky 1992). Where v is set to a each time, the same line is

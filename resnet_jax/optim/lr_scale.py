@@ -16,12 +16,12 @@ def rate_multipliers(params: Any, *, layer_decay: float = 1.0, norm_bias_rate: f
 
     With `layer_decay`, the head has 1, the last block `layer_decay`, the one before it `layer_decay` squared, and so on
     down to the stem, which is one layer (timm's `lr_scale` for ResNets; in pre-activation networks timm counts the last
-    normalisation as a layer of its own, here it goes with the head).
+    normalization as a layer of its own, here it goes with the head).
 
     Args:
         params: parameters, or anything of their structure.
         layer_decay: in (0, 1]; 1: every layer alike.
-        norm_bias_rate: besides, for the biases of normalisations (airbench: 64).
+        norm_bias_rate: besides, for the biases of normalizations (airbench: 64).
     """
     layers = {layer for path in by_path(params) if (layer := layer_of(path)) is not None}
     exponents = {layer: exponent for exponent, layer in enumerate(sorted(layers, reverse=True), start=1)}

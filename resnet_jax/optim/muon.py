@@ -54,7 +54,7 @@ def to_unit_outputs(kernel: jax.Array) -> jax.Array:
 
 
 def normalize_matrices() -> optax.GradientTransformation:
-    """Normalise Muon's kernels before each step, as airbench94_muon does instead of decaying them.
+    """Normalize Muon's kernels before each step, as airbench94_muon does instead of decaying them.
 
     To stand behind everything else, because what it adds is no step that has a rate.
     """
@@ -77,7 +77,7 @@ def muon(
 ) -> optax.GradientTransformation:
     """Muon for what `is_matrix` says and `others` for the rest.
 
-    The momentum is the references', gradients summed and not averaged, which is the same to what is orthogonalised;
+    The momentum is the references', gradients summed and not averaged, which is the same to what is orthogonalized;
     optax's Muon corrects a bias of it and differs from them in the first steps.
 
     Args:

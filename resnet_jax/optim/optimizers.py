@@ -55,18 +55,18 @@ def make_optimizer(
         weight_decay: the coefficient.
         decay: "l2" is added to the gradient, before momentum; "decoupled" is multiplied by the rate alone (Loshchilov
             and Hutter 2019, as in torch: rate times coefficient). "": the optimizer's own, the first in `DECAYS`.
-        decay_norm_and_bias: whether normalisation scales and biases decay too (fb.resnet.torch) or not (Goyal et al.).
+        decay_norm_and_bias: whether normalization scales and biases decay too (fb.resnet.torch) or not (Goyal et al.).
             "lars" and "lamb" leave them out of decay and trust ratio in any case.
         clip_norm: largest norm of all gradients together. 0: no limit.
         adaptive_clip: largest ratio of a unit's gradient to the unit (Brock et al. 2021). 0: no limit.
         layer_decay: in (0, 1], the rate of each block as a multiple of the next one's; see `rate_multipliers`.
-        norm_bias_rate: the rate of normalisation biases as a multiple of the others'; their decay per step stays.
+        norm_bias_rate: the rate of normalization biases as a multiple of the others'; their decay per step stays.
         trust_coefficient: of "lars".
         other_rate: for "muon", the rate of what is no matrix, of stem and head, as a multiple of the matrices'. They
             are moved by SGD with L2, as in airbench94_muon.
         other_momentum: of that SGD, Nesterov's form where the matrices have it.
         newton_schulz_steps: of "muon".
-        normalized_matrices: for "muon", normalise the matrices before each step, in place of their decay.
+        normalized_matrices: for "muon", normalize the matrices before each step, in place of their decay.
 
     Raises:
         ValueError: an unknown kind, or a decay that the kind does not have.

@@ -50,7 +50,7 @@ def layer_of(path: str) -> Layer | None:
 
 
 def is_norm_bias(path: str) -> bool:
-    """Whether a parameter is the bias of a normalisation."""
+    """Whether a parameter is the bias of a normalization."""
     *modules, name = path.split("/")
     return name == "bias" and any("norm" in module for module in modules)
 

@@ -17,12 +17,12 @@ def decay_mask(params: Any) -> Any:
 
 
 def norm_bias_mask(params: Any) -> Any:
-    """True for the biases of normalisations."""
+    """True for the biases of normalizations."""
     return map_with_path(lambda path, _: is_norm_bias(path), params)
 
 
 def all_but_norm_bias_mask(params: Any) -> Any:
-    """False for the biases of normalisations."""
+    """False for the biases of normalizations."""
     return map_with_path(lambda path, _: not is_norm_bias(path), params)
 
 
@@ -31,7 +31,7 @@ def add_decay(
 ) -> optax.GradientTransformation:
     """Add coefficient times parameter to the updates.
 
-    The coefficient is `weight_decay`, but `weight_decay / norm_bias_rate` for the biases of normalisations: rate times
+    The coefficient is `weight_decay`, but `weight_decay / norm_bias_rate` for the biases of normalizations: rate times
     coefficient, which is what a step takes away, is then the same for all (airbench).
 
     Args:

@@ -67,7 +67,7 @@ WRN = Recipe(
         "crop_padding": 4,
         "padding_mode": "reflect",
     },
-    left_out="the images are normalised, not whitened",
+    left_out="the images are normalized, not whitened",
 )
 
 # Its rate and decay are given for 1,024 examples and for the step that momentum makes of constant gradients.

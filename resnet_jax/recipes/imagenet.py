@@ -6,7 +6,7 @@ IMAGES = 1_281_167  # with the batch they turn the steps of a source into fracti
 
 HE2015 = Recipe(
     source="He et al. 2015, arXiv:1512.03385, section 3.4",
-    result="ResNet-50: 75.3 % top-1, ResNet-101: 76.4 %, ResNet-152: 77.0 %, one centre crop (published)",
+    result="ResNet-50: 75.3 % top-1, ResNet-101: 76.4 %, ResNet-152: 77.0 %, one center crop (published)",
     cost="up to 600,000 steps of 256 (published); 120 epochs here",
     settings={
         "epochs": 120.0,
@@ -46,7 +46,7 @@ GOYAL2017 = Recipe(
         "color_jitter": 0.4,
         "lighting": 0.1,
     },
-    left_out="the whole batch is normalised together; --bn_group_size=32 is the paper's",
+    left_out="the whole batch is normalized together; --bn_group_size=32 is the paper's",
 )
 
 TORCHVISION_V2 = Recipe(

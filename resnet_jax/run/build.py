@@ -10,12 +10,12 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from resnet_jax.config.options import Config
-from resnet_jax.data.build import build_sizes, eval_feed, image_size_of, plain_images, train_feed
-from resnet_jax.data.loader import Feed
+from resnet_jax.data.build import build_eval_loader, build_sizes, build_train_loader, image_size_of, plain_images
+from resnet_jax.data.loader import Loader
 from resnet_jax.data.resolution import FixedSize, ProgressiveSize
 from resnet_jax.data.sources.load import Source, load_source
 from resnet_jax.models.build import build_model, check_classifier
-from resnet_jax.models.resnet.scan import Loop
+from resnet_jax.models.resnet.scan import ScanGroup
 from resnet_jax.optim.build import build_average, build_optimizer, build_schedule, training_steps
 from resnet_jax.optim.ema import Average
 from resnet_jax.runtime.sharding import data_mesh
@@ -31,7 +31,7 @@ class Run:
         config: what they were made from.
         mesh: the devices.
         model: the network.
-        loops: blocks whose state is trained stacked.
+        scan_groups: blocks whose state is trained stacked.
         tx: the optimizer.
         schedule: learning rate of every step, from 0.
         training: batches of the training set.
@@ -41,7 +41,7 @@ class Run:
         class_names: K names, in the order of the labels.
         image_size: pixels a side of what the network sees in evaluation.
         size_at: step -> the same in training.
-        loss: what is minimised.
+        loss: what is minimized.
         average: how the average of the weights follows them, if one is kept.
         settle: the network's own first variables, from its random ones: a layer that is computed from images.
         total_steps: length of the training.
@@ -52,11 +52,11 @@ class Run:
     config: Config
     mesh: Mesh
     model: nn.Module
-    loops: tuple[Loop, ...]
+    scan_groups: tuple[ScanGroup, ...]
     tx: optax.GradientTransformation
     schedule: optax.Schedule
-    training: Feed
-    testing: Feed
+    training: Loader
+    testing: Loader
     num_train: int
     num_test: int
     class_names: tuple[str, ...]
@@ -97,11 +97,11 @@ def build_run(config: Config) -> Run:
         config=config,
         mesh=mesh,
         model=model,
-        loops=build_loops(model, config),
+        scan_groups=build_scan_groups(model, config),
         tx=build_optimizer(config, schedule, total_steps),
         schedule=schedule,
-        training=train_feed(train_set, config, size_at, mesh),
-        testing=eval_feed(test_set, config, image_size, mesh),
+        training=build_train_loader(train_set, config, size_at, mesh),
+        testing=build_eval_loader(test_set, config, image_size, mesh),
         num_train=len(train_set),
         num_test=len(test_set),
         class_names=tuple(train_set.class_names),
@@ -117,14 +117,14 @@ def build_run(config: Config) -> Run:
 
 
 # Optimizers that treat every value of an array alike, so that arrays may as well be stacked; the others look at an
-# array's norm, or orthogonalise it.
+# array's norm, or orthogonalize it.
 ELEMENTWISE = ("sgd", "adamw", "rmsprop")
 
 
-def build_loops(model: Any, config: Config) -> tuple[Loop, ...]:
+def build_scan_groups(model: Any, config: Config) -> tuple[ScanGroup, ...]:
     """The blocks that are trained stacked: those of the network's loops, if the optimizer need not tell them apart."""
     alike = config.optimizer in ELEMENTWISE and not config.adaptive_clip and config.layer_decay == 1
-    return model.loops() if config.scan and alike and hasattr(model, "loops") else ()
+    return model.scan_groups() if config.scan and alike and hasattr(model, "scan_groups") else ()
 
 
 # airbench computes its first layer from this many images.
@@ -139,7 +139,7 @@ def build_settle(model: Any, source: Source, config: Config, image_size: int) ->
 
 
 def build_loss(config: Config) -> Loss:
-    """What a config minimises."""
+    """What a config minimizes."""
     return make_loss(
         config.loss,
         smoothing=config.label_smoothing,

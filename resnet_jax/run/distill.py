@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from resnet_jax.config.options import Config
 from resnet_jax.data.build import preprocessing
-from resnet_jax.data.loader import Feed
+from resnet_jax.data.loader import Loader
 from resnet_jax.data.preprocessing import Batch
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained, WhichNetwork, check_classes, load_trained
@@ -41,8 +41,8 @@ def taught(run: Run) -> Run:
     return dataclasses.replace(run, training=_with_answers(run.training, teacher, variables, config))
 
 
-def _with_answers(feed: Feed, teacher: Trained, variables: Any, config: Config) -> Feed:
-    """The feed with "teacher", float32 logits [B,K]: what the teacher says of the augmented images.
+def _with_answers(loader: Loader, teacher: Trained, variables: Any, config: Config) -> Loader:
+    """The loader with "teacher", float32 logits [B,K]: what the teacher says of the augmented images.
 
     Its variables travel beside the batch, as a set that lives on the device does: constants of a compiled step would
     be copied into its program.
@@ -50,11 +50,11 @@ def _with_answers(feed: Feed, teacher: Trained, variables: Any, config: Config) 
     theirs, ours = (preprocessing(c, 0) for c in (teacher.config, config))
 
     def batches(start: int, stop: int) -> Iterator[Batch]:
-        for batch in feed.batches(start, stop):
+        for batch in loader.batches(start, stop):
             yield {**batch, "teacher": variables}
 
     def prepare(batch: Batch, step: Any) -> Batch:
-        prepared = feed.prepare({name: value for name, value in batch.items() if name != "teacher"}, step)
+        prepared = loader.prepare({name: value for name, value in batch.items() if name != "teacher"}, step)
         # To the teacher's own scale of the same pixels.
         to_theirs = jnp.asarray(ours.std) / jnp.asarray(theirs.std)
         shift = (jnp.asarray(ours.mean) - jnp.asarray(theirs.mean)) / jnp.asarray(theirs.std)
@@ -62,4 +62,4 @@ def _with_answers(feed: Feed, teacher: Trained, variables: Any, config: Config) 
         logits = teacher.model.apply(batch["teacher"], image, train=False)
         return {**prepared, "teacher": jax.lax.stop_gradient(logits)}
 
-    return Feed(batches, prepare, feed.requests, {**feed.held, "teacher": variables})
+    return Loader(batches, prepare, loader.requests, {**loader.held, "teacher": variables})

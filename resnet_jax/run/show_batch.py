@@ -8,7 +8,7 @@ import numpy as np
 from resnet_jax.analysis.plots import draw_batch
 from resnet_jax.config.checks import check_config
 from resnet_jax.config.options import Config
-from resnet_jax.data.build import build_sizes, image_size_of, preprocessing, train_feed
+from resnet_jax.data.build import build_sizes, build_train_loader, image_size_of, preprocessing
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.run.dry_run import augmentation
 from resnet_jax.runtime.sharding import data_mesh
@@ -30,10 +30,10 @@ def show_batch(config: Config, step: int = 0) -> Path:
     check_config(config)
     source = load_source(config.dataset, "train", config.data_dir or None, config.image_size)
     sizes = build_sizes(config, image_size_of(source, config), len(source))
-    feed = train_feed(source, config, sizes, data_mesh())
-    (fed,) = feed.batches(step, step + 1)
+    loader = build_train_loader(source, config, sizes, data_mesh())
+    (fed,) = loader.batches(step, step + 1)
     fed.pop("skipped", None)
-    batch = jax.device_get(jax.jit(feed.prepare)(fed, step))
+    batch = jax.device_get(jax.jit(loader.prepare)(fed, step))
     seen = preprocessing(config, 0)
     images = np.clip(batch["image"] * np.array(seen.std) + np.array(seen.mean), 0, 1)
     targets = batch.get("target", np.eye(len(source.class_names))[batch["label"]])

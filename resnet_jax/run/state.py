@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from resnet_jax.models.resnet.scan import stack_loops, unstack_loops
+from resnet_jax.models.resnet.scan import stack_scan_groups, unstack_scan_groups
 from resnet_jax.run.build import Run
 from resnet_jax.runtime.sharding import replicated, state_shardings
 from resnet_jax.training.state import TrainState, fresh_state, init_state
@@ -20,7 +20,7 @@ def first_state(run: Run) -> TrainState:
         run.config.seed,
         run.mesh,
         averaged=run.average is not None,
-        layout=partial(stack_loops, loops=run.loops) if run.loops else None,
+        layout=partial(stack_scan_groups, groups=run.scan_groups) if run.scan_groups else None,
         fsdp=run.config.fsdp,
     )
 
@@ -30,10 +30,10 @@ def places(run: Run) -> Any:
     if not run.config.fsdp:
         return replicated(run.mesh)
     fresh = partial(fresh_state, run.model, run.tx, run.image_size, 0, averaged=run.average is not None)
-    shapes = jax.eval_shape(lambda: stack_loops(fresh(), run.loops))
+    shapes = jax.eval_shape(lambda: stack_scan_groups(fresh(), run.scan_groups))
     return state_shardings(shapes, run.mesh, fsdp=True)
 
 
 def stored(run: Run, carry: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint's content, of {"state", "sums"} as they are trained: block by block, however that was compiled."""
-    return {"state": unstack_loops(carry["state"], run.loops), "sums": carry["sums"]}
+    return {"state": unstack_scan_groups(carry["state"], run.scan_groups), "sums": carry["sums"]}

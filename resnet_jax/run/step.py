@@ -21,7 +21,7 @@ from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import train_step
 
 
-def fed_step(run: Run) -> Callable[[TrainState, Sums, Batch], tuple[TrainState, Sums]]:
+def single_step(run: Run) -> Callable[[TrainState, Sums, Batch], tuple[TrainState, Sums]]:
     """One step, uncompiled: (state, sums so far, fed batch) -> the next of both."""
     key = jax.random.key(run.config.seed)
 
@@ -46,10 +46,10 @@ def fed_step(run: Run) -> Callable[[TrainState, Sums, Batch], tuple[TrainState, 
 
 def build_train_step(run: Run) -> jax.stages.Wrapped:
     """The compiled training step: (state, sums so far, fed batch) -> the next of both; the state is donated."""
-    return jax.jit(fed_step(run), donate_argnums=0, out_shardings=(places(run), replicated(run.mesh)))
+    return jax.jit(single_step(run), donate_argnums=0, out_shardings=(places(run), replicated(run.mesh)))
 
 
-def check_calls(run: Run) -> Run:
+def check_steps_per_call(run: Run) -> Run:
     """The run, if its calls can have as many steps as it asks for.
 
     Raises:
@@ -63,8 +63,8 @@ def check_calls(run: Run) -> Run:
     return run
 
 
-def fed_calls(run: Run, spans: Iterable[range]) -> Iterator[Batch]:
-    """What the program of `build_train_call` is fed: for each span, all that its steps need.
+def chunked_batches(run: Run, spans: Iterable[range]) -> Iterator[Batch]:
+    """What the program of `build_train_chunk` is fed: for each span, all that its steps need.
 
     Args:
         run: of a set that the devices hold.
@@ -75,7 +75,7 @@ def fed_calls(run: Run, spans: Iterable[range]) -> Iterator[Batch]:
         what all steps share}.
     """
     length, requests = run.config.steps_per_call, run.training.requests
-    assert requests is not None, "see check_calls"
+    assert requests is not None, "see check_steps_per_call"
     stacks = (stacked(requests(span.start, span.stop), length) for span in spans)
     # As single batches lie on the devices: divided by examples, each device having its part of every step.
     lying = NamedSharding(run.mesh, PartitionSpec(None, *sharded(run.mesh).spec))
@@ -94,13 +94,15 @@ def stacked(requests: Iterable[dict[str, np.ndarray]], length: int) -> Batch:
     return {"steps": len(rows), **{name: np.stack([row[name] for row in filled]) for name in empty}}
 
 
-def build_train_call(run: Run) -> jax.stages.Wrapped:
-    """The compiled steps of a call: (state, sums so far, one of `fed_calls`) -> the next of both; the state is donated.
+def build_train_chunk(run: Run) -> jax.stages.Wrapped:
+    """Compile several steps as one program: (state, sums, one of `chunked_batches`) -> (state, sums).
+
+    The state is donated.
 
     There is one program, and how many steps are made is an argument of it: where calls end early for a log line or an
     evaluation, their lengths are many.
     """
-    one_step = fed_step(run)
+    one_step = single_step(run)
 
     def train_call(state: TrainState, sums: Sums, call: Batch) -> tuple[TrainState, Sums]:
         shared = {name: value for name, value in call.items() if name not in ("steps", "requests")}

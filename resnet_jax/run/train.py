@@ -18,13 +18,13 @@ from resnet_jax.config.options import Config
 from resnet_jax.errors import InterruptedRunError
 from resnet_jax.inference.tta import build_apply
 from resnet_jax.models.counts import abstract_variables, multiply_adds, parameter_count
-from resnet_jax.models.resnet.scan import stack_loops
+from resnet_jax.models.resnet.scan import stack_scan_groups
 from resnet_jax.ops.lowering import taken
 from resnet_jax.run.build import Run, build_run
 from resnet_jax.run.distill import taught
 from resnet_jax.run.dry_run import dry_run
 from resnet_jax.run.state import first_state, places, stored
-from resnet_jax.run.step import build_train_call, build_train_step, check_calls, fed_calls
+from resnet_jax.run.step import build_train_chunk, build_train_step, check_steps_per_call, chunked_batches
 from resnet_jax.runtime.distributed import agreed, barrier, connect, stop_signal
 from resnet_jax.runtime.sharding import replicated
 from resnet_jax.training import loop, step
@@ -32,7 +32,7 @@ from resnet_jax.training.metrics import Sums, averages, zero_sums
 from resnet_jax.training.progress import Progress, say
 from resnet_jax.training.state import TrainState, stored_shapes
 from resnet_jax.workdir import checkpoint, folder, metrics_log
-from resnet_jax.workdir.async_save import in_background
+from resnet_jax.workdir.async_save import save_in_background
 
 MEANS = ("loss", "top1", "top5")  # of an evaluation; they are also taken of the average of the weights
 
@@ -60,7 +60,7 @@ def train(config: Config) -> metrics_log.Row:
         if (result := folder.read_result(workdir)) is not None:
             _say(f"{workdir} is finished, nothing to do: {_outcome(result)}")
             return result
-        run = agreed(lambda: check_calls(taught(build_run(config))))
+        run = agreed(lambda: check_steps_per_call(taught(build_run(config))))
         _say(_headline(run))  # traces the network: what cannot run does not take the folder
         if _first_process():
             facts = {"image_size": run.image_size, "class_names": run.class_names, "forms": taken()}
@@ -139,14 +139,14 @@ def _fit(run: Run, workdir: Path) -> metrics_log.Row:
             evaluate(start, carry["state"])
             if start not in evaluations:
                 raise _interrupted(start)
-        with in_background(store) as save:
+        with save_in_background(store) as save:
             reached, _ = loop.fit(
                 **carry,
                 batches=progress.waits(_report_skipped(_fed(run, start), skipped)),
                 start=start,
                 total_steps=run.total_steps,
                 steps_per_call=run.config.steps_per_call,
-                train_step=build_train_step(run) if run.config.steps_per_call == 1 else build_train_call(run),
+                train_step=build_train_step(run) if run.config.steps_per_call == 1 else build_train_chunk(run),
                 log_every=run.config.log_every,
                 checkpoint_every=run.checkpoint_every,
                 eval_every=run.eval_every,
@@ -192,7 +192,7 @@ def _restore_or_begin(run: Run, manager: Any) -> tuple[int, dict[str, Any]]:
         return 0, {"state": _settled(run, first_state(run)), "sums": sums}
     start, content = restored
     _say(f"continuing after step {start:,}")
-    return start, content | {"state": jax.device_put(stack_loops(content["state"], run.loops), places(run))}
+    return start, content | {"state": jax.device_put(stack_scan_groups(content["state"], run.scan_groups), places(run))}
 
 
 def _fed(run: Run, start: int) -> Iterator[loop.Batch]:
@@ -200,7 +200,7 @@ def _fed(run: Run, start: int) -> Iterator[loop.Batch]:
     if run.config.steps_per_call == 1:
         return run.training.batches(start, run.total_steps)
     intervals = (run.config.log_every, run.checkpoint_every, run.eval_every)
-    return fed_calls(run, loop.spans(start, run.total_steps, run.config.steps_per_call, intervals))
+    return chunked_batches(run, loop.spans(start, run.total_steps, run.config.steps_per_call, intervals))
 
 
 def _report_skipped(batches: Iterator[loop.Batch], skipped: set[str]) -> Iterator[loop.Batch]:

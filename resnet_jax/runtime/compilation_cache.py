@@ -22,7 +22,7 @@ MAX_BYTES = 2 * 2**30
 CHECKED = ".checked"  # what is older was found whole
 
 
-def keep_programs() -> None:
+def enable_cache() -> None:
     """Keeps what this process compiles, and uses what others have kept. To be called before the first compilation.
 
     JAX's own variables win: JAX_COMPILATION_CACHE_DIR names another folder, which is left to its owner, or is empty,
@@ -46,7 +46,7 @@ def keep_programs() -> None:
     warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache entry")
 
 
-def keep_nothing() -> None:
+def disable_cache() -> None:
     """Compiles everything anew from now on, whatever was asked for before; programs that were compiled stay."""
     jax.config.update("jax_compilation_cache_dir", None)
     compilation_cache.reset_cache()  # jax looks at the folder's name once, at its first compilation

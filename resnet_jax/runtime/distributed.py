@@ -14,7 +14,7 @@ from jax.experimental import multihost_utils
 
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
-from resnet_jax.runtime.compilation_cache import keep_nothing
+from resnet_jax.runtime.compilation_cache import disable_cache
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ def connect(config: Config) -> None:
     if jax.distributed.is_initialized() and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # Only the first process writes, and where each machine has a home of its own it would be alone in finding a
         # program, while XLA's autotuner waits for what all of them measure.
-        keep_nothing()
+        disable_cache()
 
 
 def _cluster_is_announced() -> bool:

@@ -11,7 +11,7 @@ from resnet_jax.analysis.error_curves import error_curve, last_training_error
 from resnet_jax.analysis.plots import Drawing, draw_degradation
 from resnet_jax.analysis.tables import markdown_table
 from resnet_jax.config.options import Config
-from resnet_jax.files.atomic import write_whole
+from resnet_jax.files.atomic import write_atomically
 from resnet_jax.studies.degradation import kind_and_depth
 from resnet_jax.studies.published import TABLES
 from resnet_jax.workdir.folder import read_result, read_run_config
@@ -67,7 +67,7 @@ def read_study(workdir: Path) -> list[StudyRun]:
     return sorted(runs, key=lambda run: (*kind_and_depth(run.config.model), run.config.seed))
 
 
-def summarise(workdir: Path, names: Sequence[str]) -> str:
+def summarize(workdir: Path, names: Sequence[str]) -> str:
     """Write WORKDIR/table.md and WORKDIR/degradation.png from the runs that are there; returns the table's text.
 
     Args:
@@ -77,7 +77,7 @@ def summarise(workdir: Path, names: Sequence[str]) -> str:
     runs = read_study(workdir)
     text = f"{HEAD}\n{study_table(runs, names)}"
     workdir.mkdir(parents=True, exist_ok=True)
-    write_whole(workdir / "table.md", text)
+    write_atomically(workdir / "table.md", text)
     draw_study(runs, workdir / "degradation.png", names)
     return text
 

@@ -12,7 +12,7 @@ Batch = dict[str, jax.Array]
 def micro_batches(batch: Batch, count: int, group_size: int = 1) -> Batch:
     """The batch as `count` micro-batches: arrays [B,…] -> [count,B/count,…].
 
-    Whole groups of `group_size` consecutive examples, which are normalised together, are dealt out in turn, so that
+    Whole groups of `group_size` consecutive examples, which are normalized together, are dealt out in turn, so that
     each micro-batch takes its share from every device that holds a part of the batch, and no example moves.
 
     Raises:
@@ -37,7 +37,7 @@ def accumulated(
         gradients_of: (micro-batch, its number) -> (what adds up over examples, what is averaged): two pytrees.
         batch: the whole batch.
         count: micro-batches.
-        group_size: examples that are normalised together.
+        group_size: examples that are normalized together.
 
     Returns:
         The sum of the first over all micro-batches, and the mean of the second. Running statistics are such a mean:

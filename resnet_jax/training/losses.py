@@ -1,4 +1,4 @@
-"""What training minimises, one value an example: softmax or binary cross-entropy, of hard or mixed targets, and
+"""What training minimizes, one value an example: softmax or binary cross-entropy, of hard or mixed targets, and
 distillation from a teacher.
 """
 

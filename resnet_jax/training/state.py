@@ -22,7 +22,7 @@ class TrainState:
     Attributes:
         step: int32 scalar, steps done.
         params: trained parameters, float32.
-        batch_stats: running statistics of the normalisation layers, float32.
+        batch_stats: running statistics of the normalization layers, float32.
         opt_state: the optimizer's.
         ema: the average of the values above, {"params", "batch_stats"}; {} when none is kept.
     """
@@ -60,7 +60,7 @@ def init_state(
     if layout is not None:
         state = layout(fresh_state(model, tx, image_size, seed, averaged=averaged, lazily=True))
         return jax.device_put(state, state_shardings(state, mesh, fsdp=fsdp))
-    # XLA on CPUs spends long on what runs once (ResNet-20: 11 s as it is, 4 s without optimisation).
+    # XLA on CPUs spends long on what runs once (ResNet-20: 11 s as it is, 4 s without optimization).
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     options = {"xla_backend_optimization_level": 0} if on_cpu else None
     fresh = partial(fresh_state, model, tx, image_size, seed, averaged=averaged)
@@ -80,7 +80,7 @@ def fresh_state(
     """The state before the first step; parameters depend on `seed` alone, not on the devices.
 
     With `averaged`, it has an average of the parameters and statistics, which starts as they do. `lazily` leaves out
-    all that the network does besides initialising; it does not go with `jax.jit`, which leaves it out by itself.
+    all that the network does besides initializing; it does not go with `jax.jit`, which leaves it out by itself.
     """
     # Shapes of parameters do not depend on the batch, so one image will do.
     shape = (1, image_size, image_size, 3)

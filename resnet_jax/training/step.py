@@ -55,11 +55,11 @@ def train_step(
         model: the network.
         tx: the optimizer.
         key: of everything random in the network; the step is folded in.
-        loss: (logits, batch) -> [B]; its mean over the counted examples is minimised.
+        loss: (logits, batch) -> [B]; its mean over the counted examples is minimized.
         aux_weight: the losses of auxiliary heads, which the model gives among its features as "aux1", "aux2", …, are
             added with this weight; the sums are the main head's alone.
         micro_batches: parts in which the batch is worked through, for want of memory.
-        group_size: examples that are normalised together; a micro-batch holds whole groups, and then gradients and
+        group_size: examples that are normalized together; a micro-batch holds whole groups, and then gradients and
             statistics are those of the whole batch.
         average: how `state.ema` follows; None leaves it.
         divided_over: the devices over which the state lies divided, as `state_shardings` says; None: each holds all.

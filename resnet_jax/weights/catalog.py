@@ -1,4 +1,4 @@
-"""Sets of weights by name: what the images must look like, what they reach, and under which licence they stand.
+"""Sets of weights by name: what the images must look like, what they reach, and under which license they stand.
 
 A name is a hub id, or a file's name without its ending where the weights are on no hub.
 """
@@ -16,7 +16,7 @@ class Weights:
     Attributes:
         name: hub id, or name of the file without its ending.
         model: the network they belong to, as `create_model` calls it.
-        licence: SPDX identifier.
+        license: SPDX identifier.
         top1: published accuracy on the validation set with this preprocessing, a fraction.
         top5: the same for the first five classes; None where only the former is published.
         preprocessing: of the images.
@@ -25,7 +25,7 @@ class Weights:
 
     name: str
     model: str
-    licence: str
+    license: str
     top1: float
     top5: float | None
     preprocessing: Preprocessing

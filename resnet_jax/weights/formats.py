@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from resnet_jax.errors import InputError
-from resnet_jax.files.atomic import draft_of
+from resnet_jax.files.atomic import atomic_path
 
 PRETRAINED = "pip install -e '.[pretrained]'"
 
@@ -82,7 +82,7 @@ def write_tensors(
     arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with draft_of(path) as draft:
+        with atomic_path(path) as draft:
             if path.suffix == ".safetensors":
                 _safetensors().numpy.save_file(arrays, draft, metadata=dict(metadata or {}))
             else:

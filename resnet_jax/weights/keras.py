@@ -95,7 +95,7 @@ def to_ours(tensors: Tensors) -> Tensors:
 
 
 def layers() -> Iterator[tuple[str, str, str, str]]:
-    """Our convolution, the normalisation behind it, and what Keras calls the two."""
+    """Our convolution, the normalization behind it, and what Keras calls the two."""
     yield "stem_conv", "stem_norm", "conv1", "bn_conv1"
     for stage, size in enumerate(STAGE_SIZES, start=1):
         for index in range(size):

@@ -56,7 +56,7 @@ def load_pretrained(
         seed: of the new head.
 
     Returns:
-        The variables, float32; `names.known_weights(source)` says how images must be normalised for them.
+        The variables, float32; `names.known_weights(source)` says how images must be normalized for them.
 
     Raises:
         InputError: the weights cannot be found, read or fetched, or tensors are missing, unknown or of another shape.
@@ -219,7 +219,7 @@ def head_paths(name: str, shapes: Any, num_classes: int | None) -> list[LeafPath
 
 
 def initial_leaves(name: str, paths: Sequence[LeafPath], num_classes: int, seed: int) -> dict:
-    """Some leaves as the network's initialisation draws them; inside jit, the rest is never computed."""
+    """Some leaves as the network's initialization draws them; inside jit, the rest is never computed."""
     init = _init(name, num_classes)
 
     def chosen(key: jax.Array) -> list[jax.Array]:

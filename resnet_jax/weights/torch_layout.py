@@ -19,7 +19,7 @@ Rules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
 
 LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
 
-# Torch counts the batches that a normalisation has seen; only its average without a momentum would need the number.
+# Torch counts the batches that a normalization has seen; only its average without a momentum would need the number.
 COUNTER = "num_batches_tracked"
 
 

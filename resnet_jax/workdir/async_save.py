@@ -18,7 +18,7 @@ def _copied(tree: Any) -> Any:
 
 
 @contextmanager
-def in_background(save: Save) -> Iterator[Save]:
+def save_in_background(save: Save) -> Iterator[Save]:
     """`save(step, tree)` done by a thread, on a copy that the devices make; the end of the block waits for the last.
 
     The training is then held up for as long as it takes to ask for the copy, and the arrays may be donated at once. The

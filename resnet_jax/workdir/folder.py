@@ -11,7 +11,7 @@ from typing import Any
 from resnet_jax.config.options import Config, differences, read_config
 from resnet_jax.errors import InputError
 from resnet_jax.files import lock
-from resnet_jax.files.atomic import write_whole
+from resnet_jax.files.atomic import write_atomically
 
 PACKAGES = (
     "resnet_jax",
@@ -66,7 +66,7 @@ def write_config(workdir: Path, config: Config, facts: dict[str, Any]) -> None:
         "git_commit": git_commit(),
         "versions": {name: version(name) for name in PACKAGES},
     }
-    write_whole(path, json.dumps(record, indent=2) + "\n")
+    write_atomically(path, json.dumps(record, indent=2) + "\n")
 
 
 def read_run_config(workdir: Path) -> tuple[Config, dict[str, Any]]:
@@ -92,7 +92,7 @@ def read_result(workdir: Path) -> dict[str, Any] | None:
 
 def write_result(workdir: Path, result: dict[str, Any]) -> None:
     """Mark the run as finished."""
-    write_whole(workdir / "result.json", json.dumps(result, indent=2) + "\n")
+    write_atomically(workdir / "result.json", json.dumps(result, indent=2) + "\n")
 
 
 def git_commit() -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_jax.errors import InputError
-from resnet_jax.files.atomic import write_whole
+from resnet_jax.files.atomic import write_atomically
 
 Row = dict[str, Any]
 
@@ -30,7 +30,7 @@ def read_rows(path: Path) -> list[Row]:
 def truncate_rows(path: Path, step: int) -> list[Row]:
     """Drop the rows behind `step`, which a run that continues from there will write again; returns what stays."""
     rows = [row for row in read_rows(path) if row["step"] <= step]
-    write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
     return rows
 
 

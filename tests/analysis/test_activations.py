@@ -24,7 +24,7 @@ def seen(model, variables, images):
 
 
 @pytest.mark.parametrize(("block", "depth"), [("basic", 2), (Bottleneck, 3)])
-def test_responses_lie_behind_the_normalisation(block, depth):
+def test_responses_lie_behind_the_normalization(block, depth):
     model = toy(stage_sizes=(1, 1), shortcut="B") if block == "basic" else toy(block, (1, 1), shortcut="B")
     variables, (images, _) = random_variables(model), random_examples(5)
     responses, inner = seen(model, variables, images)
@@ -40,7 +40,7 @@ def test_responses_lie_behind_the_normalisation(block, depth):
     assert stds == pytest.approx({k: float(np.std(v)) for k, v in expected.items()}, rel=1e-4)
 
 
-def test_a_convolution_that_nothing_normalises_responds_itself():
+def test_a_convolution_that_nothing_normalizes_responds_itself():
     model = toy(PreActBasicBlock, (1, 1), preact=True)
     variables, (images, _) = random_variables(model), random_examples(2)
     responses, inner = seen(model, variables, images)
@@ -49,7 +49,7 @@ def test_a_convolution_that_nothing_normalises_responds_itself():
     np.testing.assert_array_equal(responses["stage2_block01/conv2"], inner["conv2"]["__call__"][0])
 
 
-def test_a_network_without_normalisation_responds_too():
+def test_a_network_without_normalization_responds_too():
     model: Any = Highway((1,), (4,), num_classes=3)
     stds = response_std(model, random_variables(model), random_examples(2)[0])
     assert list(stds) == ["stem_conv", "stage1_block01/conv1", "head_conv"]

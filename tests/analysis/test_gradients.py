@@ -35,7 +35,7 @@ def test_norms_are_those_of_the_gradient_of_the_mean_cross_entropy():
 
 
 def test_the_network_runs_as_in_training():
-    """Normalised by its batch, a network passes the same gradient on whatever its running statistics are."""
+    """Normalized by its batch, a network passes the same gradient on whatever its running statistics are."""
     model, (images, labels) = toy(stage_sizes=(1,)), random_examples(4)
     variables = random_variables(model)
     doubled = {**variables, "batch_stats": jax.tree.map(lambda s: 2 * s, variables["batch_stats"])}

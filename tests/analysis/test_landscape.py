@@ -5,7 +5,7 @@ import numpy as np
 import optax
 from flax.traverse_util import flatten_dict
 
-from resnet_jax.analysis.landscape import filter_normalised_direction, loss_line, loss_square, surface
+from resnet_jax.analysis.landscape import filter_normalized_direction, loss_line, loss_square, surface
 
 from .toys import random_examples, random_variables, toy
 
@@ -15,7 +15,7 @@ MODEL = toy(stage_sizes=(1,), shortcut="A")
 def test_filters_of_a_direction_are_as_long_as_the_networks():
     params = random_variables(MODEL)["params"]
     leaves: Any = flatten_dict(params)
-    directions: Any = [flatten_dict(filter_normalised_direction(params, seed)) for seed in (0, 0, 1)]
+    directions: Any = [flatten_dict(filter_normalized_direction(params, seed)) for seed in (0, 0, 1)]
     for path, weights in leaves.items():
         first, again, other = (direction[path] for direction in directions)
         np.testing.assert_array_equal(first, again)
@@ -29,7 +29,7 @@ def test_filters_of_a_direction_are_as_long_as_the_networks():
 
 
 def test_a_filter_of_zeros_stays_zero():
-    assert not filter_normalised_direction({"kernel": np.zeros((3, 3, 2, 4), np.float32)}, 0)["kernel"].any()
+    assert not filter_normalized_direction({"kernel": np.zeros((3, 3, 2, 4), np.float32)}, 0)["kernel"].any()
 
 
 def measured(variables, images, labels):
@@ -40,7 +40,7 @@ def measured(variables, images, labels):
 
 def test_the_surface_is_the_loss_of_the_moved_parameters_with_the_statistics_left_alone():
     variables, (images, labels) = random_variables(MODEL), random_examples(7)
-    first, second = (filter_normalised_direction(variables["params"], seed) for seed in (0, 1))
+    first, second = (filter_normalized_direction(variables["params"], seed) for seed in (0, 1))
     points = np.array([[0, 0], [0.5, -0.3], [1, 2]])
     loss, error = surface(MODEL, variables, images, labels, (first, second), points, batch_size=3)
     expected = []

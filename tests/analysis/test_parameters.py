@@ -10,7 +10,7 @@ from .toys import random_examples, random_variables, toy
 IMAGES, _ = random_examples(1)
 
 
-def test_filters_are_pictures_around_grey():
+def test_filters_are_pictures_around_gray():
     model = toy(stage_sizes=(1,))
     variables = random_variables(model)
     variables["params"]["stem_conv"]["kernel"][..., 1] = 0
@@ -33,7 +33,7 @@ def test_scales_come_in_the_order_of_the_layers():
         scales["stage2_block01/norm2"], variables["params"]["stage2_block01"]["norm2"]["scale"]
     )
     highway = Highway((1,), (4,))
-    with pytest.raises(InputError, match="Highway has no normalisation"):
+    with pytest.raises(InputError, match="Highway has no normalization"):
         norm_scales(highway, random_variables(highway), IMAGES)
 
 

@@ -36,7 +36,7 @@ def random_variables(model: nn.Module, seed: int = 0) -> dict[str, Any]:
 def random_examples(number: int, seed: int = 1) -> tuple[Any, Any]:
     """Images float32 [N,8,8,3] and labels int32 [N] of three classes."""
     rng = np.random.default_rng(seed)
-    # A colour of its own for each image: averaged over its places, noise alone would look the same to any network.
+    # A color of its own for each image: averaged over its places, noise alone would look the same to any network.
     images = rng.normal(size=(number, SIZE, SIZE, 3)) + 2 * rng.normal(size=(number, 1, 1, 3))
     return images.astype(np.float32), rng.integers(0, 3, number).astype(np.int32)
 

@@ -40,10 +40,10 @@ def test_what_is_hidden_costs_nothing_and_what_is_waited_for_does():
     assert efficiency(1.0, 0.5, 1.0, hidden=2 / 3) == 0.5
 
 
-def test_resnet50_exchanges_its_parameters_and_the_statistics_of_53_normalisations():
+def test_resnet50_exchanges_its_parameters_and_the_statistics_of_53_normalizations():
     what = exchange("resnet50", 224)
     assert (what.gradients, what.norms) == (25_557_032, 53)
-    assert what.statistics == 4 * 26_560  # channels of all normalisations: mean and square, there and back
+    assert what.statistics == 4 * 26_560  # channels of all normalizations: mean and square, there and back
     assert statistics_seconds(what, 8) > 106 * DGX_H100.inner_wait
 
 

@@ -47,7 +47,7 @@ def test_several_steps_a_call_are_counted_one_by_one(capsys):
     assert bytes_of_a_step(three) == pytest.approx(bytes_of_a_step(one), rel=0.3)
 
 
-def test_normalisations_are_folded_unless_that_is_refused(capsys, monkeypatch):
+def test_normalizations_are_folded_unless_that_is_refused(capsys, monkeypatch):
     folded = []
 
     def fold(*args):

@@ -12,7 +12,7 @@ from resnet_jax.data.decode import MAX_PIXELS, UnreadableImage, decode_image, de
 from resnet_jax.data.partial_jpeg import jpeg_head, upper_rows
 
 rng = np.random.default_rng(0)
-COLOUR = rng.integers(0, 256, (9, 7, 3), np.uint8)
+COLOR = rng.integers(0, 256, (9, 7, 3), np.uint8)
 GRAY = rng.integers(0, 256, (9, 7), np.uint8)
 
 
@@ -36,13 +36,13 @@ def test_real_jpegs_equal_pillow(real_data):
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "TGA"])
 def test_lossless_formats_come_back_exactly(kind):
-    np.testing.assert_array_equal(decode_image(encoded(COLOUR, kind), "x"), COLOUR)
+    np.testing.assert_array_equal(decode_image(encoded(COLOR, kind), "x"), COLOR)
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
 @pytest.mark.parametrize("progressive", [False, True])
 def test_jpeg_modes_equal_pillow(mode, progressive):
-    smooth = Image.fromarray(COLOUR).resize((64, 48)).convert(mode)
+    smooth = Image.fromarray(COLOR).resize((64, 48)).convert(mode)
     data = encoded(smooth, "JPEG", progressive=progressive)
     np.testing.assert_array_equal(decode_image(data, "x"), pillow(data))
 
@@ -51,15 +51,15 @@ def test_gray_becomes_three_equal_channels():
     np.testing.assert_array_equal(decode_image(encoded(GRAY), "x"), np.repeat(GRAY[..., None], 3, 2))
 
 
-def test_palette_with_transparency_keeps_its_colours():
-    palette = Image.fromarray(COLOUR).quantize(16)
+def test_palette_with_transparency_keeps_its_colors():
+    palette = Image.fromarray(COLOR).quantize(16)
     data = encoded(palette, "PNG", transparency=bytes(range(16)))
     np.testing.assert_array_equal(decode_image(data, "x"), np.asarray(palette.convert("RGB")))
 
 
 def test_transparency_is_dropped():
-    rgba = np.concatenate([COLOUR, GRAY[..., None]], axis=2)
-    np.testing.assert_array_equal(decode_image(encoded(rgba), "x"), COLOUR)
+    rgba = np.concatenate([COLOR, GRAY[..., None]], axis=2)
+    np.testing.assert_array_equal(decode_image(encoded(rgba), "x"), COLOR)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
@@ -88,12 +88,12 @@ def test_exif_orientation_is_applied(kind):
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's own, on opening
 def test_damaged_exif_does_not_lose_the_image():
-    data = encoded(COLOUR, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
-    assert decode_image(data, "x").shape == COLOUR.shape
+    data = encoded(COLOR, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert decode_image(data, "x").shape == COLOR.shape
 
 
 def test_the_content_decides_not_the_name():
-    np.testing.assert_array_equal(decode_image(encoded(COLOUR), "n02105855_2933.JPEG"), COLOUR)
+    np.testing.assert_array_equal(decode_image(encoded(COLOR), "n02105855_2933.JPEG"), COLOR)
 
 
 def huge_png(side: int) -> bytes:
@@ -116,8 +116,8 @@ def test_a_bomb_is_refused_by_its_header(side):
         (b"", "empty"),
         (b"\n<!DOCTYPE html><html>404</html>", "web page"),
         (b"nothing known", "not an image"),
-        (encoded(Image.fromarray(COLOUR).resize((64, 64)), "JPEG")[:-400], "damaged"),
-        (encoded(Image.fromarray(COLOUR).resize((64, 64)), "PNG")[:-900], "damaged"),
+        (encoded(Image.fromarray(COLOR).resize((64, 64)), "JPEG")[:-400], "damaged"),
+        (encoded(Image.fromarray(COLOR).resize((64, 64)), "PNG")[:-900], "damaged"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_part_of_a_jpeg_is_cut_from_the_whole(subsampling, options):
 def test_a_part_of_other_images_is_cut_from_the_whole(kind):
     exif = Image.Exif()
     exif[0x0112] = 6
-    smooth = Image.fromarray(COLOUR).resize((40, 33))
+    smooth = Image.fromarray(COLOR).resize((40, 33))
     assert_every_part_is_cut_from_the_whole(encoded(smooth, kind, exif=exif))
     assert_every_part_is_cut_from_the_whole(encoded(smooth.convert("L"), kind))
 
@@ -193,7 +193,7 @@ def test_a_part_of_a_damaged_jpeg_is_right_or_refused(subsampling):
     assert upper_rows(bytes(torn), head, 80) is None
 
 
-@pytest.mark.parametrize("picture", [COLOUR, GRAY], ids=["colour", "gray"])
+@pytest.mark.parametrize("picture", [COLOR, GRAY], ids=["color", "gray"])
 def test_a_jpeg_that_is_cut_in_its_head_is_unreadable_wherever_it_is_cut(picture):
     data = encoded(picture, "JPEG")
     for size in range(data.index(b"\xff\xda") + 15):
@@ -205,10 +205,10 @@ def test_a_jpeg_that_is_cut_in_its_head_is_unreadable_wherever_it_is_cut(picture
     "data",
     [
         b"",
-        encoded(COLOUR),
-        encoded(COLOUR, "JPEG", progressive=True),
-        encoded(Image.fromarray(COLOUR).convert("CMYK"), "JPEG"),
-        encoded(COLOUR, "JPEG")[:100],
+        encoded(COLOR),
+        encoded(COLOR, "JPEG", progressive=True),
+        encoded(Image.fromarray(COLOR).convert("CMYK"), "JPEG"),
+        encoded(COLOR, "JPEG")[:100],
     ],
     ids=["empty", "PNG", "progressive", "CMYK", "cut short"],
 )

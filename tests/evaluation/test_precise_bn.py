@@ -15,7 +15,7 @@ RNG = np.random.default_rng(0)
 
 
 class Toy(nn.Module):
-    """Two normalisations, with a nonlinearity between them."""
+    """Two normalizations, with a nonlinearity between them."""
 
     group_size: int = 0
     frozen: bool = False
@@ -38,7 +38,7 @@ def toy(**settings):
 BATCHES = [RNG.normal(offset, 1 + offset, (n, 2, 3, 2)).astype(np.float32) for offset, n in ((0, 4), (3, 4), (1, 2))]
 
 
-def normalised(x, group_size):
+def normalized(x, group_size):
     """Each group of examples by its own mean and deviation, and what came in, in float64."""
     groups = x.astype(np.float64).reshape(-1, group_size or len(x), *x.shape[1:])
     mean, var = groups.mean(axis=(1, 2, 3), keepdims=True), groups.var(axis=(1, 2, 3), keepdims=True)
@@ -50,7 +50,7 @@ def normalised(x, group_size):
 def test_statistics_are_those_of_all_values_that_entered_the_layer(group_size, momentum):
     model, variables = toy(group_size=group_size, momentum=momentum)
     stats = precise_batch_stats(model, variables, map(jnp.asarray, BATCHES))
-    seen = {"norm1": BATCHES, "norm2": [np.maximum(normalised(x, group_size), 0) ** 2 for x in BATCHES]}
+    seen = {"norm1": BATCHES, "norm2": [np.maximum(normalized(x, group_size), 0) ** 2 for x in BATCHES]}
     for name, batches in seen.items():
         values = np.concatenate(batches).astype(np.float64)
         np.testing.assert_allclose(stats[name]["mean"], values.mean(axis=(0, 1, 2)), rtol=1e-5, atol=1e-6)
@@ -85,7 +85,7 @@ class Layer(nn.Module):
 
 
 class Scanned(nn.Module):
-    """Two layers, compiled as one and rematerialised."""
+    """Two layers, compiled as one and rematerialized."""
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -94,12 +94,12 @@ class Scanned(nn.Module):
         return layers(name="layers")(x, None)[0]
 
 
-def test_scanned_and_rematerialised_layers_have_statistics_each():
+def test_scanned_and_rematerialized_layers_have_statistics_each():
     model = Scanned()
     variables = model.init(jax.random.key(0), jnp.zeros((1, 2, 3, 2)))
     stats = precise_batch_stats(model, variables, map(jnp.asarray, BATCHES))["layers"]["norm"]
     values = np.stack(
-        [np.concatenate(BATCHES), np.concatenate([np.maximum(normalised(x, 0), 0) ** 2 for x in BATCHES])]
+        [np.concatenate(BATCHES), np.concatenate([np.maximum(normalized(x, 0), 0) ** 2 for x in BATCHES])]
     )
     np.testing.assert_allclose(stats["mean"], values.mean(axis=(1, 2, 3)), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(stats["var"], values.var(axis=(1, 2, 3)), rtol=1e-5)

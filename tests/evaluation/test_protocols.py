@@ -158,7 +158,7 @@ def test_whole_images_at_several_scales(root, devices, batch_size):
     assert_result(result, root, lambda image: multi_scale(network, image, scales))
 
 
-def test_an_ensemble_of_networks_of_other_sizes_and_normalisations(root, devices):
+def test_an_ensemble_of_networks_of_other_sizes_and_normalizations(root, devices):
     networks = [toy(root), toy(root, seed=1, size=13, mean=(0.4, 0.5, 0.6)), toy(root, seed=2)]
     result = evaluate(networks, batch_size=4, num_workers=0)
     assert_result(result, root, lambda image: np.mean([center(network, image) for network in networks], axis=0))
@@ -204,8 +204,8 @@ def test_options_that_contradict_each_other_are_refused(options, message):
         networks_of(Options(**options))
 
 
-class Normalised(nn.Module):
-    """A batch normalisation of the images themselves, before a head."""
+class Normalized(nn.Module):
+    """A batch normalization of the images themselves, before a head."""
 
     num_classes: int = 10
     bn_group_size: int = 0
@@ -217,7 +217,7 @@ class Normalised(nn.Module):
 
 
 def test_a_run_gets_the_statistics_of_its_training_images():
-    model = Normalised()
+    model = Normalized()
     variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
     config = Config(
         workdir="a-run", dataset="digits", image_size=0, batch_size=30, crop_padding=0, mean=(0.0,) * 3, std=(1.0,) * 3

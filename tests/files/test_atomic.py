@@ -4,12 +4,12 @@ import os
 
 import pytest
 
-from resnet_jax.files.atomic import draft_of, write_whole
+from resnet_jax.files.atomic import atomic_path, write_atomically
 
 
 def test_a_crash_in_the_middle_of_a_replacement_leaves_the_old_text(tmp_path, monkeypatch):
     path = tmp_path / "result.json"
-    write_whole(path, "old")
+    write_atomically(path, "old")
 
     def crash(source, target):
         assert path.read_text() == "old"  # all of the new text is on the disk, and none of it in the file
@@ -19,16 +19,16 @@ def test_a_crash_in_the_middle_of_a_replacement_leaves_the_old_text(tmp_path, mo
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", crash)
         with pytest.raises(KeyboardInterrupt):
-            write_whole(path, "new")
+            write_atomically(path, "new")
     assert path.read_text() == "old"
-    write_whole(path, "newer")
+    write_atomically(path, "newer")
     assert path.read_text() == "newer"
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
     def fail():
-        with draft_of(tmp_path / "figure.png") as draft:
+        with atomic_path(tmp_path / "figure.png") as draft:
             draft.write_bytes(b"half a fig")
             assert draft.suffix == ".png"  # by which matplotlib and others tell the format
             raise ZeroDivisionError
@@ -40,8 +40,8 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
 
 def test_those_that_write_the_same_file_do_not_meet(tmp_path):
     path = tmp_path / "table.md"
-    with draft_of(path) as mine:
-        write_whole(path, "theirs")
+    with atomic_path(path) as mine:
+        write_atomically(path, "theirs")
         assert path.read_text() == "theirs"
         mine.write_text("mine")
     assert path.read_text() == "mine"

@@ -1,4 +1,4 @@
-"""Networks without their normalisations give what they gave."""
+"""Networks without their normalizations give what they gave."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def test_the_folded_network_is_the_same(name, options, left):
 def test_what_has_other_readers_is_not_folded():
     model, variables, _ = network("preresnet8_cifar")
     pairs = foldable(model, variables, SIZE)
-    # The stem's convolution feeds the first normalisation, and the first shortcut besides.
+    # The stem's convolution feeds the first normalization, and the first shortcut besides.
     assert ("stage1_block01", "norm2") in pairs
     assert ("stage1_block01", "norm1") not in pairs
 

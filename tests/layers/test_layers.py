@@ -1,4 +1,4 @@
-"""Torch's geometry and the statistics of normalisation, against plain numpy."""
+"""Torch's geometry and the statistics of normalization, against plain numpy."""
 
 from typing import Any
 
@@ -108,7 +108,7 @@ def train_norm(x, variables, **options) -> tuple[Any, Any]:
     return y, updates["batch_stats"]
 
 
-def test_evaluation_normalises_by_the_running_statistics():
+def test_evaluation_normalizes_by_the_running_statistics():
     rng = np.random.default_rng(0)
     x, variables = images(rng), norm_variables(rng)
     y, updates = BatchNorm(use_running_average=True).apply(variables, x, mutable=["batch_stats"])
@@ -117,7 +117,7 @@ def test_evaluation_normalises_by_the_running_statistics():
     jax.tree.map(np.testing.assert_array_equal, updates["batch_stats"], variables["batch_stats"])
 
 
-def test_training_normalises_by_the_batch_and_keeps_nine_tenths_of_the_running_statistics():
+def test_training_normalizes_by_the_batch_and_keeps_nine_tenths_of_the_running_statistics():
     rng = np.random.default_rng(1)
     x, variables = images(rng), norm_variables(rng)
     y, stats = train_norm(x, variables)
@@ -130,7 +130,7 @@ def test_training_normalises_by_the_batch_and_keeps_nine_tenths_of_the_running_s
 
 @settings(max_examples=8, deadline=None)
 @given(group_size=st.sampled_from([1, 2, 4, 8]), seed=st.integers(0, 99))
-def test_groups_are_normalised_as_if_each_were_alone(group_size, seed):
+def test_groups_are_normalized_as_if_each_were_alone(group_size, seed):
     rng = np.random.default_rng(seed)
     x, variables = images(rng), norm_variables(rng)
     y, stats = train_norm(x, variables, group_size=group_size)
@@ -149,7 +149,7 @@ def test_one_group_of_all_examples_is_the_whole_batch():
 
 
 def test_a_batch_that_groups_do_not_divide_is_refused():
-    with pytest.raises(ValueError, match="8 examples cannot be normalised in groups of 3"):
+    with pytest.raises(ValueError, match="8 examples cannot be normalized in groups of 3"):
         train_norm(images(np.random.default_rng(0)), norm_variables(np.random.default_rng(0)), group_size=3)
 
 
@@ -167,7 +167,7 @@ def test_statistics_of_bfloat16_activations_are_float32():
 
 
 @pytest.mark.parametrize("group_size", [0, 1, 2, 4])
-def test_normalisation_does_not_depend_on_the_number_of_devices(group_size):
+def test_normalization_does_not_depend_on_the_number_of_devices(group_size):
     rng = np.random.default_rng(4)
     x, variables = images(rng), norm_variables(rng)
     step = jax.jit(lambda v, x: train_norm(x, v, group_size=group_size))

@@ -13,8 +13,8 @@ def conv(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | float = 0.0, padd
     return np.einsum("bhwckl,klcf->bhwf", windows, kernel) + bias
 
 
-def normalise(x: np.ndarray, params: dict, stats: dict) -> np.ndarray:
-    """Normalisation by running statistics."""
+def normalize(x: np.ndarray, params: dict, stats: dict) -> np.ndarray:
+    """Normalization by running statistics."""
     return (x - stats["mean"]) / np.sqrt(stats["var"] + 1e-5) * params["scale"] + params["bias"]
 
 

@@ -53,7 +53,7 @@ def what_differs(before: Any, after: Any) -> list[str]:
 
 
 def smooth_images(count: int = 40, size: int = 12, seed: int = 0) -> np.ndarray:
-    """Images whose neighbouring pixels and channels resemble each other, as photographs' do."""
+    """Images whose neighboring pixels and channels resemble each other, as photographs' do."""
     rng = np.random.default_rng(seed)
     noise = rng.normal(size=(count, size + 2, size + 2, 3)) @ np.array([[1.0, 0.8, 0.7], [0, 0.5, 0.4], [0, 0, 0.3]])
     shifted = [noise[:, i : i + size, j : j + size] for i in range(3) for j in range(3)]
@@ -203,7 +203,7 @@ def test_the_head_has_no_bias_and_logits_are_a_ninth():
     assert outputs["stage3"].shape == (4, 3, 3, 48)
 
 
-def test_a_normalisation_without_scale_equals_one_whose_scale_is_one():
+def test_a_normalization_without_scale_equals_one_whose_scale_is_one():
     x = jax.random.normal(jax.random.key(0), (4, 5, 5, 3)) * 3 + 1
     bias = jnp.array([0.1, -0.2, 0.3])
     statistics = {"mean": jnp.ones(3), "var": jnp.full(3, 2.0)}

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 # no parameter. Plain: without the three projections of resnet18/34, which are 64*128 + 128*256 + 256*512 weights and
 # 2 * (128 + 256 + 512) scales and biases, 173,824 in all.
 # CIFAR (He et al. 2015, table 6, prints 0.27M, 0.46M, 0.66M, 0.85M, 1.7M, 19.4M): option A adds no parameter, so with
-# n blocks a stage, 6n + 2 layers, and 9*c*d + 2*d for each convolution from c to d filters with its normalisation,
+# n blocks a stage, 6n + 2 layers, and 9*c*d + 2*d for each convolution from c to d filters with its normalization,
 #   stem 464, stage 1: 2n * 2336, stage 2: 4672 + (2n - 1) * 9280, stage 3: 18560 + (2n - 1) * 36992, head 650,
 # together 97,216 n - 21,926; a plain network has as many.
 PARAMETERS = {
@@ -68,7 +68,7 @@ PARAMETERS = {
     "resnetv2_50": 25_549_352,
     "resnetv2_50x1_bit": 25_549_352,
     # He et al. 2016 prints 1.7M for 110 and 164 layers and 10.2M for 1001; Zagoruyko and Komodakis 2016 36.5M. A gate
-    # is a 1x1 convolution with bias in each of the 54 blocks, option C one with normalisation.
+    # is a 1x1 convolution with bias in each of the 54 blocks, option C one with normalization.
     "preresnet20_cifar": 269_722,
     "preresnet56_cifar": 853_018,
     "preresnet110_cifar": 1_727_962,

@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from resnet_jax.models.densenet import DenseNet
 from resnet_jax.models.highway import Highway
 from resnet_jax.models.unet import UNet
-from tests.models.numpy_layers import blocks_of_2x2, conv, dense, normalise, relu, sigmoid, up_conv
+from tests.models.numpy_layers import blocks_of_2x2, conv, dense, normalize, relu, sigmoid, up_conv
 
 
 def random_variables(model, images):
@@ -74,7 +74,7 @@ def test_cifar_densenet(bottleneck, compression):
             p, s = params, stats
             for name in path:
                 p, s = p[name], s[name]
-            return relu(normalise(x, p, s))
+            return relu(normalize(x, p, s))
 
         x = conv(x, **params["stem_conv"])
         expected = {"stem": x}
@@ -124,7 +124,7 @@ def unet_reference(padded):
             for i in ("1", "2"):
                 x = conv(x, **params[name]["conv" + i], padding=None if padded else 0)
                 if "norm" + i in params[name]:
-                    x = normalise(x, params[name]["norm" + i], stats[name]["norm" + i])
+                    x = normalize(x, params[name]["norm" + i], stats[name]["norm" + i])
                 x = relu(x)
             return x
 

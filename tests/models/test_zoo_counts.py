@@ -74,10 +74,10 @@ def test_fcn(name, count, giga):
 
 
 def test_unet():
-    # The paper prints no count; its table of layers has 31.0 million, in the form that it describes: grey images.
+    # The paper prints no count; its table of layers has 31.0 million, in the form that it describes: gray images.
     image = jax.ShapeDtypeStruct((1, 32, 32, 1), jnp.float32)
-    grey = jax.eval_shape(create_model("unet").init, jax.random.key(0), image)
-    assert parameter_count(grey["params"]) == 31_030_658
+    gray = jax.eval_shape(create_model("unet").init, jax.random.key(0), image)
+    assert parameter_count(gray["params"]) == 31_030_658
     assert parameters("unet", 32) == 31_030_658 + 2 * 9 * 64
 
 

@@ -124,10 +124,10 @@ def make_pair(
         shape: B, H, W of the images.
         num_classes: K of both networks; None is our network's own.
         seed: of everything drawn.
-        steady: for comparisons in training mode: biases of normalisations that keep every value away from a ReLU's
+        steady: for comparisons in training mode: biases of normalizations that keep every value away from a ReLU's
             zero, on its positive side, and on the negative one for half of the channels of each `norm1`. Within
             rounding of zero the gradient is a coin toss: torch in float32 is up to 2 % from torch in float64.
-        last_norm: name of the normalisation before a residual sum, whose bias stays small, so that the sums' mean does
+        last_norm: name of the normalization before a residual sum, whose bias stays small, so that the sums' mean does
             not outgrow their deviation from block to block.
         logits_of: picks the logits from what the original returns.
         **overrides: options of our network.
@@ -150,15 +150,15 @@ def make_pair(
 
 
 def random_images(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
-    """Images [B,H,W,3] of coloured squares under noise.
+    """Images [B,H,W,3] of colored squares under noise.
 
     Of noise alone, a deep network's features are all but equal in every place and image: a variance that is a small
     difference of large numbers, and nothing left to compare but rounding.
     """
     batch, height, width = shape
     squares = rng.normal(size=(batch, -(-height // 16), -(-width // 16), 3))
-    coloured = np.kron(squares, np.ones((1, 16, 16, 1)))[:, :height, :width]
-    return (coloured + 0.3 * rng.normal(size=coloured.shape)).astype(np.float32)
+    colored = np.kron(squares, np.ones((1, 16, 16, 1)))[:, :height, :width]
+    return (colored + 0.3 * rng.normal(size=colored.shape)).astype(np.float32)
 
 
 def random_variables(shapes: Any, rng: np.random.Generator, steady: bool, last_norm: str) -> Any:
@@ -287,7 +287,7 @@ def check_statistics(pair: Pair, was: Any, now: Any, before: Any, after: Any, co
 
 
 def count_values(pair: Pair) -> dict[str, int]:
-    """How many values of a channel each normalisation of the original sees, by the module's name."""
+    """How many values of a channel each normalization of the original sees, by the module's name."""
     counts: dict[str, int] = {}
 
     def count(name: str) -> Callable[..., None]:
@@ -326,7 +326,7 @@ def assert_close(ours: Any, theirs: np.ndarray, tolerance: float, what: str) -> 
 def assert_near(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], what: str) -> None:
     """Tensor by tensor the difference is short beside theirs, or beside a thousandth of all of theirs together.
 
-    Where another normalisation undoes what a parameter does, its gradient is zero, and what is computed is rounding.
+    Where another normalization undoes what a parameter does, its gradient is zero, and what is computed is rounding.
     """
     least = SHARE * np.sqrt(sum(float(np.square(tensor).sum()) for tensor in theirs.values()))
     for name, tensor in theirs.items():

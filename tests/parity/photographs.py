@@ -25,7 +25,7 @@ OPPOSITE = {"TranslateX", "TranslateY", "TranslateXRel", "TranslateYRel"}
 
 @pytest.fixture(scope="module")
 def photographs() -> list[Image.Image]:
-    """Six photographs of different shapes, strips a single pixel wide and high, and one in grey."""
+    """Six photographs of different shapes, strips a single pixel wide and high, and one in gray."""
     files = sorted(real_folder("images", "imagenet-1-per-class").rglob("*.JPEG"))[::167]
     whole = [Image.open(file).convert("RGB") for file in files]
     return [

@@ -57,7 +57,7 @@ class Pair:
     logits_of: Callable[[Any], dict[str, Any]] = lambda output: {"logits": output}
 
     def __post_init__(self) -> None:
-        randomise(self.original)
+        randomize(self.original)
         self.rules = rules_for(self.name)
         self.ours: Any = self.toy or create_model(self.name, **self.options)
         self.draw_images(seed=0)
@@ -82,7 +82,7 @@ class Pair:
         return jax.tree.map(jnp.asarray, from_torch(arrays, shapes, self.rules))
 
 
-def randomise(model: Any, seed: int = 0) -> None:
+def randomize(model: Any, seed: int = 0) -> None:
     """Random scales, biases and running statistics; weights keep torch's random initial values."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -84,7 +84,7 @@ def pair(name: str, widths: tuple[int, ...]) -> tuple[Any, Any, Any, Any]:
 
 
 def variables_of(original: Any, shapes: Any) -> Any:
-    """Torch's weights as our variables. Its normalisations' scales stay 1, and ours have none."""
+    """Torch's weights as our variables. Its normalizations' scales stay 1, and ours have none."""
     tensors = {key: tensor.numpy().copy() for key, tensor in original.state_dict().items()}
     scales = [key for key in tensors if "norm" in key and key.endswith("weight")]
     assert all((tensors.pop(key) == 1).all() for key in scales)

@@ -95,7 +95,7 @@ def test_timms_operations(photographs, name, resample):
             assert_same(ours, timm_operation(image, Step(name, magnitude, resample)), (name, magnitude, image.size))
 
 
-def test_grey_and_hue_are_torchvisions(photographs):
+def test_gray_and_hue_are_torchvisions(photographs):
     for image in photographs:
         assert_same(image_ops.gray(image), functional.rgb_to_grayscale(image, 3))
         # Exact as well: both turn the same 8-bit hue, in steps of 1/255 of the circle.
@@ -131,7 +131,7 @@ def test_color_jitter_is_torchvisions(photographs, strengths):
         assert_same(Image.fromarray(ours), expected, steps)
 
 
-def test_three_augment_is_grey_solarize_and_blur(photographs):
+def test_three_augment_is_gray_solarize_and_blur(photographs):
     """The three of DeiT III's code: torchvision's Grayscale(3), Pillow's solarize at 128, a blur of 0.1 to 2 pixels."""
     for seed in range(30):
         image = photographs[seed % len(photographs)]

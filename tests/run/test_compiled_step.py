@@ -24,9 +24,9 @@ COLLECTIVE = re.compile(
 )
 
 
-@pytest.fixture(scope="module", params=[0, 8], ids=["whole batch normalised", "eight examples normalised"])
+@pytest.fixture(scope="module", params=[0, 8], ids=["whole batch normalized", "eight examples normalized"])
 def step(request):
-    """The normalised group's size, the state, and the compiled step."""
+    """The normalized group's size, the state, and the compiled step."""
     run = build_run(replace(TOY, bn_group_size=request.param))
     state = first_state(run)
     batch = next(iter(run.training.batches(0, 1)))

@@ -88,7 +88,7 @@ def test_the_picture_of_a_batch_has_its_labels(tmp_path, monkeypatch):
     _, index, view = rows(0, 0, 16, 1437, repeats=2)
     assert view.tolist() == [0] * 8 + [1] * 8
     assert index[:8].tolist() == index[8:].tolist()
-    # Mixed with the neighbour: each label names one or two classes, and their shares make a whole.
+    # Mixed with the neighbor: each label names one or two classes, and their shares make a whole.
     for label in drawn["l"]:
         shares = [int(line.split()[1].rstrip("%")) for line in label.split("\n") if " " in line]
         assert not shares or sum(shares) == pytest.approx(100, abs=1)

@@ -13,7 +13,7 @@ import pytest
 import resnet_jax
 from resnet_jax.errors import InputError, InterruptedRunError
 from resnet_jax.evaluation.evaluate import evaluate
-from resnet_jax.inference.trained import from_run
+from resnet_jax.inference.trained import trained_from_run
 from resnet_jax.run.train import train
 from tests.faults.processes import metrics
 from tests.run import test_train as test_run
@@ -88,7 +88,7 @@ def test_the_average_is_evaluated_beside_the_weights_and_can_be_restored(rich):
     assert {"top1", "ema_top1", "ema_top5", "ema_loss"} <= last.keys()
     assert any(not np.array_equal(a, b) for a, b in zip(arrays(rich), arrays(rich, ema=True), strict=True))
     for ema, prefix in ((False, ""), (True, "ema_")):
-        again = evaluate(from_run(rich, ema=ema), num_workers=0)
+        again = evaluate(trained_from_run(rich, ema=ema), num_workers=0)
         assert again["loss"] == pytest.approx(last[f"{prefix}loss"], rel=1e-5)
         assert again["top1"] == last[f"{prefix}top1"]
 

@@ -14,7 +14,7 @@ import pytest
 from resnet_jax.errors import InputError, InterruptedRunError
 from resnet_jax.run.build import build_run
 from resnet_jax.run.state import first_state
-from resnet_jax.run.step import build_train_call, build_train_step, fed_calls
+from resnet_jax.run.step import build_train_chunk, build_train_step, chunked_batches
 from resnet_jax.run.train import train
 from resnet_jax.runtime.sharding import replicated
 from resnet_jax.training.metrics import zero_sums
@@ -43,7 +43,7 @@ def made(run, program, fed) -> tuple[Any, Any]:
 
 
 def test_a_call_is_fed_what_its_steps_are_fed_one_by_one(run):
-    calls = list(fed_calls(run, SPANS))
+    calls = list(chunked_batches(run, SPANS))
     assert [call["steps"] for call in calls] == [4, 1, 3]
     batches = list(run.training.batches(0, 8))
     for span, call in zip(SPANS, calls, strict=True):
@@ -58,14 +58,14 @@ def test_a_call_is_fed_what_its_steps_are_fed_one_by_one(run):
 
 def test_a_call_gives_the_bits_of_its_steps_from_one_program(run):
     single = made(run, build_train_step(run), run.training.batches(0, 8))
-    program: Any = build_train_call(run)
-    jax.tree.map(np.testing.assert_array_equal, made(run, program, fed_calls(run, SPANS)), single)
+    program: Any = build_train_chunk(run)
+    jax.tree.map(np.testing.assert_array_equal, made(run, program, chunked_batches(run, SPANS)), single)
     assert program._cache_size() == 1
 
 
 def test_the_first_bad_step_of_a_call_is_named(run):
     failing = replace(run, tx=optax.sgd(lambda count: jnp.where(count == 6, jnp.nan, 0.01)))
-    state, sums = made(failing, build_train_call(failing), fed_calls(failing, SPANS))
+    state, sums = made(failing, build_train_chunk(failing), chunked_batches(failing, SPANS))
     assert sums["first_bad_step"] == 7
     assert state.step == 8
 
@@ -78,10 +78,10 @@ def test_a_run_that_is_interrupted_between_two_calls_ends_as_the_unbroken_one(tm
     programs: list[Any] = []
 
     def kept(run):
-        programs.append(build_train_call(run))
+        programs.append(build_train_chunk(run))
         return programs[-1]
 
-    monkeypatch.setattr(run_module, "build_train_call", kept)
+    monkeypatch.setattr(run_module, "build_train_chunk", kept)
     whole = train(replace(FOUR, workdir=str(tmp_path / "whole")))
     assert [program._cache_size() for program in programs] == [1]
     assert [(row["step"], row["split"]) for row in rows(tmp_path / "whole")] == [

@@ -18,7 +18,7 @@ from resnet_jax.data.augment.opencv_resize import opencv
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.evaluate import evaluate
 from resnet_jax.inference.predict import predict_files
-from resnet_jax.inference.trained import from_run
+from resnet_jax.inference.trained import trained_from_run
 from resnet_jax.run.build import build_optimizer
 from resnet_jax.run.train import train
 
@@ -86,7 +86,7 @@ def test_a_restored_run_gives_the_evaluated_accuracy(finished):
     config, _, variables = resnet_jax.restore_run(finished)
     assert config.model == "resnet8_cifar"
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
-    again = evaluate(from_run(finished), batch_size=7, num_workers=0)
+    again = evaluate(trained_from_run(finished), batch_size=7, num_workers=0)
     assert again["num_examples"] == 360
     assert again["top1"] == result["top1"]
     assert again["loss"] == pytest.approx(result["loss"], rel=1e-5)
@@ -101,13 +101,13 @@ def test_a_prediction_names_the_classes_of_a_file_by_their_probability(finished,
 
     example = load_source("digits", "val", None, 0)[0]
     Image.fromarray(np.asarray(example.image)).save(tmp_path / "digit.png")
-    (answer,) = predict_files(from_run(finished), [tmp_path / "digit.png"], top=10)
+    (answer,) = predict_files(trained_from_run(finished), [tmp_path / "digit.png"], top=10)
     shown = [entry["probability"] for entry in answer["classes"]]
     assert shown == sorted(shown, reverse=True)
     assert sum(shown) == pytest.approx(1, abs=1e-4)
     assert {entry["class"] for entry in answer["classes"]} == {str(digit) for digit in range(10)}
     with pytest.raises(InputError, match=r"missing\.png: No such file"):
-        predict_files(from_run(finished), [tmp_path / "missing.png"])
+        predict_files(trained_from_run(finished), [tmp_path / "missing.png"])
 
 
 def test_bfloat16_and_fake_data_and_adamw_run(tmp_path):
@@ -142,7 +142,7 @@ def test_an_unreadable_photograph_is_named_and_counted_in_training_and_refused_i
 
     (root / "val" / "light" / "0.jpg").write_bytes(b"")
     with pytest.raises(InputError, match=r"val/light/0\.jpg"):
-        evaluate(from_run(workdir), num_workers=0)
+        evaluate(trained_from_run(workdir), num_workers=0)
 
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
@@ -153,7 +153,7 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
 
 def test_evaluating_on_a_set_of_other_classes_is_refused(finished):
     with pytest.raises(InputError, match="has 1000 classes, the network 10"):
-        evaluate(from_run(finished), dataset="fake")
+        evaluate(trained_from_run(finished), dataset="fake")
 
 
 def test_a_run_that_cannot_start_does_not_take_the_folder(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from resnet_jax.runtime.compilation_cache import cache_folder, keep_programs, remove_oldest, remove_torn
+from resnet_jax.runtime.compilation_cache import cache_folder, enable_cache, remove_oldest, remove_torn
 
 # A whole run, in a process of its own, and what jax reports about the cache in it.
 COUNTED = """
@@ -104,10 +104,10 @@ def test_what_jax_was_told_by_its_own_variables_holds(settings, monkeypatch):
     for name, value in theirs.items():
         jax.config.update(name, value)
         monkeypatch.setenv(name.upper(), str(value))
-    keep_programs()
+    enable_cache()
     assert settings() == ("theirs", 7.0)
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
-    keep_programs()
+    enable_cache()
     assert settings() == (None, 7.0)
 
 

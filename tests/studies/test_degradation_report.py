@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from resnet_jax.studies.degradation import run_config
-from resnet_jax.studies.degradation_report import summarise
+from resnet_jax.studies.degradation_report import summarize
 from tests.studies.rows import eval_row, train_row, write_run
 
 
@@ -30,7 +30,7 @@ def lines_of(text):
 
 
 def test_the_table_has_means_deviations_and_the_papers_values(study):
-    text = summarise(study, ["plain20_cifar", "resnet20_cifar"])
+    text = summarize(study, ["plain20_cifar", "resnet20_cifar"])
     lines = lines_of(text)
     assert list(lines) == ["network", "---", "plain20_cifar", "plain56_cifar", "resnet20_cifar", "resnet56_cifar"]
     trained = "cifar10, 400 steps of 128, schedule step"
@@ -46,13 +46,13 @@ def test_the_table_has_means_deviations_and_the_papers_values(study):
 
 
 def test_the_figure_is_drawn_from_the_runs_that_are_there(study):
-    summarise(study, [])
+    summarize(study, [])
     with Image.open(study / "degradation.png") as figure:
         before = np.asarray(figure.convert("L"), np.int32)
     write_run(
         run_config("resnet20_cifar", 0, study, "paper", steps=400), [train_row(200, 30), eval_row(400, 20)], error=20
     )
-    summarise(study, [])
+    summarize(study, [])
     with Image.open(study / "degradation.png") as figure:
         after = np.asarray(figure.convert("L"), np.int32)
     assert before.shape == after.shape
@@ -61,6 +61,6 @@ def test_the_figure_is_drawn_from_the_runs_that_are_there(study):
 
 
 def test_a_study_of_nothing_says_so(tmp_path):
-    text = summarise(tmp_path / "new", ["plain20_cifar"])
+    text = summarize(tmp_path / "new", ["plain20_cifar"])
     assert "not run" in text
     assert (tmp_path / "new" / "degradation.png").is_file()

@@ -1,4 +1,4 @@
-"""What training minimises, against the definitions in numpy."""
+"""What training minimizes, against the definitions in numpy."""
 
 import jax
 import jax.numpy as jnp

@@ -117,7 +117,7 @@ def test_a_masked_example_counts_neither_in_the_loss_nor_in_the_gradient(state):
     (state_a, sums_a), (state_b, sums_b) = STEP(state, batch), STEP(state, other)
     assert float(sums_a["count"]) == 4
     jax.tree.map(np.testing.assert_array_equal, (state_a, sums_a), (state_b, sums_b))
-    # The loss that is minimised is a mean over the four: with all weights 1 the step is another one.
+    # The loss that is minimized is a mean over the four: with all weights 1 the step is another one.
     unmasked, _ = STEP(state, batch | {"mask": np.ones(16, np.float32)})
     assert np.abs(unmasked.params["head"]["kernel"] - state_a.params["head"]["kernel"]).max() > 1e-4
 

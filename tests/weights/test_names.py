@@ -43,7 +43,7 @@ def test_timm_says_the_same(weights, originals):
     theirs = timm.models.get_pretrained_cfg(weights.name.removeprefix("timm/"))
     seen = weights.preprocessing
     assert theirs.hf_hub_id == weights.name
-    assert theirs.license == weights.licence.lower()
+    assert theirs.license == weights.license.lower()
     assert (theirs.mean, theirs.std, theirs.interpolation) == (seen.mean, seen.std, seen.interpolation)
     # At the size that the weights were trained at or, where that is below 224, at the one they are tested at.
     trained_at_224 = theirs.input_size[-1] == 224

@@ -69,7 +69,7 @@ def test_a_file_of_ours_describes_itself(tmp_path, variables):
     assert read_metadata(path)["model"] == MODEL
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '{"colour": 3}', '"x"'])
+@pytest.mark.parametrize("text", ["{", "[1]", '{"color": 3}', '"x"'])
 def test_a_description_that_makes_no_sense_is_refused(tmp_path, variables, text):
     write_tensors(tmp_path / "x.safetensors", to_tensors(variables, OURS), {"model": MODEL, "preprocessing": text})
     with pytest.raises(InputError, match=r"x\.safetensors: its description cannot be read"):

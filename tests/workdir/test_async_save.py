@@ -9,7 +9,7 @@ import pytest
 
 from resnet_jax.runtime.sharding import data_mesh, sharded
 from resnet_jax.workdir import async_save
-from resnet_jax.workdir.async_save import in_background
+from resnet_jax.workdir.async_save import save_in_background
 
 
 def test_what_is_saved_is_what_was_though_the_arrays_are_donated():
@@ -21,7 +21,7 @@ def test_what_is_saved_is_what_was_though_the_arrays_are_donated():
 
     double = jax.jit(lambda tree: jax.tree.map(lambda w: 2 * w, tree), donate_argnums=0)
     tree = {"w": jnp.arange(4.0)}
-    with in_background(store) as save:
+    with save_in_background(store) as save:
         save(1, tree)
         tree = double(tree)
         assert not saved  # the training went on
@@ -38,14 +38,14 @@ def failing(step, tree):
 
 
 def test_a_failure_is_raised_by_the_next_save():
-    with in_background(failing) as save:
+    with save_in_background(failing) as save:
         save(1, jnp.zeros(1))
         with pytest.raises(OSError, match="no space for 1"):
             save(2, jnp.zeros(1))
 
 
 def test_a_failure_is_raised_at_the_end():
-    with pytest.raises(OSError, match="no space for 1"), in_background(failing) as save:
+    with pytest.raises(OSError, match="no space for 1"), save_in_background(failing) as save:
         save(1, jnp.zeros(1))
 
 
@@ -53,7 +53,7 @@ def test_another_error_waits_for_the_save_and_is_what_is_raised():
     saved = []
 
     def diverge():
-        with in_background(lambda step, tree: saved.append(step)) as save:
+        with save_in_background(lambda step, tree: saved.append(step)) as save:
             save(1, jnp.zeros(1))
             raise ZeroDivisionError
 
@@ -64,7 +64,7 @@ def test_another_error_waits_for_the_save_and_is_what_is_raised():
 
 def test_what_lies_divided_is_saved_at_once():
     divided = jax.device_put(jnp.zeros(8), sharded(data_mesh()))
-    with in_background(failing) as save, pytest.raises(OSError, match="no space for 1"):
+    with save_in_background(failing) as save, pytest.raises(OSError, match="no space for 1"):
         save(1, divided)
 
 
@@ -73,11 +73,11 @@ def test_where_there_is_no_room_for_a_copy_it_is_saved_at_once(monkeypatch):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
 
     monkeypatch.setattr(async_save, "_copied", copied)
-    with in_background(failing) as save, pytest.raises(OSError, match="no space for 1"):
+    with save_in_background(failing) as save, pytest.raises(OSError, match="no space for 1"):
         save(1, jnp.zeros(1))
 
 
 def test_several_processes_save_at_once(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    with in_background(failing) as save, pytest.raises(OSError, match="no space for 1"):
+    with save_in_background(failing) as save, pytest.raises(OSError, match="no space for 1"):
         save(1, jnp.zeros(1))

@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from resnet_jax.files.atomic import draft_of
+from resnet_jax.files.atomic import atomic_path
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Drawing:
     path: Path
 
     def _repr_png_(self) -> bytes:
-        # A notebook carries its figures within it; 256 colours, dithered, take a third of the bytes of a photograph.
+        # A notebook carries its figures within it; 256 colors, dithered, take a third of the bytes of a photograph.
         from PIL import Image
 
         written, reduced = self.path.read_bytes(), io.BytesIO()
@@ -44,7 +44,7 @@ def subplots(*args: Any, **kwargs: Any) -> Any:
 
 def save(figure: Any, path: Path) -> Drawing:
     """Write a figure as a PNG, whole or not at all."""
-    with draft_of(path) as draft:
+    with atomic_path(path) as draft:
         figure.savefig(draft, dpi=110, format="png")
     return Drawing(path)
 

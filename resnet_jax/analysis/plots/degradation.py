@@ -13,7 +13,7 @@ PAPER_LIMIT = 20  # %: the paper's axis, which holds for trainings of the paper'
 def draw_degradation(panels: Mapping[str, Sequence[ErrorCurve]], path: Path, title: str = "") -> Drawing:
     """Figure 6 of He et al. 2015: a panel for each kind of network, training error dashed, test error bold.
 
-    Runs of one network share colour and legend; one that is not finished ends in a cross. The axis of errors is the
+    Runs of one network share color and legend; one that is not finished ends in a cross. The axis of errors is the
     paper's, 0 to 20 %, where every finished curve ends below, and wider otherwise.
     """
     depths = sorted({curve.depth for curves in panels.values() for curve in curves})

@@ -1,4 +1,4 @@
-"""Trained parameters: first filters, normalisation scales, weights."""
+"""Trained parameters: first filters, normalization scales, weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ def draw_filters(filters: np.ndarray, path: Path) -> Drawing:
 
 
 def draw_norm_scales(scales: Mapping[str, np.ndarray], path: Path, title: str = "") -> Drawing:
-    """What `norm_scales` gives: sizes of the scales by depth, the last normalisation of every block set apart."""
+    """What `norm_scales` gives: sizes of the scales by depth, the last normalization of every block set apart."""
     names = list(scales)
     figure, axes = subplots(figsize=(max(7, 0.16 * len(names) + 3), 4.5))
     last = {name.rpartition("/")[0]: name for name in names if "/" in name}.values()
@@ -35,7 +35,7 @@ def draw_norm_scales(scales: Mapping[str, np.ndarray], path: Path, title: str = 
         low, middle, high = (np.array([np.quantile(size, q) for size in sizes]) for q in (0.1, 0.5, 0.9))
         axes.errorbar(places, middle, (middle - low, high - middle), fmt="o", color=color, markersize=4, label=label)
     mark_stages(axes, names)
-    axes.set(xlabel="normalisation, from the image on", ylabel="size of the scales (median, 80 % of the channels)")
+    axes.set(xlabel="normalization, from the image on", ylabel="size of the scales (median, 80 % of the channels)")
     axes.set_ylim(0, None)
     axes.set_title(title, pad=18)
     axes.grid(alpha=0.3)
@@ -44,7 +44,7 @@ def draw_norm_scales(scales: Mapping[str, np.ndarray], path: Path, title: str = 
 
 
 def draw_weight_histograms(found: WeightHistograms, path: Path, title: str = "") -> Drawing:
-    """What `weight_histograms` gives, one line of colours a layer."""
+    """What `weight_histograms` gives, one line of colors a layer."""
     figure, axes = subplots(figsize=(7, max(3.5, 0.12 * len(found.names) + 2)))
     density = found.share / np.diff(found.edges)
     image = axes.pcolormesh(

@@ -1,4 +1,4 @@
-"""Random changes of colour of one image on the host: uint8 [H,W,3] in and out."""
+"""Random changes of color of one image on the host: uint8 [H,W,3] in and out."""
 
 import numpy as np
 from PIL import Image
@@ -28,7 +28,7 @@ def color_jitter(
         brightness: b draws the factor from max(0, 1 - b) to 1 + b; 0 leaves it alone.
         contrast: likewise.
         saturation: likewise.
-        hue: h draws the turn from -h to h of the colour circle; at most 0.5.
+        hue: h draws the turn from -h to h of the color circle; at most 0.5.
 
     Returns:
         uint8 [H,W,3].
@@ -57,7 +57,7 @@ def jitter_steps(
 
 
 def pca_lighting(image: np.ndarray, rng: np.random.Generator, std: float = 0.1) -> np.ndarray:
-    """One colour added to all pixels, drawn along the principal components of ImageNet (Krizhevsky et al. 2012).
+    """One color added to all pixels, drawn along the principal components of ImageNet (Krizhevsky et al. 2012).
 
     Args:
         image: uint8 [H,W,3].
@@ -73,7 +73,7 @@ def pca_lighting(image: np.ndarray, rng: np.random.Generator, std: float = 0.1) 
 
 
 def three_augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Grey, solarised above 128, or blurred by 0.1 to 2 pixels, one of the three (DeiT III, Touvron et al. 2022).
+    """Gray, solarized above 128, or blurred by 0.1 to 2 pixels, one of the three (DeiT III, Touvron et al. 2022).
 
     Args:
         image: uint8 [H,W,3].

@@ -1,4 +1,4 @@
-"""Flips, crops and normalisation of a batch on the device: pure, batch in and batch out, to be called inside jit.
+"""Flips, crops and normalization of a batch on the device: pure, batch in and batch out, to be called inside jit.
 
 Each example has a key of its own that depends on the seed, the epoch, the example and its view, not on its place in
 the batch or on the device that holds it. `erasing` and `mixing` hold the other augmentations.
@@ -70,7 +70,7 @@ def pad_and_crop(batch: Batch, keys: jax.Array, padding: int, mode: Literal["zer
     """Moves images by up to `padding` pixels each way, as a random crop of the padded image (He et al. 2015).
 
     Args:
-        batch: with "image" [B,H,W,C]; uint8, before normalisation, if the zeros are to be black.
+        batch: with "image" [B,H,W,C]; uint8, before normalization, if the zeros are to be black.
         keys: [B].
         padding: pixels on each side.
         mode: what comes in from the edge: zeros, or the image reflected about its outermost pixels (Jordan 2024).

@@ -1,6 +1,6 @@
 """Rectangles erased from the images of a batch on the device: random erasing and cutout.
 
-Both come after normalisation, where zero is the mean of the training set, and are pure, to be called inside jit. What
+Both come after normalization, where zero is the mean of the training set, and are pure, to be called inside jit. What
 is erased is a mask of comparisons with row and column numbers, for the boxes of a batch differ in size.
 """
 
@@ -28,7 +28,7 @@ def random_erasing(
     https://arxiv.org/abs/1708.04896
 
     Args:
-        batch: with "image" float32 [B,H,W,C], normalised.
+        batch: with "image" float32 [B,H,W,C], normalized.
         keys: [B].
         probability: of erasing.
         scale: smallest and largest part of the area.
@@ -76,11 +76,11 @@ def erasing_box(
 def cutout(batch: Batch, keys: jax.Array, size: int) -> Batch:
     """Sets a square of each image to zero, at a random place wholly inside the image, as airbench96 does (Jordan 2024).
 
-    DeVries & Taylor 2017 (https://arxiv.org/abs/1708.04552) draw the square's centre instead and cut off what lies
+    DeVries & Taylor 2017 (https://arxiv.org/abs/1708.04552) draw the square's center instead and cut off what lies
     beyond the edge, which erases less: of a square of 16 pixels, in images of 32, a side of 14 on average.
 
     Args:
-        batch: with "image" float32 [B,H,W,C], normalised.
+        batch: with "image" float32 [B,H,W,C], normalized.
         keys: [B].
         size: of the square, pixels; H and W at most.
 

@@ -136,7 +136,7 @@ def resize_and_center_crop(
 def resize_and_five_crops(
     image: np.ndarray, size: int, resize: int, interpolation: Interpolation = "bilinear"
 ) -> np.ndarray:
-    """The four corners and the centre after resizing the shorter side (Krizhevsky et al. 2012).
+    """The four corners and the center after resizing the shorter side (Krizhevsky et al. 2012).
 
     Args:
         image: uint8 [H,W,3].

@@ -96,7 +96,7 @@ def solarize_add(image: Image.Image, amount: float) -> Image.Image:
 
 
 def color(image: Image.Image, factor: float) -> Image.Image:
-    """Saturation: 0 is grey, 1 the image, more is beyond it."""
+    """Saturation: 0 is gray, 1 the image, more is beyond it."""
     return ImageEnhance.Color(image).enhance(factor)
 
 
@@ -116,7 +116,7 @@ def sharpness(image: Image.Image, factor: float) -> Image.Image:
 
 
 def hue(image: Image.Image, turn: float) -> Image.Image:
-    """The hue moved by `turn` of the colour circle, -0.5 to 0.5, in Pillow's 8-bit HSV."""
+    """The hue moved by `turn` of the color circle, -0.5 to 0.5, in Pillow's 8-bit HSV."""
     hues, saturation, value = image.convert("HSV").split()
     shift = int(turn * 255)
     hues = hues.point([(angle + shift) % 256 for angle in range(256)])
@@ -173,7 +173,7 @@ def translate_y_rel(
 def rotate(
     image: Image.Image, degrees: float, resample: Image.Resampling = NEAREST, fill: Color = BLACK
 ) -> Image.Image:
-    """Turned counter-clockwise around the centre; the size stays."""
+    """Turned counter-clockwise around the center; the size stays."""
     return image.rotate(degrees, resample, fillcolor=fill)
 
 

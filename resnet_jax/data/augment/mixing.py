@@ -1,4 +1,4 @@
-"""Mixup and CutMix of a batch on the device: images and their labels are mixed with those of a neighbour.
+"""Mixup and CutMix of a batch on the device: images and their labels are mixed with those of a neighbor.
 
 One mixture for the whole batch, timm's and torchvision's "batch" mode. An image [H,W,C] becomes
 share * image + (1 - share) * partner with a share [H,W] that is the same everywhere (mixup) or 1 outside a box and 0
@@ -28,12 +28,12 @@ class Shares(NamedTuple):
 
 
 def mixup(batch: Batch, key: jax.Array, alpha: float, num_classes: int) -> Batch:
-    """Blends each image with its neighbour (Zhang et al. 2018, https://arxiv.org/abs/1710.09412); see `mix`."""
+    """Blends each image with its neighbor (Zhang et al. 2018, https://arxiv.org/abs/1710.09412); see `mix`."""
     return mix(batch, key, num_classes=num_classes, mixup_alpha=alpha, cutmix_alpha=0.0)
 
 
 def cutmix(batch: Batch, key: jax.Array, alpha: float, num_classes: int) -> Batch:
-    """Pastes a box of its neighbour into each image (Yun et al. 2019, https://arxiv.org/abs/1905.04899); see `mix`."""
+    """Pastes a box of its neighbor into each image (Yun et al. 2019, https://arxiv.org/abs/1905.04899); see `mix`."""
     return mix(batch, key, num_classes=num_classes, mixup_alpha=0.0, cutmix_alpha=alpha)
 
 
@@ -52,7 +52,7 @@ def mix(
     Labels are not smoothed. To smooth the target afterwards is the same as to smooth both labels before.
 
     Args:
-        batch: with "image" float32 [B,H,W,C], normalised, and "label" int32 [B]; every example counts, for one that is
+        batch: with "image" float32 [B,H,W,C], normalized, and "label" int32 [B]; every example counts, for one that is
             padding would be mixed in like any other.
         key: of this batch.
         num_classes: K.
@@ -84,7 +84,7 @@ def mix(
 
 
 def mix_by(batch: Batch, shares: Shares, num_classes: int) -> Batch:
-    """Mixes every example with its neighbour by the same shares; returns what `mix` does."""
+    """Mixes every example with its neighbor by the same shares; returns what `mix` does."""
     own = shares.pixels[None, :, :, None]
     onehot = jax.nn.one_hot(batch["label"], num_classes)
     return {
@@ -97,7 +97,7 @@ def mix_by(batch: Batch, shares: Shares, num_classes: int) -> Batch:
 def partners(rows: jax.Array) -> jax.Array:
     """What each example [B,...] is mixed with: rows 2i and 2i + 1 change places, an odd last one stays.
 
-    The order of examples is random, so that any partner is as good, and the neighbour lies on the same device: an even
+    The order of examples is random, so that any partner is as good, and the neighbor lies on the same device: an even
     share of a batch on each device is mixed without communication.
     """
     paired = len(rows) // 2 * 2

@@ -23,7 +23,7 @@ FORMS = {
     "ta_wide": "TrivialAugment: one operation at any bin of wide ranges",
     "augmix-s3-w3-d-1-a1": "AugMix without its loss: w chains (3) of d operations (-1: 1 to 3) at the lowest s of 10 "
     "bins (3), weighted with concentration a (1)",
-    "3a": "3-Augment of DeiT III: grey, solarised or blurred",
+    "3a": "3-Augment of DeiT III: gray, solarized or blurred",
 }
 
 # Lowest and highest value of each section.

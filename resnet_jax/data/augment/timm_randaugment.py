@@ -13,7 +13,7 @@ from resnet_jax.data.augment.image_ops import BICUBIC, BILINEAR, GEOMETRY, Color
 # The level that the largest magnitudes below belong to.
 FULL = 10.0
 
-# ImageNet's mean colour, with which timm fills what comes in from beyond the edges.
+# ImageNet's mean color, with which timm fills what comes in from beyond the edges.
 IMAGENET_MEAN: Color = (124, 116, 104)
 
 

@@ -26,7 +26,7 @@ class TrainTransform:
         interpolation: of the resizing; "fast" decodes files faster too, within the bounds that `fast_resize` gives.
         flip: mirror half of the images.
         jitter: brightness, contrast and saturation change by up to this part.
-        lighting: standard deviation of the noise along the principal components of colour.
+        lighting: standard deviation of the noise along the principal components of color.
         augment: a policy; None is none.
     """
 

@@ -21,7 +21,7 @@ from resnet_jax.data.prefetch import read_ahead
 from resnet_jax.data.prepared.format import pack, sha256
 from resnet_jax.data.sources.source import Source
 from resnet_jax.errors import InputError
-from resnet_jax.files.atomic import write_whole
+from resnet_jax.files.atomic import write_atomically
 
 SETTINGS = "preparation.json"  # while the set is not finished: what is being made
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # a full disk, a used up quota
@@ -110,7 +110,7 @@ def write_shard(out: Path, file: str, chunks: Iterator[Note], progress: Callable
     with draft.open("rb") as written:
         os.fsync(written.fileno())
     note = {"file": file, "records": count, "bytes": draft.stat().st_size, "sha256": sha256(draft), "skipped": skipped}
-    write_whole(note_path(path), json.dumps(note))
+    write_atomically(note_path(path), json.dumps(note))
     draft.replace(path)
     for message in skipped:
         tqdm.write(f"left out: {message}")

@@ -21,7 +21,7 @@ from resnet_jax.data.sources.folder import FolderSource
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.errors import InputError
-from resnet_jax.files.atomic import write_whole
+from resnet_jax.files.atomic import write_atomically
 from resnet_jax.files.lock import LOCK, locked
 
 Split = Literal["train", "val"]
@@ -34,7 +34,7 @@ class Encoding:
     Attributes:
         short_side: of the larger images, pixels. A smaller one keeps its size, and its bytes if it is a JPEG.
         quality: of the JPEG, 1 to 100.
-        subsampling: "420" halves the resolution of colour, as most JPEGs do; "444" keeps it, in files a quarter larger.
+        subsampling: "420" halves the resolution of color, as most JPEGs do; "444" keeps it, in files a quarter larger.
         shard_size: images a shard.
     """
 
@@ -125,7 +125,7 @@ def write(
         "skipped": list(chain(*(note.pop("skipped") for notes in shards.values() for note in notes))),
         "splits": {split: {"shards": notes} for split, notes in shards.items()},
     }
-    write_whole(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    write_atomically(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     clean(out, shard_files(manifest))
     return manifest
 
@@ -202,7 +202,7 @@ def begin(out: Path, settings: dict[str, Any]) -> None:
     if path.exists():
         refuse_others(out, json.loads(path.read_text()), settings)
     else:
-        write_whole(path, json.dumps(settings) + "\n")
+        write_atomically(path, json.dumps(settings) + "\n")
 
 
 def refuse_others(out: Path, there: dict[str, Any], settings: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from resnet_jax.errors import InputError
 
 
 class Example(NamedTuple):
-    """One labelled image.
+    """One labeled image.
 
     Attributes:
         image: the bytes of an image file, or the decoded image, uint8 [H,W,3].

@@ -1,14 +1,14 @@
 """Residual blocks. A block receives its parts already settled and only arranges them.
 
 `conv`, `norm` and `shortcut` are layers; `merge` joins shortcut and branch, as a rule by adding; `branch_end` is what
-follows the last normalisation of the branch, by default nothing (channel attention, stochastic depth); with
+follows the last normalization of the branch, by default nothing (channel attention, stochastic depth); with
 `zero_last` the branch starts at zero. Each block maps [B,H,W,C] to [B,H/strides,W/strides,filters * expansion].
 
 Where a stage trades its stride for dilation, the convolution that would have carried the stride still sees its input
 at the old spacing, `dilation_before`, and those behind it see theirs at the new one, `dilation`: the values that the
 strided block computes are then computed too, with others between them.
 
-Pre-activation blocks (He et al. 2016, arXiv:1603.05027) normalise and rectify before each convolution. What is added is
+Pre-activation blocks (He et al. 2016, arXiv:1603.05027) normalize and rectify before each convolution. What is added is
 never rectified, so that an identity shortcut carries the signal unchanged through the whole network. Where the shape
 changes, shortcut and branch read the same activated input.
 """
@@ -26,7 +26,7 @@ from resnet_jax.models.resnet.shortcuts import add
 
 
 def last_scale(zero: bool) -> Callable:
-    """Initialiser of the last normalisation scale of a branch."""
+    """Initializer of the last normalization scale of a branch."""
     return nn.initializers.zeros if zero else nn.initializers.ones
 
 
@@ -111,7 +111,7 @@ class Bottleneck(nn.Module):
 
 
 def last_kernel(zero: bool) -> Callable:
-    """Initialiser of a branch's last convolution: behind it there is no scale that could be zero.
+    """Initializer of a branch's last convolution: behind it there is no scale that could be zero.
 
     A zero scale before it would be zero for ever: ReLU passes no gradient back at zero.
     """

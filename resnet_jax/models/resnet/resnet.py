@@ -16,7 +16,7 @@ from resnet_jax.layers.attention import ATTENTION
 from resnet_jax.layers.conv import Conv
 from resnet_jax.layers.norm import BatchNorm
 from resnet_jax.layers.stochastic_depth import StochasticDepth
-from resnet_jax.models.resnet.scan import Loop, repeat
+from resnet_jax.models.resnet.scan import ScanGroup, repeat
 from resnet_jax.models.resnet.shortcuts import MERGES, SHORTCUTS
 from resnet_jax.models.resnet.stems import STEMS, apply_stem, pool_stem
 
@@ -40,18 +40,18 @@ class ResNet(nn.Module):
             "cifar" (3x3).
         shortcut: "A", "B", "C" of the paper, "D" (average pooling), or "none" (plain network).
         merge: a name in `he2016.MERGES`: how shortcut and branch are joined.
-        preact: the blocks are pre-activation blocks: no normalisation in the stem, one before the head.
+        preact: the blocks are pre-activation blocks: no normalization in the stem, one before the head.
         attention: a name in `attention.ATTENTION`, at the end of every residual branch; "" is none.
         blur: subsample with a blur (the stem's pooling; blocks take `blur` themselves).
         blur_strides: blur before every convolution that strides (ffcv); see `layers.Conv`.
-        norm: "batch", "frozen" (batch normalisation that never changes) or "group" (32 groups of channels).
-        standardise: weight-standardised convolutions.
+        norm: "batch", "frozen" (batch normalization that never changes) or "group" (32 groups of channels).
+        standardize: weight-standardized convolutions.
         stochastic_depth: probability with which the last block is left out in training; it rises linearly from 0.
         output_stride: pixels of the image per pixel of the last stage, at most. A stage that would go beyond keeps
             its resolution, and its convolutions are dilated instead, so that each still sees what it saw
             (8 or 16, for dense prediction).
-        bn_group_size: examples normalised together; 0 is the whole global batch.
-        zero_init: start the last normalisation scale (in pre-activation blocks, the last convolution) of every block
+        bn_group_size: examples normalized together; 0 is the whole global batch.
+        zero_init: start the last normalization scale (in pre-activation blocks, the last convolution) of every block
             at zero (Goyal et al. 2017), so that each block starts as its shortcut.
         conv_head: the classifier is a 1x1 convolution, as in the weights of BiT and of timm's pre-activation nets.
         scan: run the blocks of each stage, all but its first, as the iterations of one loop: the program and the time
@@ -80,7 +80,7 @@ class ResNet(nn.Module):
     blur: bool = False
     blur_strides: bool = False
     norm: str = "batch"
-    standardise: bool = False
+    standardize: bool = False
     stochastic_depth: float = 0.0
     output_stride: int = 32
     bn_group_size: int = 0
@@ -99,8 +99,8 @@ class ResNet(nn.Module):
             raise ValueError("zero_init needs shortcuts: a plain network with zero scales passes nothing on")
         if self.output_stride < STEMS[self.stem].total_stride:
             raise ValueError(f"output_stride={self.output_stride}: the stem alone has {STEMS[self.stem].total_stride}")
-        if self.zero_init and self.standardise:
-            raise ValueError("zero_init: a standardised kernel of zeros is divided by its own deviation, zero")
+        if self.zero_init and self.standardize:
+            raise ValueError("zero_init: a standardized kernel of zeros is divided by its own deviation, zero")
         if self.merge != "add" and self.shortcut == "none":
             raise ValueError(f"merge={self.merge!r} needs a shortcut to merge")
         if self.norm == "group" and any(c % GROUPS for c in (self.width, *STEMS[self.stem].hidden)):
@@ -113,7 +113,7 @@ class ResNet(nn.Module):
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
         """Logits [B,K]; with `features`, a dict of the stem's, each stage's, the pooled and the logits' values."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        conv = partial(Conv, standardise=self.standardise, blur=self.blur_strides, **types)
+        conv = partial(Conv, standardize=self.standardize, blur=self.blur_strides, **types)
         norm = partial(
             BatchNorm,
             use_running_average=not train,
@@ -182,7 +182,7 @@ class ResNet(nn.Module):
         logits = outputs["logits"] = logits.reshape(-1, self.num_classes)
         return outputs if features else logits
 
-    def loops(self) -> tuple[Loop, ...]:
+    def scan_groups(self) -> tuple[ScanGroup, ...]:
         """The blocks that `scan` runs as one loop, in every stage that has such."""
         later = [block_names(stage, size)[1:] for stage, size in enumerate(self.stage_sizes, start=1)]
         return tuple(names for names in later if self.scan and len(names) > 1)
@@ -191,7 +191,7 @@ class ResNet(nn.Module):
         self, build: Callable[..., nn.Module], names: Sequence[str], rates: Sequence[float], x: jax.Array
     ) -> jax.Array:
         """Sends x through the blocks of those names, which differ in their rate of stochastic depth alone."""
-        scan = self.scan and len(names) > 1  # as in `loops`
+        scan = self.scan and len(names) > 1  # as in `scan_groups`
         if self.is_initializing() or not (scan or self.remat):
             for name, rate in zip(names, rates, strict=True):
                 x = build(rate, name=name)(x)
@@ -199,14 +199,14 @@ class ResNet(nn.Module):
         return repeat(self, partial(build, parent=None), names, rates, x, scan=scan, remat=self.remat)
 
 
-def block_names(stage: int, size: int) -> Loop:
+def block_names(stage: int, size: int) -> ScanGroup:
     """The blocks of a stage, which counts from 1; they sort as they run, also where there are 200."""
     digits = max(2, len(str(size)))
     return tuple(f"stage{stage}_block{index + 1:0{digits}d}" for index in range(size))
 
 
 def end_branch(y: jax.Array, *, attention: Callable | None, drop: Callable, conv: Callable) -> jax.Array:
-    """What follows the last normalisation of a residual branch; its layers belong to the calling block."""
+    """What follows the last normalization of a residual branch; its layers belong to the calling block."""
     if attention is not None:
         y = attention(conv=conv, name="attention")(y)
     return drop(name="drop")(y)

@@ -2,9 +2,9 @@
 
 Unlike with `nn.scan`, the parameters stay where the unrolled network has them, each block's under its own name, and are
 stacked for the loop inside the program: checkpoints and the table of a network do not depend on how it is compiled,
-and initial values only by rounding. They may be given stacked as well (`stack_loops`), as training does: ResNet-1202
-trains 9,614 arrays, and a program that takes, stacks, cuts and returns each of them compiles five times as long as all
-its loops together.
+and initial values only by rounding. They may be given stacked as well (`stack_scan_groups`), as training does:
+ResNet-1202 trains 9,614 arrays, and a program that takes, stacks, cuts and returns each of them compiles five times as
+long as all its loops together.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ def repeat(
 
     Args:
         network: whose variables those of the blocks are, block by block or, with `scan`, stacked. They must exist: a
-            network is initialised without this.
+            network is initialized without this.
         block: the block, without name or parent, of the probability with which it is left out.
         names: of the blocks; with `scan`, of blocks that differ in their variables and their rate alone, none of
             which changes the shape of x.
@@ -81,7 +81,7 @@ def repeat(
 
 
 # The names of the blocks of one loop, in the order in which they run.
-Loop = tuple[str, ...]
+ScanGroup = tuple[str, ...]
 
 
 def stacked_name(names: Sequence[str]) -> str:
@@ -99,28 +99,28 @@ def unstack(tree: Any, count: int) -> list[Any]:
     return [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(count)]
 
 
-def stack_loops(tree: Any, loops: Sequence[Loop]) -> Any:
+def stack_scan_groups(tree: Any, groups: Sequence[ScanGroup]) -> Any:
     """The tree with the values of each loop's blocks stacked along a new first axis.
 
     Args:
         tree: a network's variables, or anything that holds trees of their structure: gradients, an optimizer's state.
-        loops: of the network; () changes nothing.
+        groups: of the network; () changes nothing.
     """
 
     def stacked(node: Any) -> Any:
-        if not _holds(node, loops):
+        if not _holds(node, groups):
             return node
-        found = [names for names in loops if names[0] in node]
+        found = [names for names in groups if names[0] in node]
         inside = {name for names in found for name in names}
         rest = {name: value for name, value in node.items() if name not in inside}
         return rest | {stacked_name(names): stack([node[name] for name in names]) for names in found}
 
-    return jax.tree.map(stacked, tree, is_leaf=lambda node: _holds(node, loops))
+    return jax.tree.map(stacked, tree, is_leaf=lambda node: _holds(node, groups))
 
 
-def unstack_loops(tree: Any, loops: Sequence[Loop]) -> Any:
-    """What `stack_loops` was given."""
-    names_of = {stacked_name(names): names for names in loops}
+def unstack_scan_groups(tree: Any, groups: Sequence[ScanGroup]) -> Any:
+    """What `stack_scan_groups` was given."""
+    names_of = {stacked_name(names): names for names in groups}
 
     def cut(node: Any) -> Any:
         if not _holds(node, [(name,) for name in names_of]):
@@ -135,5 +135,5 @@ def unstack_loops(tree: Any, loops: Sequence[Loop]) -> Any:
     return jax.tree.map(cut, tree, is_leaf=lambda node: _holds(node, [(name,) for name in names_of]))
 
 
-def _holds(node: Any, loops: Sequence[Sequence[str]]) -> bool:
-    return isinstance(node, dict) and any(names[0] in node for names in loops)
+def _holds(node: Any, groups: Sequence[Sequence[str]]) -> bool:
+    return isinstance(node, dict) and any(names[0] in node for names in groups)

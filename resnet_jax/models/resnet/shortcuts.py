@@ -34,14 +34,14 @@ def zero_pad(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Cal
 
 
 def project_on_change(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
-    """Option B: identity; a normalised 1x1 convolution where the shape changes."""
+    """Option B: identity; a normalized 1x1 convolution where the shape changes."""
     if strides == 1 and x.shape[-1] == filters:
         return x
     return project(x, filters, strides, conv, norm)
 
 
 def project(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
-    """Option C: a normalised 1x1 convolution in every block."""
+    """Option C: a normalized 1x1 convolution in every block."""
     return norm(name="norm_proj")(conv(filters, 1, strides, name="conv_proj")(x))
 
 
@@ -57,7 +57,7 @@ def average_and_project(x: jax.Array, filters: int, strides: int, conv: Callable
 
 
 def bare_project_on_change(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
-    """Identity; where the shape changes a 1x1 convolution without normalisation (pre-activation blocks)."""
+    """Identity; where the shape changes a 1x1 convolution without normalization (pre-activation blocks)."""
     if strides == 1 and x.shape[-1] == filters:
         return x
     return conv(filters, 1, strides, name="conv_proj")(x)

@@ -44,7 +44,7 @@ STEMS = {
 
 
 def apply_stem(images: jax.Array, stem: Stem, width: int, conv: Callable, norm: Callable) -> jax.Array:
-    """The stem's convolutions, the last one's normalisation left out: [B,H,W,3] -> [B,H/strides,W/strides,width]."""
+    """The stem's convolutions, the last one's normalization left out: [B,H,W,3] -> [B,H/strides,W/strides,width]."""
     if not stem.hidden:
         return conv(width, stem.kernel_size, stem.strides, name="stem_conv")(images)
     x, strides = images, stem.strides

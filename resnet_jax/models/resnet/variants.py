@@ -123,7 +123,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
         preact=True,
         conv_head=True,
         norm="group",
-        standardise=True,
+        standardize=True,
     ),
     **{f"resnet{d}_cifar": partial(cifar_resnet, d) for d in (8, 20, 32, 44, 56, 110, 1202)},
     **{f"plain{d}_cifar": partial(cifar_resnet, d, shortcut="none") for d in (8, 20, 32, 44, 56, 110)},

@@ -9,7 +9,7 @@ from resnet_jax.weights.torch_layout import Rules
 
 def rules(sizes: Sequence[int], batch_norm: bool) -> Rules:
     """The rules of the network with `sizes` convolutions at each resolution."""
-    per_conv = 3 if batch_norm else 2  # a convolution, its normalisation if any, a ReLU
+    per_conv = 3 if batch_norm else 2  # a convolution, its normalization if any, a ReLU
 
     def number(match: re.Match[str]) -> str:
         group = GROUPS.index(match["group"])

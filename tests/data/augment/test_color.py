@@ -62,7 +62,7 @@ class TestColorJitter:
 
 
 class TestPcaLighting:
-    def test_adds_one_colour_along_the_components(self):
+    def test_adds_one_color_along_the_components(self):
         # Far from 0 and 255, so that nothing is cut.
         middle = 100 + IMAGE // 5
         added = 255 * color.PCA_VECTORS @ np.diag(color.PCA_VALUES) @ np.random.default_rng(4).normal(0, 0.1, 3)

@@ -92,17 +92,17 @@ def test_every_offset_and_flip_is_about_equally_likely():
     many = np.arange(4000, dtype=np.int32)
     keys = device.example_keys(1, np.zeros_like(many), many)
     images = np.broadcast_to(np.arange(1, 26, dtype=np.uint8).reshape(1, 5, 5, 1), (4000, 5, 5, 1))
-    centre = np.asarray(device.pad_and_crop(batch_of(images), keys, 1)["image"])[:, 2, 2, 0]
-    _, counts = np.unique(centre, return_counts=True)
+    center = np.asarray(device.pad_and_crop(batch_of(images), keys, 1)["image"])[:, 2, 2, 0]
+    _, counts = np.unique(center, return_counts=True)
     assert len(counts) == 9
     assert counts.min() > 370
     flipped = np.asarray(device.random_flip(batch_of(images), keys)["image"])[:, 0, 0, 0] == 5
     assert 0.47 < flipped.mean() < 0.53
     # Crop and flip of one example are independent.
-    assert abs(np.corrcoef(flipped, centre)[0, 1]) < 0.05
+    assert abs(np.corrcoef(flipped, center)[0, 1]) < 0.05
 
 
-def test_normalize_scales_then_centres():
+def test_normalize_scales_then_centers():
     mean, std = (0.5, 0.25, 0.0), (0.5, 0.25, 1.0)
     out = device.normalize(batch_of(IMAGES), mean, std)
     assert out["image"].dtype == jnp.float32

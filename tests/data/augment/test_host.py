@@ -38,7 +38,7 @@ class TestRandomResizedCrop:
         assert abs((left / (400 - width)).mean() - 0.5) < 0.02
 
     @pytest.mark.parametrize(("shape", "box"), [((10, 1000), (0, 493, 10, 13)), ((1000, 10), (493, 0, 13, 10))])
-    def test_falls_back_to_the_centre_of_a_long_image(self, shape, box):
+    def test_falls_back_to_the_center_of_a_long_image(self, shape, box):
         rng = np.random.default_rng(0)
         assert host.crop_box(shape[0], shape[1], rng, (0.9, 1), (3 / 4, 4 / 3)) == box
 

@@ -133,7 +133,7 @@ class TestTones:
         sharp = np.clip(2.0 * IMAGE[inner] - smooth, 0, 255)
         assert abs(after("Sharpness", 2.0)[inner] - sharp).max() <= 1.5
 
-    def test_hue_turns_colours(self):
+    def test_hue_turns_colors(self):
         red = np.full((4, 4, 3), (255, 0, 0), np.uint8)
         # In steps of 1/255 of the circle, so a third is green to within some levels.
         assert abs(after("Hue", 1 / 3, image=red).astype(int) - (0, 255, 0)).max() <= 3
@@ -173,7 +173,7 @@ class TestGeometry:
         transposed = after("ShearX", 2.0, image=IMAGE.swapaxes(0, 1))
         np.testing.assert_array_equal(after("ShearY", 2.0).swapaxes(0, 1), transposed)
 
-    def test_rotate_is_counter_clockwise_around_the_centre(self):
+    def test_rotate_is_counter_clockwise_around_the_center(self):
         square = IMAGE[:, :60]
         np.testing.assert_array_equal(after("Rotate", 90, image=square), np.rot90(square))
         np.testing.assert_array_equal(after("Rotate", 180), IMAGE[::-1, ::-1])

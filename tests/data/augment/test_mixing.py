@@ -25,7 +25,7 @@ def batch_of(size: int, height: int = 8, width: int = 12) -> dict[str, jax.Array
     }
 
 
-def neighbours(size: int) -> list[int]:
+def neighbors(size: int) -> list[int]:
     return [i ^ 1 if i ^ 1 < size else i for i in range(size)]
 
 
@@ -33,7 +33,7 @@ def mixed_by_numpy(batch: dict, pixels: np.ndarray, share: float) -> tuple[np.nd
     """Images and targets, one example after another."""
     image, label = np.asarray(batch["image"], np.float64), np.asarray(batch["label"])
     images, targets = np.empty_like(image), np.zeros((len(label), CLASSES))
-    for i, j in enumerate(neighbours(len(label))):
+    for i, j in enumerate(neighbors(len(label))):
         images[i] = pixels[:, :, None] * image[i] + (1 - pixels[:, :, None]) * image[j]
         targets[i, label[i]] += share
         targets[i, label[j]] += 1 - share
@@ -57,7 +57,7 @@ def mixes(count: int, height: int, width: int, **options) -> tuple[np.ndarray, n
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 8])
-def test_mixup_is_the_weighted_mean_with_the_neighbour(size):
+def test_mixup_is_the_weighted_mean_with_the_neighbor(size):
     batch = batch_of(size)
     out = mixing.mix_by(batch, mixing.even_shares(0.3, 8, 12), CLASSES)
     images, targets = mixed_by_numpy(batch, np.full((8, 12), 0.3), 0.3)
@@ -88,7 +88,7 @@ def test_cutmix_pastes_the_box_and_counts_its_pixels(size, row, column, outside)
 def test_each_of_the_two_mixes_as_it_should_and_leaves_the_rest(function):
     batch = batch_of(6)
     out = function(batch, jax.random.key(4), 1.0, CLASSES)
-    image, partner = np.asarray(batch["image"]), np.asarray(batch["image"])[neighbours(6)]
+    image, partner = np.asarray(batch["image"]), np.asarray(batch["image"])[neighbors(6)]
     share = (np.asarray(out["image"]) - partner) / (image - partner)
     np.testing.assert_allclose(share, share[:1, :, :, :1] + np.zeros_like(share), atol=1e-3)
     if function is mixing.mixup:
@@ -100,7 +100,7 @@ def test_each_of_the_two_mixes_as_it_should_and_leaves_the_rest(function):
         assert 0 < share.mean() < 1
     label = np.asarray(batch["label"])
     own = share[0, :, :, 0].mean()
-    expected = own * np.eye(CLASSES)[label] + (1 - own) * np.eye(CLASSES)[label[neighbours(6)]]
+    expected = own * np.eye(CLASSES)[label] + (1 - own) * np.eye(CLASSES)[label[neighbors(6)]]
     np.testing.assert_allclose(out["target"], expected, atol=1e-3)
     assert out["target"].dtype == out["image"].dtype == jnp.float32
     assert out.keys() == batch.keys() | {"target"}

@@ -134,7 +134,7 @@ class TestTimmsRandAugment:
     def test_no_probability_leaves_the_image(self):
         assert RandAugment(probability=0.0)(IMAGE, np.random.default_rng(0)) is IMAGE
 
-    def test_beyond_the_edges_is_the_mean_colour(self):
+    def test_beyond_the_edges_is_the_mean_color(self):
         white = np.full((32, 32, 3), 255, np.uint8)
         augment = RandAugment(10, 1, probability=1.0)
         seeds = [s for s in range(300) if augment.draw(np.random.default_rng(s))[0].name.startswith("TranslateX")]

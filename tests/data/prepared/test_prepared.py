@@ -274,7 +274,7 @@ def test_room_is_asked_for_only_where_there_is_none(code, remedy, photographs, t
     def failing(path, text):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(module, "write_whole", failing)
+    monkeypatch.setattr(module, "write_atomically", failing)
     with pytest.raises(InputError, match=f"{os.strerror(code)}{remedy}"):
         prepare("folder", str(photographs), tmp_path / "out", SMALL)
 

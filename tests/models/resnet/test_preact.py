@@ -12,21 +12,21 @@ from resnet_jax.layers.stochastic_depth import StochasticDepth
 from resnet_jax.models.registry import create_model
 from resnet_jax.models.resnet.blocks import PreActBasicBlock, PreActBottleneck, ReorderedBlock
 from resnet_jax.models.resnet.resnet import ResNet
-from tests.models.numpy_layers import conv, dense, normalise, relu, sigmoid
+from tests.models.numpy_layers import conv, dense, normalize, relu, sigmoid
 from tests.models.test_numpy_references import compare, random_images
 
 TOY = {"num_classes": 3, "width": 4, "stem": "cifar"}
 
 
 def parts(params, stats, name):
-    """A block's convolutions and normalisations as functions."""
+    """A block's convolutions and normalizations as functions."""
     p, s = params[name], stats[name]
 
     def convolve(x, layer, strides=1):
         kernel = p[layer]["kernel"]
         return conv(x, kernel, p[layer].get("bias", 0.0))[:, ::strides, ::strides]
 
-    return convolve, lambda x, layer: normalise(x, p[layer], s[layer]), p
+    return convolve, lambda x, layer: normalize(x, p[layer], s[layer]), p
 
 
 def zero_pad(x, channels):
@@ -57,7 +57,7 @@ def test_a_pre_activation_network(block):
                     y = convolve(relu(norm(y, "norm3")), "conv3")
                 x = shortcut + y
             expected[f"stage{stage}"] = x
-        return expected | head(relu(normalise(x, params["head_norm"], stats["head_norm"])), params)
+        return expected | head(relu(normalize(x, params["head_norm"], stats["head_norm"])), params)
 
     compare(ResNet((2, 2), block, preact=True, shortcut="bare", **TOY), random_images(8), reference)
 
@@ -65,7 +65,7 @@ def test_a_pre_activation_network(block):
 @pytest.mark.parametrize("merge", ["constant", "exclusive_gate", "shortcut_gate", "dropout"])
 def test_the_shortcuts_of_table_1(merge):
     def reference(params, stats, x):
-        x = relu(normalise(conv(x, **params["stem_conv"]), params["stem_norm"], stats["stem_norm"]))
+        x = relu(normalize(conv(x, **params["stem_conv"]), params["stem_norm"], stats["stem_norm"]))
         for stage in (1, 2):
             strides = stage
             convolve, norm, _ = parts(params, stats, f"stage{stage}_block01")
@@ -89,7 +89,7 @@ def test_the_shortcuts_of_table_1(merge):
 @pytest.mark.parametrize("order", ["norm_after_add", "relu_before_add", "relu_first"])
 def test_the_orders_of_table_2(order):
     def reference(params, stats, x):
-        x = relu(normalise(conv(x, **params["stem_conv"]), params["stem_norm"], stats["stem_norm"]))
+        x = relu(normalize(conv(x, **params["stem_conv"]), params["stem_norm"], stats["stem_norm"]))
         for stage in (1, 2):
             convolve, norm, _ = parts(params, stats, f"stage{stage}_block01")
             y = relu(x) if order == "relu_first" else x
@@ -143,7 +143,7 @@ def test_the_rate_of_stochastic_depth_rises_to_the_last_block():
     np.testing.assert_allclose(outputs["stage3"], alone, rtol=1e-6)
 
 
-def test_frozen_normalisation_changes_neither_statistics_nor_scales():
+def test_frozen_normalization_changes_neither_statistics_nor_scales():
     model = create_model("resnet8_cifar", norm="frozen", width=4)
     images = jnp.asarray(random_images(8))
     variables: Any = model.init(jax.random.key(0), images)
@@ -179,7 +179,7 @@ def test_a_branch_that_starts_at_zero_does_not_stay_there(name):
     ("name", "options", "message"),
     [
         ("resnet110_norm_after_add_cifar", {"zero_init": True}, "zero for ever"),
-        ("resnetv2_50x1_bit", {"zero_init": True}, "standardised kernel"),
+        ("resnetv2_50x1_bit", {"zero_init": True}, "standardized kernel"),
         ("resnet20_cifar", {"merge": "constant", "shortcut": "none"}, "needs a shortcut"),
         ("resnet20_cifar", {"norm": "group"}, "multiples of 32"),
         ("resnet20_cifar", {"stochastic_depth": 1.0}, "below 1"),

@@ -23,7 +23,7 @@ TOYS: dict[str, tuple[str, dict[str, Any]]] = {
     "preact bottleneck": ("preresnet164_cifar", {"width": 4, "stage_sizes": (3,)}),
     "bottleneck, attention, dilated": ("seresnet50", {"width": 8, "stage_sizes": (1, 3), "output_stride": 4}),
     "selective": ("skresnet50", {"width": 8, "stage_sizes": (3,)}),
-    "group norm, standardised": (
+    "group norm, standardized": (
         "resnetv2_50x1_bit",
         {"width": 32, "stage_sizes": (3,)},
     ),

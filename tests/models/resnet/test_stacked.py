@@ -10,10 +10,10 @@ import pytest
 
 from resnet_jax import create_model, restore_run
 from resnet_jax.errors import InterruptedRunError
-from resnet_jax.models.resnet.scan import stack_loops, unstack_loops
+from resnet_jax.models.resnet.scan import stack_scan_groups, unstack_scan_groups
 from resnet_jax.optim.ema import Average
 from resnet_jax.optim.optimizers import make_optimizer
-from resnet_jax.run.build import ELEMENTWISE, build_loops
+from resnet_jax.run.build import ELEMENTWISE, build_scan_groups
 from resnet_jax.run.train import train
 from resnet_jax.training.state import fresh_state
 from resnet_jax.training.step import train_step
@@ -28,14 +28,14 @@ DEEP = replace(TOY, model="resnet20_cifar", steps=4, eval_every=4, checkpoint_ev
 def test_stacking_takes_the_blocks_of_a_loop_together_and_back():
     names = ("stem", "a_01", "a_02", "b_1", "b_2", "b_3")
     tree = ({name: {"w": jnp.full(2, i), "s": {"v": jnp.full((), -i)}} for i, name in enumerate(names)}, jnp.ones(3))
-    stacked = stack_loops(tree, LOOPS)
+    stacked = stack_scan_groups(tree, LOOPS)
     assert sorted(stacked[0]) == ["a_01_to_02", "b_1_to_3", "stem"]
     np.testing.assert_array_equal(stacked[0]["b_1_to_3"]["w"], [[3, 3], [4, 4], [5, 5]])
     np.testing.assert_array_equal(stacked[0]["a_01_to_02"]["s"]["v"], [-1, -2])
-    back = unstack_loops(stacked, LOOPS)
+    back = unstack_scan_groups(stacked, LOOPS)
     assert jax.tree.structure(back) == jax.tree.structure(tree)
     jax.tree.map(np.testing.assert_array_equal, back, tree)
-    assert jax.tree.structure(stack_loops(tree, ())) == jax.tree.structure(tree)
+    assert jax.tree.structure(stack_scan_groups(tree, ())) == jax.tree.structure(tree)
 
 
 def test_steps_of_a_stacked_state_are_those_of_the_unrolled_network():
@@ -54,11 +54,11 @@ def test_steps_of_a_stacked_state_are_those_of_the_unrolled_network():
     expected = stepped(plain, state)
     for remat in (False, True):
         looped = plain.clone(scan=True, remat=remat)
-        loops = looped.loops()
+        loops = looped.scan_groups()
         assert [len(names) for names in loops] == [2]
-        stacked, sums = stepped(looped, stack_loops(state, loops))
+        stacked, sums = stepped(looped, stack_scan_groups(state, loops))
         assert len(jax.tree.leaves(stacked)) < len(jax.tree.leaves(state))
-        got = unstack_loops(stacked, loops), sums
+        got = unstack_scan_groups(stacked, loops), sums
         assert jax.tree.structure(got) == jax.tree.structure(expected)
         for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * max(1.0, float(jnp.abs(b).max())))
@@ -68,7 +68,7 @@ def test_the_program_of_a_step_is_as_long_for_every_depth():
     def lines(depth):
         model: Any = create_model(f"resnet{depth}_cifar", width=4, scan=True)
         tx = make_optimizer("sgd", optax.constant_schedule(0.1), weight_decay=0.1)
-        state = jax.eval_shape(lambda: stack_loops(fresh_state(model, tx, 8, 0), model.loops()))
+        state = jax.eval_shape(lambda: stack_scan_groups(fresh_state(model, tx, 8, 0), model.scan_groups()))
         batch = {"image": jnp.ones((2, 8, 8, 3)), "label": jnp.zeros(2, jnp.int32), "mask": jnp.ones(2)}
         step = partial(train_step, model=model, tx=tx, key=jax.random.key(0))
         return jax.jit(step).lower(state, batch).as_text().count("\n")
@@ -79,15 +79,15 @@ def test_the_program_of_a_step_is_as_long_for_every_depth():
 def test_only_optimizers_that_treat_every_value_alike_are_given_stacked_arrays():
     model = create_model("resnet20_cifar", scan=True)
     scanned = replace(DEEP, scan=True)
-    assert build_loops(model, scanned) == model.loops()
+    assert build_scan_groups(model, scanned) == model.scan_groups()
     for other in (
         replace(scanned, optimizer="lamb"),
         replace(scanned, optimizer="muon"),
         replace(scanned, adaptive_clip=0.1),
         replace(scanned, layer_decay=0.9),
     ):
-        assert build_loops(model, other) == ()
-    assert build_loops(create_model("resnet20_cifar"), DEEP) == ()
+        assert build_scan_groups(model, other) == ()
+    assert build_scan_groups(create_model("resnet20_cifar"), DEEP) == ()
 
 
 @pytest.mark.slow
@@ -113,7 +113,7 @@ def test_a_scanned_run_stores_the_blocks_one_by_one_and_continues_bit_for_bit(tm
 @pytest.mark.parametrize("kind", ELEMENTWISE)
 def test_an_optimizer_moves_stacked_arrays_as_it_moves_each(kind):
     model: Any = create_model("resnet20_cifar", num_classes=5, width=4, scan=True)
-    stack = partial(stack_loops, loops=model.loops())
+    stack = partial(stack_scan_groups, groups=model.scan_groups())
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))["params"]
     rng = np.random.default_rng(0)
     params, gradients = (
