@@ -194,7 +194,7 @@ class _TrainSteps:
         image, label, name = self.source[index]
         if isinstance(image, np.ndarray):
             return self.transform(image, rng, size), label
-        return from_file(image, name, rng, size, self.source.intact), label
+        return from_file(image, name, rng, size, getattr(self.source, "intact", False)), label
 
 
 @dataclass(frozen=True)

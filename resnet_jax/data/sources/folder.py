@@ -3,6 +3,7 @@
 import os
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,12 +41,21 @@ class FolderSource:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Example:
-        path = self.root / os.fsdecode(self.files[index])
+        path = self.path(index)
         try:
             data = path.read_bytes()
         except OSError as error:
             raise UnreadableImage(f"{path}: {error.strerror}; restore it, or make it readable") from error
         return Example(data, int(self.labels[index]), str(path))
+
+    def path(self, index: int) -> Path:
+        """Return the path of an example's file."""
+        return self.root / os.fsdecode(self.files[index])
+
+    def identity(self) -> Iterator[bytes]:
+        """Yield the names of the files in `root`, and their labels, for `example_digest`."""
+        yield b"\0".join(self.files)
+        yield self.labels.astype("<i4").tobytes()
 
 
 def folder_source(split: Literal["train", "val"], data_dir: str | None, links_out: bool = False) -> FolderSource:
