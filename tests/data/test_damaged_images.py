@@ -166,7 +166,7 @@ def test_a_harmless_warning_hides_no_other(kind):
         decode_image(changed_head(CORRUPT["middle missing"], kind), "x")
 
 
-def test_the_warning_is_told():
+def test_the_warning_is_named():
     with pytest.raises(CorruptJpeg, match="Premature end of JPEG file"):
         jpeg_pixels(CORRUPT["cut"])
 
