@@ -9,6 +9,7 @@ from resnet_jax.data.build import preprocessing
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import WhichNetwork, load_trained
 from resnet_jax.weights.pretrained import write_weights
+from resnet_jax.weights.shapes import options_of
 
 
 def convert(
@@ -53,5 +54,6 @@ def convert(
         source=trained.source,
         preprocessing=preprocessing(trained.config, trained.image_size),
         class_names=trained.class_names,
+        options=options_of(name, trained.model),
     )
     return name, sum(leaf.size for leaf in jax.tree.leaves(trained.variables["params"]))

@@ -1,6 +1,7 @@
 """A trained network with all that its use takes: from a run's folder, or from a set of weights."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any, cast
 from flax import linen as nn
 
 from resnet_jax.config.options import Config
-from resnet_jax.data.preprocessing import MEAN_STD, Preprocessing
 from resnet_jax.data.sources.cifar import LAYOUTS
 from resnet_jax.data.sources.imagenet_classes import wnids
 from resnet_jax.errors import InputError
@@ -142,10 +142,11 @@ def trained_from_weights(name: str, source: str | Path | None = None, num_classe
         InputError: as `load_pretrained`; a head of another width is one too.
     """
     weights = open_weights(name, source)
+    for line in weights.lines:
+        print(line, file=sys.stderr)
     known = known_weights(weights.source)
     cifar = name.endswith("_cifar")
-    usual = Preprocessing(32, 32, *MEAN_STD["cifar10"]) if cifar else Preprocessing()
-    seen = weights.preprocessing or usual
+    seen = weights.preprocessing
     width = num_classes or len(weights.class_names or ()) or None
     variables = exact_variables(weights, width)
     dataset = known.dataset if known else "cifar10" if cifar else "imagenet2012"
@@ -163,7 +164,7 @@ def trained_from_weights(name: str, source: str | Path | None = None, num_classe
     usual_names = names if width in (None, len(names)) and (known or not cifar) else None
     return Trained(
         config=config,
-        model=create_model(name, num_classes=width),
+        model=create_model(name, num_classes=width, **weights.options),
         variables=variables,
         image_size=seen.image_size,
         class_names=weights.class_names or usual_names,

@@ -58,7 +58,7 @@ def kind_of(path: Path) -> str | None:
 def _kind_of_zip(path: Path) -> str | None:
     try:
         names = zipfile.ZipFile(path).namelist()
-    except zipfile.BadZipFile:
+    except Exception:  # damaged: of many kinds; a reader says so
         return None
     if any(name.split("/")[1:] == ["data.pkl"] for name in names):
         return "torch"

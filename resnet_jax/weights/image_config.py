@@ -47,10 +47,10 @@ def find_preprocessing(
     if beside := preprocessing_beside(folder):
         return beside[0], f"the {beside[1]} beside the weights"
     if layout is bit.LAYOUT:
-        return Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3), "BiT's usual values, assumed"
+        return Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3), "BiT's usual values (assumed)"
     if name.endswith("_cifar"):
-        return Preprocessing(32, 32, *MEAN_STD["cifar10"]), "CIFAR-10's usual values, assumed"
-    return Preprocessing(), "torchvision's usual values, assumed"
+        return Preprocessing(32, 32, *MEAN_STD["cifar10"]), "CIFAR-10's usual values (assumed)"
+    return Preprocessing(), "torchvision's usual values (assumed)"
 
 
 def preprocessing_beside(folder: Path) -> tuple[Preprocessing, str] | None:

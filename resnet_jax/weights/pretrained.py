@@ -46,6 +46,17 @@ class WeightSet:
     options: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Lines for a user: what was chosen among several sets of weights, and how images are preprocessed."""
+        p = self.preprocessing
+        mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (p.mean, p.std))
+        return (
+            *self.notes,
+            f"{self.source}: images are resized to {p.resize} pixels ({p.interpolation}), cropped to {p.image_size}, "
+            f"mean {mean}, std {std}; from {self.preprocessing_from}",
+        )
+
 
 def load_pretrained(
     name: str,

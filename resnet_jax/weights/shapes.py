@@ -1,17 +1,37 @@
-"""Shapes of a network's variables, and which of them depend on the number of classes."""
+"""Shapes of a network's variables, which of them depend on the number of classes, and the options behind them."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
 from resnet_jax.models.registry import create_model
 from resnet_jax.weights.layout import LeafPath
 
 Options = Mapping[str, Any]  # of `create_model`, beside the number of classes
+
+# Fields of networks that say nothing of what a trained one computes.
+_OF_TRAINING = {
+    *("parent", "name", "num_classes", "dtype", "param_dtype", "scan", "remat"),
+    *("bn_group_size", "stochastic_depth", "dropout", "zero_init"),
+}
+
+
+def options_of(name: str, model: nn.Module) -> dict[str, Any]:
+    """Return the options by which a network differs from `create_model(name)`, but for those of its training."""
+    usual = create_model(name)
+    fields = [field.name for field in dataclasses.fields(model) if field.name not in _OF_TRAINING]
+    values = {name: getattr(model, name) for name in fields}
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, bool | int | float | str) and value != getattr(usual, name, None)
+    }
 
 
 def variable_shapes(name: str, num_classes: int | None, options: Options | None = None) -> Any:

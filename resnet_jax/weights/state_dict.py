@@ -15,8 +15,8 @@ from resnet_jax.weights.torch_tensors import Plain, Tensor
 PREFERRED = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params", "backbone")
 AVERAGE = re.compile(r"ema|avg|average|swa|momentum", re.IGNORECASE)
 
-# Tensors that are the training's and not the network's.
-TRAINING = re.compile(r"optim|sched|scaler|rng|callback|loop|queue|criterion|metric", re.IGNORECASE)
+# Keys of tensors that are the training's and not the network's.
+TRAINING = re.compile(r"optim|sched|scaler|rng", re.IGNORECASE)
 
 
 def find(saved: Any, weights_key: str = "") -> tuple[dict[str, Tensor], str]:
@@ -33,8 +33,6 @@ def find(saved: Any, weights_key: str = "") -> tuple[dict[str, Tensor], str]:
     Raises:
         InputError: there is none, none under that key, or it holds something else than tensors.
     """
-    if isinstance(saved, Opaque):
-        raise InputError(torch_file.refusal(f"a whole pickled {saved.kind}"))
     if isinstance(saved, Mapping) and not saved:
         raise InputError("holds no tensors")
     found = dict(_candidates(saved, ()))
@@ -42,8 +40,8 @@ def find(saved: Any, weights_key: str = "") -> tuple[dict[str, Tensor], str]:
         key, tensors = _under(found, weights_key)
         return _checked(key, tensors), ""
     if not found:
-        if opaque := [value for value in _values(saved) if isinstance(value, Opaque)]:
-            raise InputError(torch_file.refusal(f"a whole pickled {opaque[0].kind}"))
+        for name, value in _opaque(saved, ""):
+            raise InputError(_refusal(name, value))
         raise InputError("not a state dict; it must hold tensors by name, alone or under a key such as 'state_dict'")
     largest = max(map(len, found.values()))
     likely = [key for key, tensors in found.items() if 2 * len(tensors) >= largest]
@@ -53,8 +51,18 @@ def find(saved: Any, weights_key: str = "") -> tuple[dict[str, Tensor], str]:
     return _checked(taken, found[taken]), note
 
 
-def _values(saved: Any) -> list[Any]:
-    return list(saved.values()) if isinstance(saved, Mapping) else []
+def _opaque(saved: Any, name: str) -> Iterator[tuple[str, Opaque]]:
+    if isinstance(saved, Opaque):
+        yield name, saved
+    elif isinstance(saved, Mapping):
+        for key, value in saved.items():
+            yield from _opaque(value, f"{name}.{key}".removeprefix("."))
+
+
+def _refusal(name: str, value: Opaque) -> str:
+    if value.is_tensor:
+        return f"'{name}' is {value.kind}, which cannot be loaded; save it as a dense tensor of float32"
+    return torch_file.refusal(f"{value.kind} under '{name}'" if name else value.kind)
 
 
 def _candidates(saved: Any, path: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -102,8 +110,5 @@ def _listed(found: Mapping[str, dict[str, Any]]) -> str:
 def _checked(key: str, tensors: Mapping[str, Any]) -> dict[str, Tensor]:
     for name, value in tensors.items():
         if isinstance(value, Opaque):
-            where = f"{key}.{name}".removeprefix(".")
-            if value.kind.startswith("a "):
-                raise InputError(f"{where} is {value.kind}, which cannot be loaded; save it as a dense float tensor")
-            raise InputError(torch_file.refusal(f"{value.kind} under {where}"))
+            raise InputError(_refusal(f"{key}.{name}".removeprefix("."), value))
     return {name: Plain(value) if isinstance(value, np.ndarray) else value for name, value in tensors.items()}

@@ -1,8 +1,8 @@
 """PyTorch's files (.pth, .pt, .th, .ckpt, .bin), read without PyTorch and without running anything that they hold.
 
 Such a file is a pickle with the numbers beside it: in a zip archive since PyTorch 1.6, one behind the other before.
-Only the names in `GLOBALS` mean something here. Every other class becomes an `Opaque`, whose class never runs, so that
-the options and callbacks that training scripts save beside the weights do no harm.
+Only the names in `GLOBALS` mean something here. Every other class becomes an `Opaque`, which does nothing, so that the
+options and callbacks that training scripts save beside the weights do no harm.
 """
 
 import io
@@ -24,34 +24,9 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
 # Modules whose functions do something when they run: a file that names one was made to run code.
 RUNNERS = {
-    *(
-        "os",
-        "posix",
-        "nt",
-        "sys",
-        "subprocess",
-        "builtins",
-        "__builtin__",
-        "importlib",
-        "imp",
-        "runpy",
-        "shutil",
-        "pty",
-    ),
-    *(
-        "socket",
-        "ctypes",
-        "code",
-        "codeop",
-        "pickle",
-        "_pickle",
-        "marshal",
-        "types",
-        "functools",
-        "operator",
-        "inspect",
-    ),
-    *("webbrowser", "asyncio", "multiprocessing", "threading", "timeit", "pdb", "bdb", "pip", "urllib", "tempfile"),
+    *("os", "posix", "nt", "sys", "subprocess", "builtins", "__builtin__", "importlib", "runpy", "shutil", "pty"),
+    *("socket", "ctypes", "code", "pickle", "_pickle", "marshal", "types", "functools", "operator", "inspect"),
+    *("webbrowser", "asyncio", "multiprocessing", "threading", "timeit", "pdb", "bdb", "pip", "urllib"),
 }
 
 DTYPES = {
@@ -70,9 +45,15 @@ STORAGES = {
 
 
 class Opaque:
-    """An object of a class that is not loaded: it accepts whatever a pickle does to it, and keeps nothing."""
+    """An object of a class that is not loaded: it accepts whatever a pickle does to it, and keeps nothing.
 
-    kind = "a Python object"
+    Attributes:
+        kind: what it is, for errors.
+        is_tensor: whether it stands for a tensor that cannot be loaded.
+    """
+
+    kind = ""
+    is_tensor = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Opaque":
         return super().__new__(cls)
@@ -106,8 +87,8 @@ class Known:
         pass
 
 
-def _opaque(kind: str) -> type[Opaque]:
-    return type("Opaque", (Opaque,), {"kind": kind})
+def _opaque(kind: str, *, is_tensor: bool = False) -> type[Opaque]:
+    return type("Opaque", (Opaque,), {"kind": kind, "is_tensor": is_tensor})
 
 
 def _strided(storage: Storage, offset: int, size: Sequence[int], stride: Sequence[int], *_: Any) -> Strided:
@@ -117,7 +98,7 @@ def _strided(storage: Storage, offset: int, size: Sequence[int], stride: Sequenc
 def _typed(storage: Storage, offset: int, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any) -> Any:
     # Types younger than torch's typed storages: the storage is bytes, the type stands beside it.
     if not isinstance(dtype, Known):
-        return dtype()
+        return _opaque(f"a tensor of {dtype.kind}", is_tensor=True)()
     return Strided(storage, offset, tuple(size), tuple(stride), dtype.value)
 
 
@@ -129,7 +110,7 @@ def _sparse(layout: str, data: Sequence[Any]) -> Any:
     if name in ("csr", "csc"):
         rows, columns, values, size = data[:4]
         return Sparse(tuple(size), values, rows, columns, name)
-    return _opaque(f"a sparse tensor of the layout {layout}")()
+    return _opaque(f"a sparse tensor of the layout {layout}", is_tensor=True)()
 
 
 def _scalar(dtype: np.dtype, data: bytes = b"") -> Any:
@@ -138,11 +119,14 @@ def _scalar(dtype: np.dtype, data: bytes = b"") -> Any:
 
 GLOBALS: dict[tuple[str, str], Any] = {
     **{("collections", name): lambda *_: Dict() for name in ("OrderedDict", "Counter", "defaultdict")},
+    **{
+        (module, name): _opaque(name)
+        for module in ("builtins", "__builtin__")
+        for name in ("object", "type", "dict", "list", "tuple", "int", "float", "complex", "bool", "str", "slice")
+    },
     **{(module, "set"): set for module in ("builtins", "__builtin__")},
-    **{(module, "object"): _opaque("an object") for module in ("builtins", "__builtin__")},
     **{(module, "_reconstructor"): lambda cls, *rest: cls() for module in ("copyreg", "copy_reg")},
     ("builtins", "frozenset"): frozenset,
-    ("builtins", "complex"): complex,
     ("_codecs", "encode"): lambda text, encoding="latin1": str(text).encode("latin1"),
     ("torch", "Size"): lambda sizes=(): tuple(sizes),
     ("torch._utils", "_rebuild_tensor"): _strided,
@@ -153,9 +137,9 @@ GLOBALS: dict[tuple[str, str], Any] = {
     ("torch.nn.parameter", "Parameter"): lambda data, *rest: data,
     ("torch._tensor", "_rebuild_from_type_v2"): lambda rebuild, kind, arguments, state: rebuild(*arguments),
     ("torch._utils", "_rebuild_sparse_tensor"): _sparse,
-    ("torch._utils", "_rebuild_qtensor"): _opaque("a quantized tensor"),
-    ("torch._utils", "_rebuild_nested_tensor"): _opaque("a nested tensor"),
-    ("torch._utils", "_rebuild_meta_tensor_no_storage"): _opaque("a tensor without numbers, of torch's device `meta`"),
+    ("torch._utils", "_rebuild_qtensor"): _opaque("a quantized tensor", is_tensor=True),
+    ("torch._utils", "_rebuild_nested_tensor"): _opaque("a nested tensor", is_tensor=True),
+    ("torch._utils", "_rebuild_meta_tensor_no_storage"): _opaque("a tensor without numbers", is_tensor=True),
     ("torch._utils", "_rebuild_device_tensor_from_numpy"): lambda data, *rest: data,
     ("torch.serialization", "_get_layout"): str,
     ("torch.storage", "_load_from_bytes"): lambda data: _read_stream(io.BytesIO(data)),

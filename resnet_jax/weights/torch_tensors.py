@@ -57,13 +57,13 @@ class Strided:
         """
         if self.storage.load is None:
             raise ValueError("a storage is missing")
-        numbers = np.frombuffer(self.storage.load(), self.dtype)
-        sizes = [*self.shape, *self.strides, self.offset]
+        data = self.storage.load()
+        size, (low, *_) = self.dtype.itemsize, sorted([*self.shape, *self.strides, self.offset])
         last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
-        if min(sizes) < 0 or (0 not in self.shape and last >= len(numbers)):
+        if low < 0 or (0 not in self.shape and (last + 1) * size > len(data)):
             raise ValueError("a tensor goes beyond its storage")
-        steps = [step * self.dtype.itemsize for step in self.strides]
-        return np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, steps, writeable=False)
+        steps = [step * size for step in self.strides]
+        return np.ndarray(self.shape, self.dtype, data, self.offset * size, steps)
 
 
 @dataclass(eq=False)
