@@ -1,4 +1,4 @@
-"""Say what a trained network sees in image files.
+"""Name the classes of image files with a trained network.
 
 python -m experiments.predict --workdir=RUN photo.jpg other.png
 python -m experiments.predict --workdir=RUN --json *.jpg
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import tyro
 
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.inference.predict import predict_files
+from resnet_jax.inference.predict import predict
 from resnet_jax.inference.trained import WhichNetwork, load_trained
 
 
@@ -35,13 +35,13 @@ def main(argv: Sequence[str]) -> None:
     """Predict as the command line says."""
     options = parse_options(Options, argv, "predict", __doc__)
     trained = load_trained(options)
-    answers = predict_files(trained, options.images, options.top)
+    predictions = predict(trained, options.images, options.top)
     if options.json:
-        print(json.dumps(answers, indent=2))
+        print(json.dumps(predictions, indent=2))
         return
-    for answer in answers:
-        print(answer["image"])
-        for entry in answer["classes"]:
+    for prediction in predictions:
+        print(prediction["image"])
+        for entry in prediction["classes"]:
             print(f"  {entry['probability']:7.2%}  {entry['class']}")
 
 
