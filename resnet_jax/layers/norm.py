@@ -1,4 +1,7 @@
+"""Normalization: by batch, in groups of examples, or by groups of channels."""
+
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -78,3 +81,26 @@ def group_statistics(x: jax.Array, group_size: int) -> tuple[jax.Array, jax.Arra
     if grouped.shape[1] <= FEW:
         return mean, jnp.square(grouped - mean[:, None]).mean(axis=1)
     return mean, jnp.maximum(jnp.square(grouped).mean(axis=1) - jnp.square(mean), 0.0)
+
+
+GROUPS = 32  # of channels, as in BiT
+
+NORMS: dict[str, Callable[..., nn.Module]] = {
+    "batch": BatchNorm,
+    "frozen": partial(BatchNorm, frozen=True),
+    "group": partial(nn.GroupNorm, num_groups=GROUPS, epsilon=1e-5),
+}
+
+
+def norm_layer(name: str, train: bool, group_size: int, **types: Any) -> Callable[..., nn.Module]:
+    """Return the normalization of that name in NORMS, set but for what is the layer's own (`name`, `scale_init`).
+
+    Args:
+        name: "batch", "frozen" or "group".
+        train: normalize by the batch, and not by the running statistics.
+        group_size: examples that "batch" normalizes together; 0 is the whole global batch.
+        **types: `dtype` and `param_dtype`.
+    """
+    if name == "group":
+        return partial(NORMS[name], **types)
+    return partial(NORMS[name], use_running_average=not train, group_size=group_size, **types)
