@@ -14,7 +14,7 @@ from resnet_jax.data.build import build_eval_loader, build_sizes, build_train_lo
 from resnet_jax.data.loader import Loader
 from resnet_jax.data.resolution import FixedSize, ProgressiveSize
 from resnet_jax.data.sources.load import Source, load_source
-from resnet_jax.models.build import build_model, check_classifier
+from resnet_jax.models.build import build_model, check_batch_norm, check_classifier
 from resnet_jax.models.resnet.scan import ScanGroup
 from resnet_jax.optim.build import build_average, build_optimizer, build_schedule, training_steps
 from resnet_jax.optim.ema import Average
@@ -93,6 +93,8 @@ def build_run(config: Config) -> Run:
     size_at = build_sizes(config, train_size, len(train_set))
     for size in sorted({image_size, size_at(0), size_at(total_steps)}):
         check_classifier(model, config.model, size)
+    for size in sorted({size_at(0), size_at(total_steps)}):
+        check_batch_norm(model, config, size)
     return Run(
         config=config,
         mesh=mesh,

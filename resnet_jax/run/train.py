@@ -19,7 +19,7 @@ from resnet_jax.errors import InterruptedRunError
 from resnet_jax.inference.tta import build_apply
 from resnet_jax.models.counts import abstract_variables, multiply_adds, parameter_count
 from resnet_jax.models.resnet.scan import stack_scan_groups
-from resnet_jax.ops.lowering import taken
+from resnet_jax.ops.lowering import active_lowerings
 from resnet_jax.run.build import Run, build_run
 from resnet_jax.run.distill import taught
 from resnet_jax.run.dry_run import dry_run
@@ -63,7 +63,7 @@ def train(config: Config) -> metrics_log.Row:
         run = agreed(lambda: check_steps_per_call(taught(build_run(config))))
         _say(_headline(run))  # traces the network: what cannot run does not take the folder
         if _first_process():
-            facts = {"image_size": run.image_size, "class_names": run.class_names, "forms": taken()}
+            facts = {"image_size": run.image_size, "class_names": run.class_names, "forms": active_lowerings()}
             folder.write_config(workdir, config, facts)
         barrier("config.json is written")
         result = _fit(run, workdir)

@@ -29,7 +29,7 @@ class ResNet(nn.Module):
     Attributes:
         stage_sizes: blocks in each stage; every stage but the first halves the resolution.
         block: the block class, a partial of it included.
-        num_classes: K; 0 leaves the head out, and the pooled values [B,C] stand for the logits (a backbone).
+        num_classes: K; 0 builds no head and returns the pooled values [B,C] (a backbone).
         width: filters of the first stage; each further stage doubles them.
         stem_width: channels of the stem; 0 is `width`.
         stem: a name in `STEMS`: "imagenet" (7x7 at stride 2, then 3x3 maximum pooling at stride 2), "cifar" (3x3), …
@@ -102,7 +102,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
-        """Return logits [B,K]; with `features`, a dict of "stem", "stage1", …, "pooled" [B,C] and "logits"."""
+        """Return logits [B,K]; with `features`, a dict of "stem", "stage1", …, "pooled" and "logits"."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         conv = partial(Conv, standardize=self.standardize, blur=self.blur_strides, **types)
         norm = norm_layer(self.norm, train, self.bn_group_size, **types)
