@@ -18,7 +18,7 @@ class Conv(nn.Module):
     """A square convolution: [B,H,W,C] -> [B,H/strides,W/strides,features].
 
     The padding is explicit and the same on every side, as in torch: `SAME` would pad only the far side at stride 2,
-    and converted weights would give other numbers.
+    and converted weights would compute other numbers.
 
     Attributes:
         features: output channels.

@@ -1,7 +1,7 @@
 """A first layer computed from the data: a convolution that makes the values of a patch uncorrelated.
 
-The kernel is a statistic of the images and is never trained, so that it lies in "batch_stats", beside the running
-means: no optimizer sees it, and nothing decays it. A zero gradient would not do, because weight decay needs none.
+The kernel is a statistic of the images and is never trained, so that it is in "batch_stats" with the running means: no
+optimizer changes it, and nothing decays it. A zero gradient would not be enough, because weight decay needs none.
 """
 
 from typing import Any

@@ -2,7 +2,7 @@
 
 A 2x2 whitening convolution computed from the images, three groups of convolutions with maximum pooling, normalization
 without a scale, and a head whose logits are divided by 9. Every 3x3 convolution starts as the identity on its first
-channels, so that a new network passes the image through, as a residual one does with its shortcuts.
+channels, so that a new network copies the image, as a residual one does with its shortcuts.
 
 Three things are left to the training. A run begins with `model.whiten(variables, images)`. The reference trains the
 whitening's bias ("stem_conv/bias") for three epochs and keeps it from then on, and uses 64 times the learning rate for

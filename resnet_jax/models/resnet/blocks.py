@@ -1,4 +1,4 @@
-"""Residual blocks: each arranges the parts that it is given, and chooses none of them.
+"""Residual blocks: each arranges parts that the network has chosen.
 
 Pre-activation blocks (He et al. 2016, arXiv:1603.05027) normalize and rectify before each convolution. What is added is
 never rectified, so that an identity shortcut carries the signal unchanged through the whole network. Where the shape
@@ -30,7 +30,7 @@ class ResidualBlock(nn.Module):
         attention, drop: layers at the end of the branch: one in `attention.ATTENTION` or None, and stochastic depth.
         dilation_before: of the convolution that carries the stride. Where dilation replaces the stride, this one still
             reads its input at the old spacing, so that the strided block's values are among the dilated one's.
-        dilation: of the convolutions behind it.
+        dilation: of the convolutions after it.
         zero_last: start the branch at zero.
     """
 
@@ -123,7 +123,7 @@ class Bottleneck(ResidualBlock):
 
 
 class PreActBasicBlock(ResidualBlock):
-    """Two 3x3 convolutions, each behind a normalization and a ReLU."""
+    """Two 3x3 convolutions, each after a normalization and a ReLU."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -136,7 +136,7 @@ class PreActBasicBlock(ResidualBlock):
 
 
 class PreActBottleneck(ResidualBlock):
-    """1x1, 3x3, 1x1 convolutions, each behind a normalization and a ReLU."""
+    """1x1, 3x3, 1x1 convolutions, each after a normalization and a ReLU."""
 
     expansion: ClassVar[int] = 4
 
@@ -163,7 +163,7 @@ class ReorderedBlock(ResidualBlock):
 
     def __post_init__(self):
         if self.zero_last and self.order != "relu_first":
-            raise ValueError(f"zero_init: a ReLU behind the zeros of {self.order} would keep them zero for ever")
+            raise ValueError(f"zero_init: a ReLU after the zeros of {self.order} would keep them zero for ever")
         super().__post_init__()
 
     @nn.compact

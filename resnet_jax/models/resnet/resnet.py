@@ -37,7 +37,7 @@ class ResNet(nn.Module):
         merge: a name in `MERGES`: how shortcut and branch are joined.
         preact: the blocks are pre-activation blocks: no normalization in the stem, one before the head.
         attention: a name in `ATTENTION`, of channel attention at the end of every branch; "" is none.
-        blur: subsample with a blur (the stem's pooling; blocks take `blur` themselves).
+        blur: subsample with a blur (the stem's pooling; blocks have their own `blur`).
         blur_strides: blur before every convolution that strides (ffcv); see `layers.conv.Conv`.
         norm: "batch", "frozen" (batch normalization that never changes) or "group" (32 groups of channels).
         standardize: weight-standardized convolutions.

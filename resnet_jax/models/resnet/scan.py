@@ -2,9 +2,9 @@
 
 Unlike with `nn.scan`, the parameters stay where the unrolled network has them, each block's under its own name, and are
 stacked for the loop inside the program: checkpoints and the table of a network do not depend on how it is compiled,
-and initial values only by rounding. They may be given stacked as well (`stack_scan_groups`), as training does:
-ResNet-1202 trains 9,614 arrays, and a program that takes, stacks, cuts and returns each of them compiles five times as
-long as all its loops together.
+and initial values only by rounding. They may be stacked beforehand too (`stack_scan_groups`), as in training:
+ResNet-1202 trains 9,614 arrays, and a program that receives, stacks, unstacks and returns each of them compiles five
+times as long as its scan groups.
 """
 
 from collections.abc import Callable, Sequence
@@ -119,7 +119,7 @@ def stack(trees: Sequence[Any]) -> Any:
 
 
 def unstack(tree: Any, count: int) -> list[Any]:
-    """Return the `count` trees that `stack` was given."""
+    """Return the `count` trees that `stack` made one of."""
     return [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(count)]
 
 
@@ -127,7 +127,7 @@ def stack_scan_groups(tree: Any, groups: Sequence[ScanGroup]) -> Any:
     """Return the tree with the values of each scan group's blocks stacked along a new first axis.
 
     Args:
-        tree: a network's variables, or anything that holds trees of their structure: gradients, an optimizer's state.
+        tree: a network's variables, or anything that contains trees of their structure: gradients, an optimizer's state.
         groups: of the network; () changes nothing.
     """
 
@@ -143,7 +143,7 @@ def stack_scan_groups(tree: Any, groups: Sequence[ScanGroup]) -> Any:
 
 
 def unstack_scan_groups(tree: Any, groups: Sequence[ScanGroup]) -> Any:
-    """Return the tree that `stack_scan_groups` was given."""
+    """Return the tree before `stack_scan_groups`: each block's values under its own name."""
     names_of = {stacked_name(names): names for names in groups}
 
     def unstacked(node: Any) -> Any:

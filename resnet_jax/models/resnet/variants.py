@@ -65,7 +65,7 @@ DEPTHS: dict[int, Callable[..., ResNet]] = {
 }
 # He et al. 2018, arXiv:1812.01187.
 DEEP_STEM: dict[int, Callable[..., ResNet]] = {d: partial(r, stem="deep", shortcut="D") for d, r in DEPTHS.items()}
-# He et al. 2016, arXiv:1603.05027, in the form of BiT's weights.
+# He et al. 2016, arXiv:1603.05027, with the head of BiT's weights.
 RESNETV2_50 = partial(DEPTHS[50], block=PreActBottleneck, shortcut="bare", preact=True, conv_head=True)
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
