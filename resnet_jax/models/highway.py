@@ -3,7 +3,7 @@
 The gate T mixes, for every value separately, the layer's output and its input; its bias starts negative, so that a new
 network mostly copies its input. A residual network is this with both gates open.
 
-The paper publishes layers, parameters (19 and 2.3M; 32 and 1.25M) and the gate, and refers to FitNet-4 for the rest. The
+The paper has layers, parameters (19 and 2.3M; 32 and 1.25M) and the gate, and refers to FitNet-4 for the rest. The
 details here are those of the authors' Caffe network of 19 layers (github.com/flukeskywalker/highway-networks): three
 stages that start with a plain convolution, 2x2 maximum pooling between them, dropout of 0.2 on the image, after each
 pooling and before the head, a 1x1 convolution to 100 channels before the average, gates that are 3x3 convolutions, no

@@ -127,7 +127,7 @@ def stack_scan_groups(tree: Any, groups: Sequence[ScanGroup]) -> Any:
     """Return the tree with the values of each scan group's blocks stacked along a new first axis.
 
     Args:
-        tree: a network's variables, or anything that contains trees of their structure: gradients, an optimizer's state.
+        tree: a network's variables, or anything made of such trees: gradients, an optimizer's state.
         groups: of the network; () changes nothing.
     """
 
