@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from resnet_jax.config.options import Config
 from resnet_jax.data.build import Data, build_data
 from resnet_jax.errors import InputError
-from resnet_jax.models.build import build_model, check_classifier
+from resnet_jax.models.build import build_model, check_batch_norm, check_classifier
 from resnet_jax.models.resnet.scan import ScanGroup
 from resnet_jax.optim.build import Optimizer, build_length, build_optimizer
 from resnet_jax.runtime.sharding import data_mesh
@@ -76,6 +76,8 @@ def build_run(config: Config) -> Run:
     model = build_model(config, len(data.class_names))
     for size in sorted({data.image_size, data.train_size_at(0), data.train_size_at(total_steps)}):
         check_classifier(model, config.model, size)
+    for size in sorted({data.train_size_at(0), data.train_size_at(total_steps)}):
+        check_batch_norm(model, config, size)
     if config.steps_per_call > 1 and data.train.requests is None:
         raise InputError(
             f"--steps_per_call={config.steps_per_call} needs images that the devices hold: digits or CIFAR, "

@@ -15,7 +15,7 @@ from resnet_jax.data.build import build_sizes
 from resnet_jax.data.order import check_train
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.errors import InputError
-from resnet_jax.models.build import build_model, check_classifier
+from resnet_jax.models.build import build_model, check_batch_norm, check_classifier
 from resnet_jax.optim.build import build_length, build_optimizer
 from resnet_jax.optim.optimizers import DECAYS
 
@@ -62,6 +62,7 @@ def dry_run(config: Config) -> Trace:
     trace = trace_of(config, images, POINTS)
     for size in np.unique(trace.image_size).tolist():
         check_classifier(model, config.model, size)
+        check_batch_norm(model, config, size)
     print(f"{config.model}, --recipe={config.recipe}: {images:,} training images, {trace.step[-1] + 1:,} steps")
     for name, value in settings(config).items():
         print(f"  {name:22} {value}")

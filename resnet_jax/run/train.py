@@ -12,7 +12,7 @@ import jax
 from resnet_jax.analysis.plots import draw_curves
 from resnet_jax.config.checks import check_config
 from resnet_jax.config.options import Config
-from resnet_jax.ops.lowering import taken
+from resnet_jax.ops.lowering import active_lowerings
 from resnet_jax.run.build import Run, build_run
 from resnet_jax.run.distill import add_teacher
 from resnet_jax.run.dry_run import dry_run
@@ -56,7 +56,7 @@ def train(config: Config) -> Row:
         run = agreed(lambda: add_teacher(build_run(config)))
         say_once(headline(run))  # traces the network: what cannot run does not take the folder
         if is_first_process():
-            facts = {"image_size": run.data.image_size, "class_names": run.data.class_names, "forms": taken()}
+            facts = {"image_size": run.data.image_size, "class_names": run.data.class_names, "forms": active_lowerings()}
             folder.write_config(workdir, config, facts)
         barrier("config.json is written")
         result = fit(run, workdir)

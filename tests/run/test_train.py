@@ -162,6 +162,8 @@ def test_a_run_that_cannot_start_does_not_take_the_folder(tmp_path):
         ({"model": "unet_resnet18", "width": 0}, "classifies pixels"),
         ({"milestones": (30.0, 60.0)}, "--milestones=30.0 must be between 0 and 1"),
         ({"norm": "group"}, "multiples of 32"),
+        ({"norm": "frozen"}, "--norm=frozen needs trained statistics"),
+        ({"model": "resnet18", "bn_group_size": 1}, "--bn_group_size=1 leaves resnet18 at 8 pixels one value"),
     )
     for wrong, message in mistakes:
         with pytest.raises(InputError, match=message):
