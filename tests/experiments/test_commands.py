@@ -73,6 +73,66 @@ def test_help_explains_every_option(name, capsys, monkeypatch):
         assert f"--recipe={recipe}" in printed
 
 
+def help_of(main, capsys, monkeypatch, *argv, columns=120):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert status_of(main, *argv, "--help") == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_help_of_a_training_is_short_and_wrapped(capsys, monkeypatch):
+    lines = help_of(imagenet.main, capsys, monkeypatch)
+    assert len(lines) <= 150
+    assert max(map(len, lines)) <= 120
+    narrow = help_of(imagenet.main, capsys, monkeypatch, columns=90)
+    assert max(len(line) for line in narrow if "python -m" not in line) <= 90
+
+
+def test_the_help_of_a_training_has_titled_groups(capsys, monkeypatch):
+    lines = help_of(imagenet.main, capsys, monkeypatch)
+    titles = [line.strip("─ ") for line in lines if line.startswith("── ")]
+    assert titles[1:] == [
+        *("Run", "Model", "Data", "Augmentation", "Batch and length", "Optimizer", "Learning rate", "Regularization"),
+        *("Loss", "Average of the weights", "Precision and memory", "Logging", "Devices", "Every command"),
+    ]
+    start, end = (lines.index(next(line for line in lines if line.startswith(f"── {t} "))) for t in ("Loss", "Average"))
+    assert {"--loss", "--label_smoothing", "--teacher"} < {line.split()[0] for line in lines[start + 1 : end]}
+
+
+def test_the_help_of_a_recipe_shows_its_defaults(capsys, monkeypatch):
+    def default(option, *argv):
+        line = next(line for line in help_of(imagenet.main, capsys, monkeypatch, *argv) if f"--{option} " in line)
+        return line.rpartition("[")[2].rstrip("]")
+
+    assert (default("epochs"), default("schedule"), default("mixup")) == ("90", "step", "0")
+    recipe = "--recipe=torchvision_v2"
+    assert (default("epochs", recipe), default("schedule", recipe), default("mixup", recipe)) == (
+        "600",
+        "cosine",
+        "0.2",
+    )
+    assert default("recipe", recipe) == "torchvision_v2"
+
+
+@pytest.mark.parametrize("name", [*TRAINING, *OPTIONS])
+@pytest.mark.parametrize("debug", ["--debug", "--debug=True"])
+def test_every_command_takes_debug(name, debug, capsys):
+    required = {"compare": ["x"], "convert": ["x", "--out=y"], "predict": ["x"], "prepare": ["--out=x"]}
+    argv = [*required.get(name, []), debug]
+    if name in TRAINING:
+        assert parse(name, *argv).debug
+    else:
+        cli.parse_options(OPTIONS[name], argv, name, "")
+
+
+def test_debug_prints_the_traceback_of_an_error(capsys, tmp_path):
+    assert status_of(compare.main, str(tmp_path)) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert status_of(compare.main, str(tmp_path), "--debug") == 2
+    printed = capsys.readouterr().err
+    assert "Traceback" in printed
+    assert printed.splitlines()[-1].startswith("error: ")
+
+
 def test_a_mistyped_option_is_refused_with_a_suggestion(capsys):
     assert status_of(imagenet.main, "--wrkdir=x") == 2
     printed = capsys.readouterr()
