@@ -29,6 +29,7 @@ from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
 
 ROOT = Path(__file__).parents[2]
+console = importlib.import_module("experiments.__main__")
 TRAINING = {
     "imagenet": (imagenet, imagenet.RECIPES, "resnet{depth}"),
     "cifar": (cifar, cifar.RECIPES, "resnet{depth}_cifar"),
@@ -142,6 +143,21 @@ def test_a_mistyped_option_is_refused_with_a_suggestion(capsys):
 def test_a_mistyped_recipe_is_refused_with_a_suggestion():
     with pytest.raises(InputError, match=r"did you mean rsb_a3\? known are"):
         parse("imagenet", "--recipe=rsb_a4")
+
+
+def test_the_console_script_lists_the_commands_and_runs_them(capsys):
+    assert status_of(console.main) == 0
+    printed = capsys.readouterr().out
+    assert sorted([*TRAINING, *OPTIONS]) == console.NAMES
+    for name in console.NAMES:
+        assert re.search(rf"^  {name} +[A-Z]", printed, re.MULTILINE)
+    assert status_of(console.main, "compare", "--help") == 0
+    assert "usage: python -m experiments.compare" in capsys.readouterr().out
+
+
+def test_a_mistyped_command_is_refused_with_a_suggestion(capsys):
+    assert status_of(console.main, "predct") == 2
+    assert "did you mean predict?" in capsys.readouterr().err
 
 
 def test_control_c_where_nothing_is_to_be_saved_is_one_line(capsys):
