@@ -1,4 +1,4 @@
-"""Name the classes of image files with a trained network.
+"""Print the most likely classes of image files.
 
 python -m experiments.predict --workdir=RUN photo.jpg other.png
 python -m experiments.predict --workdir=RUN --json *.jpg
@@ -19,20 +19,18 @@ from resnet_jax.inference.trained import WhichNetwork, load_trained
 
 @dataclass(frozen=True, kw_only=True)
 class Options(WhichNetwork):
-    """Options of predict."""
+    """Options."""
 
     images: tyro.conf.Positional[tuple[str, ...]]
-    """Image files of any format and size."""
+    """Image files of any format and size"""
     top: int = 5
-    """How many classes to name."""
+    """Number of classes to print"""
     json: bool = False
-    """Print one JSON list instead of text."""
-    debug: bool = False
-    """Print the traceback of an error."""
+    """Print one JSON list instead of text"""
 
 
 def main(argv: Sequence[str]) -> None:
-    """Predict as the command line says."""
+    """Predict, and print the classes."""
     options = parse_options(Options, argv, "predict", __doc__)
     trained = load_trained(options)
     predictions = predict(trained, options.images, options.top)

@@ -56,7 +56,11 @@ def train(config: Config) -> Row:
         run = agreed(lambda: add_teacher(build_run(config)))
         say_once(headline(run))  # traces the network: what cannot run does not take the folder
         if is_first_process():
-            facts = {"image_size": run.data.image_size, "class_names": run.data.class_names, "forms": active_lowerings()}
+            facts = {
+                "image_size": run.data.image_size,
+                "class_names": run.data.class_names,
+                "forms": active_lowerings(),
+            }
             folder.write_config(workdir, config, facts)
         barrier("config.json is written")
         result = fit(run, workdir)

@@ -86,7 +86,7 @@ def open_trackers(workdir: Path, options: Row, *, tensorboard: bool, wandb: bool
         try:
             from tensorboardX import SummaryWriter
         except ImportError as error:
-            raise InputError("--tensorboard needs tensorboardX: pip install -e '.[tensorboard]'") from error
+            raise InputError("--tensorboard needs tensorboardX: pip install 'residual-jax[tensorboard]'") from error
         writer = SummaryWriter(str(workdir / "tensorboard"))
 
         def to_tensorboard(row: Row) -> None:
@@ -99,7 +99,7 @@ def open_trackers(workdir: Path, options: Row, *, tensorboard: bool, wandb: bool
         try:
             import wandb as weights_and_biases
         except ImportError as error:
-            raise InputError("--wandb needs wandb: pip install -e '.[wandb]'") from error
+            raise InputError("--wandb needs wandb: pip install 'residual-jax[wandb]'") from error
         # One id a folder: a run that continues is the same run there.
         run = weights_and_biases.init(
             project="resnet_jax", name=workdir.name, id=workdir.name, config=options, resume="allow"
