@@ -16,7 +16,7 @@ import numpy as np
 from resnet_jax.errors import InputError
 from resnet_jax.files.atomic import atomic_path
 
-PRETRAINED = "pip install -e '.[pretrained]'"
+PRETRAINED = "pip install 'residual-jax[pretrained]'"
 
 # What a compressed file may unpack to, unless it is small: trained weights hardly compress, zeros do a thousandfold.
 MAX_RATIO = 20
