@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import tyro
 
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.inference.predict import predict_files
+from resnet_jax.inference.predict import predict
 from resnet_jax.inference.trained import WhichNetwork, load_trained
 
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> None:
     """Predict, and print the classes."""
     options = parse_options(Options, argv, "predict", __doc__)
     trained = load_trained(options)
-    predictions = predict_files(trained, options.images, options.top)
+    predictions = predict(trained, options.images, options.top)
     if options.json:
         print(json.dumps(predictions, indent=2))
         return

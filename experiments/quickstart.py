@@ -16,7 +16,7 @@ from resnet_jax.cli import parse_config, run_command
 from resnet_jax.config.options import Config
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.inference.predict import probabilities
-from resnet_jax.inference.restore import restore_run
+from resnet_jax.inference.trained import trained_from_run
 from resnet_jax.run.train import train
 
 DEFAULTS = Config(
@@ -51,11 +51,11 @@ def main(argv: Sequence[str]) -> None:
 
 def draw_test_predictions(workdir: str | Path, path: Path, count: int = 32) -> None:
     """Draw the first test images of a run on small images, each with the network's prediction."""
-    config, model, variables = restore_run(workdir)
-    source = load_source(config.dataset, "val", config.data_dir or None, config.image_size)
+    trained = trained_from_run(workdir)
+    source = load_source(trained.dataset, "val", trained.run.data_dir or None, trained.preprocessing.image_size)
     examples = [source[i] for i in range(min(count, len(source)))]
     images = np.stack([example.image for example in examples])
-    p = probabilities(model, variables, images, config)
+    p = probabilities(trained, images)
     names = source.class_names
     if jax.process_index() > 0:  # all processes restore and compute, one writes
         return

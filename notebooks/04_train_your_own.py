@@ -33,10 +33,9 @@ import resnet_jax
 from resnet_jax.analysis.batching import map_batches
 from resnet_jax.analysis.plots import Drawing, draw_predictions
 from resnet_jax.config.options import Config
-from resnet_jax.data.build import normalizer
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.inference.predict import probabilities, read_images
-from resnet_jax.inference.trained import WhichNetwork, load_trained
+from resnet_jax.inference.trained import WhichNetwork, load_trained, trained_from_run
 from resnet_jax.run.show_batch import show_batch
 from resnet_jax.run.train import train
 
@@ -93,13 +92,13 @@ Drawing(Path(digits.workdir) / "curves.png")
 # Training error is measured on shifted digits, while the network still learns; test error on whole ones afterwards. So
 # the test error may well be the lower of the two, and that is no mistake.
 #
-# What does the network get wrong? The run's folder is all one needs: `restore_run` gives the network back. Below are
-# the held-out digits to whose true class it gives the lowest probability.
+# What does the network get wrong? The run's folder is all one needs: `trained_from_run` gives the network back. Below
+# are the held-out digits to whose true class it gives the lowest probability.
 
 # %%
-config, model, variables = resnet_jax.restore_run(digits.workdir)
-held_out = load_source("digits", "val", None, config.image_size)
-p = probabilities(model, variables, held_out.images, config)
+trained = trained_from_run(digits.workdir)
+held_out = load_source("digits", "val", None, trained.preprocessing.image_size)
+p = probabilities(trained, held_out.images)
 hardest = np.argsort(p[np.arange(len(p)), held_out.labels])[:16]
 wrong = int((p.argmax(axis=1) != held_out.labels).sum())
 print(f"{wrong} of {len(p)} held-out digits are wrong; the 16 hardest:")
@@ -164,20 +163,19 @@ Drawing(Path(own.workdir) / "curves.png")
 
 # %%
 eyes = load_trained(WhichNetwork(**pretrained))
-backbone = resnet_jax.create_model(eyes.config.model, num_classes=0)
-prepare = normalizer(eyes.config)
+backbone = resnet_jax.create_model(eyes.name, num_classes=0)
 
 
 @jax.jit
 def look(pictures):
-    return backbone.apply(eyes.variables, prepare({"image": pictures})["image"])
+    return backbone.apply(eyes.variables, eyes.preprocessing.normalize({"image": pictures})["image"])
 
 
 def files_of(split):
     return [source[split].root / os.fsdecode(name) for name in source[split].files]
 
 
-pictures = {split: read_images(files_of(split), eyes.config, eyes.image_size) for split in source}
+pictures = {split: read_images(files_of(split), eyes.preprocessing) for split in source}
 values = {split: map_batches(look, 32, pictures[split]) for split in source}
 labels = {split: source[split].labels for split in source}
 

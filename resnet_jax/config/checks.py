@@ -55,6 +55,11 @@ def check_config(config: Config) -> None:
         if len(value) not in (0, 3) or (name == "std" and not all(v > 0 for v in value)):
             numbers = " ".join(map(str, value))
             raise InputError(f"--{name} {numbers}: give three numbers{' above 0' if name == 'std' else ''}, or none")
+    if config.norm == "frozen":
+        raise InputError(
+            "--norm=frozen needs trained statistics, and this training starts from random weights; "
+            "take --norm=batch or --norm=group"
+        )
     check_needs(config)
     whole = config.accumulate * max(1, config.bn_group_size)
     if config.batch_size % whole:

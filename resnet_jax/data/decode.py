@@ -30,7 +30,7 @@ class UnreadableImage(InputError):
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
-    """Decodes one image file, whatever its name ends in.
+    """Decode one image file, whatever its name ends in.
 
     The pixels of a JPEG equal Pillow's. Gray, palette, CMYK and 16-bit images become RGB (16 bits keep their upper 8),
     transparency is dropped, the EXIF orientation is applied; of an animation, the first frame counts.
@@ -50,7 +50,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
 
 
 def decode_part(data: bytes, name: str, choose: Callable[[int, int], Box], fast: bool = False) -> np.ndarray:
-    """A part of an image, pixel for pixel what `decode_image` has there.
+    """Return a part of an image, pixel for pixel what `decode_image` has there.
 
     Of most JPEGs nothing below the part is decoded, a sixth of the work with random crops (measured on 64 images of
     ImageNet). Damage below it is then not noticed, but for a file that is cut short.
@@ -94,7 +94,7 @@ def decoded_size(data: bytes, name: str) -> tuple[int, int]:
 
 
 def is_plain_jpeg(data: bytes, name: str) -> bool:
-    """Whether an image is a JPEG of gray or YCbCr pixels that nothing turns: one of the fast way.
+    """Return whether an image is a JPEG of gray or YCbCr pixels that nothing turns: one of the fast way.
 
     Raises:
         UnreadableImage: as `decoded_size`.

@@ -39,7 +39,7 @@ class Head(NamedTuple):
 
 
 def jpeg_head(data: bytes) -> Head | None:
-    """The head of a gray or three-colored baseline JPEG of 8 bits and one scan; None of others."""
+    """Return the head of a gray or three-colored baseline JPEG of 8 bits and one scan; None of others."""
     if data[:2] != b"\xff\xd8":
         return None
     at, frame, may_turn = 2, None, False
@@ -64,7 +64,7 @@ def jpeg_head(data: bytes) -> Head | None:
 
 
 def upper_rows(data: bytes, head: Head, rows: int, fast: bool = False) -> np.ndarray | None:
-    """The first rows of a JPEG, equal to those of the whole picture.
+    """Return the first rows of a JPEG, equal to those of the whole picture.
 
     Args:
         data: the file.

@@ -9,8 +9,8 @@ from PIL import Image
 from resnet_jax.data.augment.opencv_resize import fast_resize
 from resnet_jax.errors import InputError
 
-# "random" is bilinear or bicubic, drawn for every image as timm does; the random crops take it, and nothing else.
-# "fast" is nearly bilinear (see `fast_resize`).
+# "random" draws bilinear or bicubic for every image, as timm does; the random crops alone accept it. "fast" is nearly
+# bilinear (`fast_resize`).
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "random", "fast"]
 
 
@@ -22,7 +22,7 @@ def random_resized_crop(
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
     interpolation: Interpolation = "bilinear",
 ) -> np.ndarray:
-    """A random part of the image, resized to a square (Szegedy et al. 2015), as torchvision does it.
+    """Crop a random part of the image and resize it to a square (Szegedy et al. 2015), as torchvision does.
 
     Args:
         image: uint8 [H,W,3].
@@ -36,13 +36,13 @@ def random_resized_crop(
         uint8 [size,size,3].
     """
     top, left, height, width = crop_box(image.shape[0], image.shape[1], rng, scale, ratio)
-    # First the crop, then the resize: with Pillow's own box= the filter would see pixels beyond the crop.
+    # First the crop, then the resize: with Pillow's own box= the filter would read pixels beyond the crop.
     crop = image[top : top + height, left : left + width]
     return resize(crop, size, size, drawn_interpolation(interpolation, rng))
 
 
 def drawn_interpolation(interpolation: Interpolation, rng: np.random.Generator) -> Interpolation:
-    """The interpolation itself, and for "random" one of bilinear and bicubic, each as likely."""
+    """Return the interpolation; for "random", bilinear or bicubic with equal probability."""
     if interpolation == "random":
         return "bilinear" if rng.random() < 0.5 else "bicubic"
     return interpolation
@@ -51,7 +51,7 @@ def drawn_interpolation(interpolation: Interpolation, rng: np.random.Generator) 
 def crop_box(
     height: int, width: int, rng: np.random.Generator, scale: tuple[float, float], ratio: tuple[float, float]
 ) -> tuple[int, int, int, int]:
-    """Draws (top, left, height, width) of a part: ten tries, then the largest central one of an allowed ratio."""
+    """Draw (top, left, height, width) of a crop: ten tries, then the largest central one of an allowed ratio."""
     low, high = math.log(ratio[0]), math.log(ratio[1])
     for _ in range(10):
         area = height * width * rng.uniform(*scale)
@@ -76,7 +76,7 @@ def scale_jitter_crop(
     short_side: tuple[float, float] = (256 / 224, 480 / 224),
     interpolation: Interpolation = "bilinear",
 ) -> np.ndarray:
-    """A random square of the image after resizing it to a random shorter side (He et al. 2015).
+    """Resize the image to a random shorter side and crop a random square (He et al. 2015).
 
     Args:
         image: uint8 [H,W,3].
@@ -98,9 +98,9 @@ def scale_jitter_crop(
 def pad_and_crop(
     image: np.ndarray, rng: np.random.Generator, padding: int, mode: Literal["zeros", "reflect"] = "zeros"
 ) -> np.ndarray:
-    """The image [H,W,C] moved by up to `padding` pixels each way (He et al. 2015).
+    """Shift the image [H,W,C] by up to `padding` pixels each way (He et al. 2015).
 
-    What comes in from the edges is black, or with "reflect" the image reflected about its outermost pixels.
+    The uncovered edge is black, or with "reflect" the image reflected about its outermost pixels.
     """
     height, width = image.shape[:2]
     top, left = (int(offset) for offset in rng.integers(2 * padding + 1, size=2))
@@ -110,14 +110,14 @@ def pad_and_crop(
 
 
 def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The image [H,W,C], mirrored left to right with probability one half."""
+    """Mirror the image [H,W,C] left to right with probability one half."""
     return image[:, ::-1] if rng.random() < 0.5 else image
 
 
 def resize_and_center_crop(
     image: np.ndarray, size: int, resize: int, interpolation: Interpolation = "bilinear"
 ) -> np.ndarray:
-    """The central square after resizing the shorter side, as torchvision's Resize and CenterCrop do it.
+    """Resize the shorter side and crop the central square, as torchvision's Resize and CenterCrop do.
 
     Args:
         image: uint8 [H,W,3].
@@ -136,7 +136,7 @@ def resize_and_center_crop(
 def resize_and_five_crops(
     image: np.ndarray, size: int, resize: int, interpolation: Interpolation = "bilinear"
 ) -> np.ndarray:
-    """The four corners and the center after resizing the shorter side (Krizhevsky et al. 2012).
+    """Resize the shorter side and crop the four corners and the center (Krizhevsky et al. 2012).
 
     Args:
         image: uint8 [H,W,3].
@@ -145,7 +145,7 @@ def resize_and_five_crops(
         interpolation: Pillow's filter, antialiased.
 
     Returns:
-        uint8 [5,size,size,3]: upper left and right, lower left and right, and what `resize_and_center_crop` gives.
+        uint8 [5,size,size,3]: upper left and right, lower left and right, and the crop of `resize_and_center_crop`.
     """
     image = at_least(resize_short_side(image, resize, interpolation), size)
     bottom, right = (side - size for side in image.shape[:2])
@@ -154,7 +154,7 @@ def resize_and_five_crops(
 
 
 def at_least(image: np.ndarray, size: int) -> np.ndarray:
-    """The image [H,W,C], with black added around it where a side is shorter than `size`."""
+    """Pad the image [H,W,C] with black where a side is shorter than `size`."""
     missing = [max(0, size - side) for side in image.shape[:2]]
     if not any(missing):
         return image
@@ -162,7 +162,7 @@ def at_least(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def resize_short_side(image: np.ndarray, short: int, interpolation: Interpolation = "bilinear") -> np.ndarray:
-    """The image [H,W,3] with a shorter side of `short` pixels; the longer one is truncated, as torchvision does."""
+    """Resize the image [H,W,3] to a shorter side of `short` pixels; the longer side rounds down, as in torchvision."""
     height, width = image.shape[:2]
     if height <= width:
         return resize(image, short, int(short * width / height), interpolation)
@@ -170,7 +170,7 @@ def resize_short_side(image: np.ndarray, short: int, interpolation: Interpolatio
 
 
 def resize(image: np.ndarray, height: int, width: int, interpolation: Interpolation = "bilinear") -> np.ndarray:
-    """The image [H,W,C] as [height,width,C], antialiased."""
+    """Resize the image [H,W,C] to [height,width,C], antialiased."""
     if interpolation == "random":
         raise InputError("--interpolation=random is for the random crops of training; take bilinear or bicubic here")
     if interpolation == "fast":

@@ -16,13 +16,13 @@ _HEAD = struct.Struct("<iH")
 
 
 def pack(image: bytes, label: int, name: str) -> bytes:
-    """One record; of a name, its last 1000 bytes."""
+    """Return one record; of a name, its last 1000 bytes."""
     stored = name.encode(errors="surrogateescape")[-1000:]
     return _HEAD.pack(label, len(stored)) + stored + image
 
 
 def unpack(record: bytes) -> tuple[bytes, int, str]:
-    """The image file, the label and the name in a record."""
+    """Return the image file, the label and the name in a record."""
     label, length = _HEAD.unpack_from(record)
     start = _HEAD.size + length
     return record[start:], label, record[_HEAD.size : start].decode(errors="replace")
@@ -51,7 +51,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
 
 
 def check_sizes(root: Path, shards: list[dict[str, Any]]) -> None:
-    """Compares the shards' sizes with the manifest's.
+    """Compare the shards' sizes with the manifest's.
 
     Raises:
         InputError: a shard is missing or has another size.
@@ -68,7 +68,7 @@ def check_sizes(root: Path, shards: list[dict[str, Any]]) -> None:
 
 
 def check_sum(root: Path, shard: dict[str, Any]) -> None:
-    """Compares a shard's sum with the manifest's.
+    """Compare a shard's sum with the manifest's.
 
     Raises:
         InputError: they differ.
@@ -82,6 +82,6 @@ def check_sum(root: Path, shard: dict[str, Any]) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, as hexadecimal digits."""
+    """Return the SHA-256 of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -35,7 +35,7 @@ MAX_UNREADABLE = 20
 def write_split(
     out: Path, split: str, source: Source, encode: Callable[[bytes, str], bytes], shard_size: int, num_workers: int
 ) -> list[Note]:
-    """Writes those shards of a split that are not there yet.
+    """Write those shards of a split that are not there yet.
 
     Args:
         out: folder of the set.
@@ -71,7 +71,7 @@ def write_split(
 
 
 def write_shard(out: Path, file: str, chunks: Iterator[Note], progress: Callable[[int], Any]) -> None:
-    """Writes one shard and its note.
+    """Write one shard and its note.
 
     Args:
         out: folder of the set.
@@ -122,7 +122,7 @@ def note_path(path: Path) -> Path:
 
 
 def read_note(path: Path) -> Note | None:
-    """The note of a shard that is there as it was written; None where it has to be written."""
+    """Return the note of a shard that is there as it was written; None where it has to be written."""
     note = note_path(path)
     if not (path.is_file() and note.is_file()):
         return None
@@ -131,7 +131,7 @@ def read_note(path: Path) -> Note | None:
 
 
 def clean(out: Path, files: list[str]) -> None:
-    """Removes what only an unfinished set needs, besides these shards."""
+    """Remove what only an unfinished set needs, besides these shards."""
     (out / SETTINGS).unlink(missing_ok=True)
     for file in files:
         note_path(out / file).unlink(missing_ok=True)

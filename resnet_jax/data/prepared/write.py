@@ -44,7 +44,7 @@ class Encoding:
     shard_size: int = 1024
 
     def __call__(self, data: bytes, name: str) -> bytes:
-        """An image file, re-encoded.
+        """Return an image file, re-encoded.
 
         Raises:
             UnreadableImage: it cannot be decoded.
@@ -67,7 +67,7 @@ def prepare(
     splits: tuple[Split, ...] = ("train", "val"),
     num_workers: int = 0,
 ) -> dict[str, Any]:
-    """Writes the set, or what is missing of it; returns the manifest.
+    """Write the set, or what is missing of it; returns the manifest.
 
     Args:
         dataset: as of `load_source`: a folder or a TFDS set.
@@ -107,7 +107,7 @@ def prepare(
 def write(
     out: Path, settings: dict[str, Any], sources: dict[Split, Source], encoding: Encoding, num_workers: int
 ) -> dict[str, Any]:
-    """Writes the set into a folder that is locked, or what is missing of it; returns the manifest.
+    """Write the set into a folder that is locked, or what is missing of it; returns the manifest.
 
     Raises:
         InputError: as `prepare`.
@@ -146,7 +146,7 @@ def identity(data_dir: str | None, sources: dict[Split, Source]) -> str:
 
 
 def check_encoding(encoding: Encoding) -> None:
-    """Refuses settings that make no images.
+    """Refuse settings that make no images.
 
     Raises:
         InputError: a setting is out of its range.
@@ -161,7 +161,7 @@ def check_encoding(encoding: Encoding) -> None:
 
 
 def finished(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """The manifest of a finished set of these settings.
+    """Return the manifest of a finished set of these settings.
 
     Raises:
         InputError: it has others, or its shards are not as large as they were.
@@ -175,12 +175,12 @@ def finished(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def shard_files(manifest: dict[str, Any]) -> list[str]:
-    """The paths of all shards, in the folder."""
+    """Return the paths of all shards, in the folder."""
     return [shard["file"] for split in manifest["splits"].values() for shard in split["shards"]]
 
 
 def refuse_occupied(out: Path) -> None:
-    """Refuses a folder that holds what is not a begun set.
+    """Refuse a folder that holds what is not a begun set.
 
     Raises:
         InputError: it does.
@@ -193,7 +193,7 @@ def refuse_occupied(out: Path) -> None:
 
 
 def begin(out: Path, settings: dict[str, Any]) -> None:
-    """Takes a folder, empty or with a begun set, for a set of these settings.
+    """Take a folder, empty or with a begun set, for a set of these settings.
 
     Raises:
         InputError: it holds one of others.
@@ -206,7 +206,7 @@ def begin(out: Path, settings: dict[str, Any]) -> None:
 
 
 def refuse_others(out: Path, there: dict[str, Any], settings: dict[str, Any]) -> None:
-    """Refuses to go on with a set of other settings.
+    """Refuse to go on with a set of other settings.
 
     Raises:
         InputError: they differ; names the first.

@@ -63,7 +63,7 @@ LAYOUTS = {
 def cifar_source(
     name: Literal["cifar10", "cifar100"], split: Literal["train", "val"], data_dir: str | None
 ) -> ArraySource:
-    """The training or the test set, 32x32 pixels, held in memory.
+    """Return the training or the test set, 32x32 pixels, held in memory.
 
     Raises:
         InputError: there is neither the binary version nor a prepared TFDS set in `data_dir`, or a file is damaged.
@@ -83,7 +83,7 @@ def cifar_source(
 
 
 def read_binary(paths: list[Path], layout: Layout, records: int) -> ArraySource:
-    """Reads files of `records` records each.
+    """Read files of `records` records each.
 
     Raises:
         InputError: a file is missing, has another size, or holds a label that is out of range.
@@ -107,7 +107,7 @@ def read_binary(paths: list[Path], layout: Layout, records: int) -> ArraySource:
 
 
 def decoded(source: Source) -> ArraySource:
-    """Any small source of images of one size, decoded into memory."""
+    """Return any small source of images of one size, decoded into memory."""
     examples = [source[index] for index in range(len(source))]
     images = [image if isinstance(image, np.ndarray) else decode_image(image, name) for image, _, name in examples]
     return ArraySource(

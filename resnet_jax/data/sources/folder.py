@@ -43,7 +43,7 @@ class FolderSource:
 
 
 def folder_source(split: Literal["train", "val"], data_dir: str | None) -> FolderSource:
-    """The images of one split; hidden files and files that are no images are passed over.
+    """Return the images of one split; hidden files and files that are no images are passed over.
 
     Where `data_dir` has neither train/ nor val/, its own class folders are the set to evaluate on.
 
@@ -75,7 +75,7 @@ def folder_source(split: Literal["train", "val"], data_dir: str | None) -> Folde
 
 
 def class_folders(root: Path, split: str) -> tuple[str, ...]:
-    """The sorted names of the class folders of a split.
+    """Return the sorted names of the class folders of a split.
 
     Raises:
         InputError: there are none, or one is a link out of `root`.
@@ -95,7 +95,7 @@ def class_folders(root: Path, split: str) -> tuple[str, ...]:
 
 
 def images_in(root: Path, folder: Path, extensions: frozenset[str]) -> list[str]:
-    """The sorted names of the image files in one class folder.
+    """Return the sorted names of the image files in one class folder.
 
     Raises:
         InputError: one is a link out of `root`.
@@ -113,13 +113,13 @@ def images_in(root: Path, folder: Path, extensions: frozenset[str]) -> list[str]
 
 
 def image_extensions() -> frozenset[str]:
-    """The file name extensions of the formats that `decode_image` reads, in lower case, with their dot."""
+    """Return the file name extensions of the formats that `decode_image` reads, in lower case, with their dot."""
     known = Image.registered_extensions().items()
     return frozenset(extension for extension, kind in known if kind in FORMATS)
 
 
 def refuse_escape(root: Path, path: Path) -> None:
-    """Refuses a path that, links followed, lies outside `root`: a data set must not reach other files.
+    """Refuse a path that, links followed, lies outside `root`: a data set must not reach other files.
 
     Raises:
         InputError: it does.
@@ -130,7 +130,7 @@ def refuse_escape(root: Path, path: Path) -> None:
 
 
 def check_same_classes(root: Path, splits: dict[str, tuple[str, ...]]) -> None:
-    """Refuses two splits whose classes differ: their labels would not mean the same.
+    """Refuse two splits whose classes differ: their labels would not mean the same.
 
     Raises:
         InputError: they differ; lists the difference.

@@ -49,7 +49,7 @@ class PreparedSource:
 
 
 def prepared_source(split: Literal["train", "val"], data_dir: str | None) -> PreparedSource:
-    """Opens one split; looks at the size of every shard, not at its sum.
+    """Open one split; looks at the size of every shard, not at its sum.
 
     Raises:
         InputError: the folder is no finished prepared set, it has no such split, or a shard is missing or has another

@@ -71,7 +71,7 @@ class ArraySource:
 
 
 def check_label(label: int, num_classes: int, name: str) -> int:
-    """Returns the label; JAX itself would train on one that is out of range without a word.
+    """Return the label; JAX itself would train on one that is out of range without a word.
 
     Raises:
         InputError: it is not in 0 to num_classes - 1.

@@ -40,7 +40,7 @@ class TfdsSource:
 
 
 def tfds_source(name: str, split: Literal["train", "val"], data_dir: str | None) -> TfdsSource:
-    """Opens a set that TFDS prepared; validation is its "validation" split or, where it has none, "test".
+    """Open a set that TFDS prepared; validation is its "validation" split or, where it has none, "test".
 
     Raises:
         NotPrepared: it is not in `data_dir` (None: TFDS's own default).
@@ -73,7 +73,7 @@ def tfds_source(name: str, split: Literal["train", "val"], data_dir: str | None)
 
 
 def check_shards(split: Any) -> None:
-    """Counts the records of every file from its footer, before hours of training meet the one that is cut short.
+    """Count the records of every file from its footer, before hours of training meet the one that is cut short.
 
     Args:
         split: TFDS's SplitInfo.
@@ -97,7 +97,7 @@ def check_shards(split: Any) -> None:
 
 
 def how_to_prepare(name: str, data_dir: str | None) -> str:
-    """One line: how to get the set, and how to do without TFDS."""
+    """Return one line: how to get the set, and how to do without TFDS."""
     where = data_dir or "~/tensorflow_datasets"
     manual = f"put {' and '.join(IMAGENET_FILES)} in {where}/downloads/manual, then " if name == "imagenet2012" else ""
     return (
@@ -109,7 +109,7 @@ def how_to_prepare(name: str, data_dir: str | None) -> str:
 
 
 def unknown_name(name: str, known: list[str]) -> str:
-    """One line: the names that are meant most likely."""
+    """Return one line: the names that are meant most likely."""
     close = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
     return (
         f"unknown --dataset={name}; "
@@ -120,7 +120,7 @@ def unknown_name(name: str, known: list[str]) -> str:
 
 
 def tfds_names() -> list[str]:
-    """Every data set that the installed TFDS knows, and our own."""
+    """Return every data set that the installed TFDS knows, and our own."""
     from tensorflow_datasets.core import registered
 
     return ["digits", "folder", "prepared", "fake", *registered.list_imported_builders()]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from resnet_jax.data.sources.cifar import LAYOUTS, PIXELS, read_binary
-from resnet_jax.data.sources.load import ArraySource, load_source
+from resnet_jax.data.sources.load import load_source
+from resnet_jax.data.sources.source import ArraySource
 from resnet_jax.errors import InputError
 
 CIFAR100 = LAYOUTS["cifar100"]

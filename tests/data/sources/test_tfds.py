@@ -11,7 +11,8 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from PIL import Image
 
 from resnet_jax.data.decode import decode_image
-from resnet_jax.data.sources.load import ArraySource, load_source
+from resnet_jax.data.sources.load import load_source
+from resnet_jax.data.sources.source import ArraySource
 from resnet_jax.data.sources.tfds import TfdsSource, tfds_source
 from resnet_jax.errors import InputError
 
