@@ -1,9 +1,11 @@
 """Print the most likely classes of image files.
 
-python -m experiments.predict --workdir=RUN photo.jpg other.png
-python -m experiments.predict --workdir=RUN --json *.jpg
-python -m experiments.predict --model=resnet50 photo.jpg
-python -m experiments.predict --model=resnet20_cifar --weights=resnet20-12fca82f.th photo.jpg
+    python -m experiments.predict --workdir=RUN photo.jpg other.png
+    python -m experiments.predict --workdir=RUN --json *.jpg
+    python -m experiments.predict --model=resnet50 photo.jpg
+    python -m experiments.predict --model=resnet20_cifar --weights=resnet20-12fca82f.th photo.jpg
+
+The files may be of any size and of any format that Pillow reads.
 """
 
 import json
