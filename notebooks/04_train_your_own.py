@@ -32,12 +32,9 @@ from sklearn.preprocessing import StandardScaler
 import resnet_jax
 from resnet_jax.analysis.batching import map_batches
 from resnet_jax.analysis.plots import Drawing, draw_predictions
-from resnet_jax.config.options import Config
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.inference.predict import probabilities, read_images
-from resnet_jax.inference.trained import WhichNetwork, load_trained, trained_from_run
 from resnet_jax.run.show_batch import show_batch
-from resnet_jax.run.train import train
 
 # %% tags=["parameters"]
 runs = Path("../runs")
@@ -51,12 +48,12 @@ pretrained = {"model": "resnet50_v1", "weights": "../weights/package/ResNet50", 
 # %% [markdown]
 # ## 1. Digits
 #
-# A training run is a `Config`; every field is an option of the command line, and `Config`'s docstrings say what each
-# one does. This is what `python -m experiments.quickstart` runs: a ResNet of 8 layers (the smallest of the paper's
-# family $6n + 2$), SGD with momentum, a rate that climbs for a fifth of the training and then falls to zero.
+# A training run is a `Config`; every field is an option of the command line, explained by `--help`. This is what
+# `python -m experiments.quickstart` runs: a ResNet of 8 layers (the smallest of the paper's family $6n + 2$), SGD with
+# momentum, a rate that climbs for a fifth of the training and then falls to zero.
 
 # %%
-digits = Config(
+digits = resnet_jax.Config(
     workdir=str(runs / "notebook-digits"),
     dataset="digits",
     model="resnet8_cifar",
@@ -76,14 +73,14 @@ digits = Config(
 )
 
 # %% [markdown]
-# Look at what the network will see before training it: most mistakes (a wrong label, a mirrored digit, a crop that
-# misses the object) can be seen here and nowhere else.
+# Look at a batch as the network will receive it before training: most mistakes (a wrong label, a mirrored digit, a crop
+# that misses the object) are visible here and nowhere else.
 
 # %%
 Drawing(show_batch(digits))
 
 # %%
-result = train(digits)
+result = resnet_jax.train(digits)
 
 # %%
 Drawing(Path(digits.workdir) / "curves.png")
@@ -92,11 +89,11 @@ Drawing(Path(digits.workdir) / "curves.png")
 # Training error is measured on shifted digits, while the network still learns; test error on whole ones afterwards. So
 # the test error may well be the lower of the two, and that is no mistake.
 #
-# What does the network get wrong? The run's folder is all one needs: `trained_from_run` gives the network back. Below
-# are the held-out digits to whose true class it gives the lowest probability.
+# What does the network get wrong? The run's folder is all one needs: `load_trained` returns its network. Below are the
+# held-out digits to whose true class it gives the lowest probability.
 
 # %%
-trained = trained_from_run(digits.workdir)
+trained = resnet_jax.load_trained(digits.workdir)
 held_out = load_source("digits", "val", None, trained.preprocessing.image_size)
 p = probabilities(trained, held_out.images)
 hardest = np.argsort(p[np.arange(len(p)), held_out.labels])[:16]
@@ -124,7 +121,7 @@ for split, images in source.items():
 majority = max(np.bincount(source["val"].labels)) / len(source["val"])
 print(f"who always names the most frequent class is right in {majority:.1%}")
 
-own = Config(
+own = resnet_jax.Config(
     **folder_model,
     workdir=str(runs / "notebook-folder"),
     dataset="folder",
@@ -143,7 +140,7 @@ own = Config(
 Drawing(show_batch(own))
 
 # %%
-result = train(own)
+result = resnet_jax.train(own)
 print(f"right in {result['top1']:.1%} of {result['num_examples']}, against {majority:.1%} for the most frequent class")
 Drawing(Path(own.workdir) / "curves.png")
 
@@ -162,7 +159,7 @@ Drawing(Path(own.workdir) / "curves.png")
 
 
 # %%
-eyes = load_trained(WhichNetwork(**pretrained))
+eyes = resnet_jax.load_trained(**pretrained)
 backbone = resnet_jax.create_model(eyes.name, num_classes=0)
 
 
