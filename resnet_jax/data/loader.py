@@ -8,8 +8,9 @@ import jax
 from jax.sharding import Mesh
 
 from resnet_jax.data import pipeline, resident
-from resnet_jax.data.preprocessing import Batch, Preprocessing
+from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.data.sources.source import ArraySource, Source
+from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import replicated, sharded
 
 

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 
 from resnet_jax.data.build import build_preprocessing
 from resnet_jax.data.loader import Loader
-from resnet_jax.data.preprocessing import Batch, Preprocessing
+from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained, check_classes, load_trained
 from resnet_jax.models.build import check_classifier
 from resnet_jax.run.build import Run
+from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import replicated
 
 

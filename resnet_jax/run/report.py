@@ -7,7 +7,7 @@ import jax
 from resnet_jax.errors import InterruptedRunError
 from resnet_jax.models.counts import abstract_variables, multiply_adds, parameter_count
 from resnet_jax.run.build import Run
-from resnet_jax.training.loop import Batch
+from resnet_jax.runtime.batch import Batch
 from resnet_jax.training.progress import say
 from resnet_jax.workdir.metrics_log import Row
 

@@ -14,8 +14,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from resnet_jax.data.pipeline import to_device
 from resnet_jax.run.build import Run
 from resnet_jax.run.state import state_sharding
+from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import replicated, sharded
-from resnet_jax.training.loop import Batch, chunks
+from resnet_jax.training.loop import chunks
 from resnet_jax.training.metrics import Sums, add_sums
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import train_step

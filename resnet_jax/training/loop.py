@@ -9,9 +9,8 @@ from typing import Any
 import jax
 
 from resnet_jax.errors import NonFiniteError
+from resnet_jax.runtime.batch import Batch
 from resnet_jax.training.metrics import NO_STEP, Sums, add_sums, zero_sums
-
-Batch = dict[str, Any]
 
 # Device calls that may be under way before the host waits for the oldest: enough to hide the host's work behind the
 # device's, few enough that batches do not pile up in memory and a signal to stop is heard at once.
