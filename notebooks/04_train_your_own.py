@@ -43,7 +43,7 @@ folder = "../data/hymenoptera"  # holds train/CLASS/* and val/CLASS/*
 folder_model = {"model": "resnet18", "width": 16, "image_size": 64}  # a quarter of the usual filters, small pictures
 folder_epochs, folder_batch_size = 16.0, 32
 pretrained = {"model": "resnet50_v1", "weights": "../weights/package/ResNet50", "image_size": 128}
-# {"model": "resnet50"} fetches torchvision's weights instead, and sees 224 pixels
+# {"model": "resnet50"} fetches torchvision's weights instead, and takes 224 pixels
 
 # %% [markdown]
 # ## 1. Digits
@@ -145,35 +145,35 @@ print(f"right in {result['top1']:.1%} of {result['num_examples']}, against {majo
 Drawing(Path(own.workdir) / "curves.png")
 
 # %% [markdown]
-# A few hundred pictures are not enough to learn to see from: a network has to find out from a hundred bees that there
-# are edges, legs and flowers. In the run shown the first test loss is far above the training loss, though the errors
-# are alike: evaluation normalizes by running averages, training by the batch, and while the rate is high the two can be
-# far apart.
+# A few hundred pictures are not enough to learn visual features: from a hundred bees a network has to find out that
+# there are edges, legs and flowers. In the run shown the first test loss is far above the training loss, though the
+# errors are alike: evaluation normalizes by running averages, training by the batch, and while the rate is high the two
+# can differ widely.
 
 # %% [markdown]
-# ## 3. The same folder, with eyes that were trained elsewhere
+# ## 3. The same folder, with pretrained features
 #
-# Take a network that was trained on ImageNet, leave out its head (`num_classes=0`), and look at the values that it
-# averages over places at the end. On these a *linear* classifier is trained. No weight of the network is changed; each
-# picture goes through it once.
+# Take a network that was trained on ImageNet, remove its head (`num_classes=0`), and use the features that it averages
+# over positions at the end. A *linear* classifier is trained on them. No weight of the network changes; each picture
+# goes through it once.
 
 
 # %%
-eyes = resnet_jax.load_trained(**pretrained)
-backbone = resnet_jax.create_model(eyes.name, num_classes=0)
+trunk = resnet_jax.load_trained(**pretrained)
+backbone = resnet_jax.create_model(trunk.name, num_classes=0)
 
 
 @jax.jit
-def look(pictures):
-    return backbone.apply(eyes.variables, eyes.preprocessing.normalize({"image": pictures})["image"])
+def features(pictures):
+    return backbone.apply(trunk.variables, trunk.preprocessing.normalize({"image": pictures})["image"])
 
 
 def files_of(split):
     return [source[split].root / os.fsdecode(name) for name in source[split].files]
 
 
-pictures = {split: read_images(files_of(split), eyes.preprocessing) for split in source}
-values = {split: map_batches(look, 32, pictures[split]) for split in source}
+pictures = {split: read_images(files_of(split), trunk.preprocessing) for split in source}
+values = {split: map_batches(features, 32, pictures[split]) for split in source}
 labels = {split: source[split].labels for split in source}
 
 linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
@@ -200,7 +200,6 @@ draw_predictions(
 #
 # Digits need a small network, a minute on two idle cores, and no accelerator. A few hundred photographs are another
 # matter. Compare the numbers above: in the run shown a small network, trained from nothing, is right in 64 % where
-# naming the most frequent class gives 54 %; a linear classifier on the values of a network that has seen a million
-# other photographs is right in 90 %, after one pass, with pictures of 128 pixels, and without changing a weight. So
-# with few pictures start from pretrained weights, and train from nothing where pictures are many, or unlike
-# photographs.
+# naming the most frequent class gives 54 %; a linear classifier on the features of a network that was trained on a
+# million other photographs is right in 90 %, with pictures of 128 pixels, and without changing a weight. So with few
+# pictures start from pretrained weights, and train from nothing where pictures are many, or unlike photographs.
