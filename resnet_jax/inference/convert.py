@@ -6,7 +6,7 @@ from typing import Literal
 import jax
 
 from resnet_jax.errors import InputError
-from resnet_jax.inference.trained import WhichNetwork, load_trained
+from resnet_jax.inference.trained import load_trained
 from resnet_jax.weights.pretrained import write_weights
 
 
@@ -36,9 +36,9 @@ def convert(
         InputError: the source cannot be read, does not fit the network, or the file cannot be written.
     """
     if (Path(source) / "config.json").exists():
-        trained = load_trained(WhichNetwork(workdir=source, checkpoint=checkpoint))
+        trained = load_trained(source, checkpoint=checkpoint)
     elif model:
-        trained = load_trained(WhichNetwork(model=model, weights=source, num_classes=num_classes))
+        trained = load_trained(model=model, weights=source, num_classes=num_classes)
     else:
         raise InputError(f"{source} is no run's folder: name the network with --model=NAME")
     name = trained.name

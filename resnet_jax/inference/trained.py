@@ -1,7 +1,7 @@
 """Trained networks, ready for inference: from a run's folder, or from a set of weights."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -80,23 +80,48 @@ class WhichNetwork:
     """Shorter side of the image before the center crop. 0: in proportion, as the run or the weights have it."""
 
 
-def load_trained(which: WhichNetwork) -> Trained:
-    """Load the network that a command's options name.
+def load_named(options: WhichNetwork) -> Trained:
+    """Load the network that a command's options name; raises as `load_trained`."""
+    return load_trained(**{field.name: getattr(options, field.name) for field in fields(WhichNetwork)})
+
+
+def load_trained(
+    workdir: str | Path = "",
+    *,
+    checkpoint: str | int = "newest",
+    ema: bool = False,
+    model: str = "",
+    weights: str | Path = "",
+    num_classes: int = 0,
+    image_size: int = 0,
+    resize: int = 0,
+) -> Trained:
+    """Load a trained network: that of a run, or a network by name with a set of weights.
+
+    Args:
+        workdir: the run's folder.
+        checkpoint: of the run: "newest", "best", or a step.
+        ema: use the average of the run's weights.
+        model: instead of a run: name of the network.
+        weights: its weights, as in `load_pretrained`; empty is its default on the hub.
+        num_classes: K of the weights' head; 0 is as the file says, or else the network's own.
+        image_size: pixels a side of the network's input; 0 is the run's or the weights' own.
+        resize: shorter side before the center crop; 0 keeps the proportion of the run or the weights.
 
     Raises:
-        InputError: they name none or two, or it cannot be read.
+        InputError: the arguments name none or two, or it cannot be read.
     """
-    if bool(which.workdir) == bool(which.model):
+    if bool(workdir) == bool(model):
         raise InputError("name one: --workdir=RUN, or --model=NAME with --weights=FILE_OR_HUB_ID")
-    if which.ema and not which.workdir:
+    if ema and not workdir:
         raise InputError("--ema goes with --workdir: only runs keep an average")
-    if which.workdir and which.weights:
+    if workdir and weights:
         raise InputError("--weights goes with --model=NAME, not with --workdir")
-    if which.workdir:
-        return trained_from_run(which.workdir, which.checkpoint, which.image_size, which.resize, ema=which.ema)
-    trained = trained_from_weights(which.model, which.weights or None, which.num_classes)
-    size = which.image_size or trained.preprocessing.image_size
-    return replace(trained, preprocessing=trained.preprocessing.at_size(size, which.resize))
+    if workdir:
+        return trained_from_run(workdir, checkpoint, image_size, resize, ema=ema)
+    trained = trained_from_weights(model, weights or None, num_classes)
+    size = image_size or trained.preprocessing.image_size
+    return replace(trained, preprocessing=trained.preprocessing.at_size(size, resize))
 
 
 def load_ensemble(networks: Sequence[str], checkpoint: str = "newest", *, ema: bool = False) -> list[Trained]:
