@@ -21,7 +21,7 @@ from resnet_jax.weights import content, state_dict, torch_file
 from resnet_jax.weights.checksum import KEY, checksum
 from resnet_jax.weights.torch_tensors import size_in_memory
 
-PRETRAINED = "pip install -e '.[pretrained]'"
+PRETRAINED = "pip install 'residual-jax[pretrained]'"
 
 # What a compressed file may unpack to, unless it is small: trained weights hardly compress, zeros do a thousandfold.
 MAX_RATIO = 20

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +65,7 @@ def test_files_without_a_checksum_are_loaded(tmp_path, random_variables):
 
     variables = random_variables(MODEL)
     tensors = to_tensors(variables, OURS)
-    np.savez(tmp_path / "x.npz", **tensors)
+    np.savez(tmp_path / "x.npz", **cast(Any, tensors))
     save_file(tensors, tmp_path / "x.safetensors", metadata={"model": MODEL})
     for ending in ENDINGS:
         assert_equal_trees(load_pretrained(MODEL, tmp_path / f"x.{ending}"), variables)
