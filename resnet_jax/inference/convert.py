@@ -8,6 +8,7 @@ import jax
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import load_trained
 from resnet_jax.weights.pretrained import write_weights
+from resnet_jax.weights.shapes import options_of
 
 
 def convert(
@@ -52,5 +53,6 @@ def convert(
         source=trained.source,
         preprocessing=trained.preprocessing,
         class_names=trained.class_names,
+        options=options_of(name, trained.model),
     )
     return name, sum(leaf.size for leaf in jax.tree.leaves(trained.variables["params"]))

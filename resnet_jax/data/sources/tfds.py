@@ -103,7 +103,8 @@ def opened_builder(name: str, data_dir: str | None) -> Any:
         package = re.search(r"No module named '?([\w.]+)", str(error))
         raise InputError(
             f"--dataset={name} needs {f'the package {package[1]}' if package else 'other packages'}, as sets "
-            "do that are more than images and labels; take an image classification set, or a folder of images with --dataset=folder"
+            "do that are more than images and labels; take an image classification set, or a folder of images with "
+            "--dataset=folder"
         ) from error
     except Exception as error:  # an unknown version, a set of another host, broken metadata
         reason = " ".join(str(error).split())[:300]
