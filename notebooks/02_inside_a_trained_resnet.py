@@ -28,6 +28,7 @@ import numpy as np
 import sklearn.datasets
 from IPython.display import Markdown
 
+import resnet_jax
 from resnet_jax.analysis.activations import feature_maps, response_std
 from resnet_jax.analysis.capture import blocks
 from resnet_jax.analysis.grad_cam import grad_cam
@@ -41,10 +42,8 @@ from resnet_jax.analysis.plots import (
     draw_weight_histograms,
 )
 from resnet_jax.analysis.tables import markdown_table
-from resnet_jax.data.build import normalizer
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.inference.predict import probabilities, read_images
-from resnet_jax.inference.trained import WhichNetwork, load_trained
 
 # %% tags=["parameters"]
 network = {"model": "resnet50_v1", "weights": "../weights/package/ResNet50"}  # or {"workdir": "../runs/quickstart"}
@@ -64,20 +63,20 @@ figures = Path("../runs/notebooks")
 
 # %%
 figures.mkdir(parents=True, exist_ok=True)
-net = load_trained(WhichNetwork(**network))
-config, model, variables = net.config, net.model, net.variables
+net = resnet_jax.load_trained(**network)
+model, variables = net.model, net.variables
 if photographs:
-    pictures = read_images(photographs, config, net.image_size)
+    pictures = read_images(photographs, net.preprocessing)
 else:
-    source = load_source(config.dataset, "val", config.data_dir or None, net.image_size)
+    source = load_source(net.dataset, "val", net.run.data_dir or None, net.preprocessing.image_size)
     pictures = np.stack([source[index].image for index in range(8)])
-images = np.asarray(normalizer(config)({"image": pictures})["image"])
+images = np.asarray(net.preprocessing.normalize({"image": pictures})["image"])
 if class_words:
     names = [word.replace("_", " ") for word in json.loads(Path(class_words).read_text()).values()]
 else:
-    names = [net.name_of(k) for k in range(net.num_classes)]
+    names = [net.class_name(k) for k in range(net.num_classes)]
 
-p = probabilities(model, variables, pictures, config)
+p = probabilities(net, pictures)
 ranked = np.argsort(-p, axis=1, kind="stable")
 rows = [[f"picture {i + 1}", *(f"{names[k]} {p[i, k]:.0%}" for k in ranked[i, :3])] for i in range(len(p))]
 Markdown(markdown_table(("", "first", "second", "third"), rows))
@@ -114,7 +113,7 @@ draw_feature_maps(pictures[0], feature_maps(model, variables, images[0]), figure
 
 # %%
 found = response_std(model, variables, images, batch_size=8)
-draw_responses({config.model: found}, figures / "responses.png")
+draw_responses({net.name: found}, figures / "responses.png")
 
 # %%
 layers_of = {
@@ -135,7 +134,7 @@ print(f"to {ends[strongest]:.2f} ({strongest})")
 
 # %%
 scales = norm_scales(model, variables, images)
-draw_norm_scales(scales, figures / "scales.png", config.model)
+draw_norm_scales(scales, figures / "scales.png", net.name)
 
 # %%
 last = [max(layer for layer in scales if layer.startswith(f"{name}/")) for name in ends]
@@ -154,7 +153,7 @@ print(f"most in {max(small, key=small.get)}: {max(small.values()):.1%}")
 # direction does; what a small kernel changes is the size of a step relative to it.
 
 # %%
-draw_weight_histograms(weight_histograms(model, variables, images), figures / "weights.png", config.model)
+draw_weight_histograms(weight_histograms(model, variables, images), figures / "weights.png", net.name)
 
 # %% [markdown]
 # ## 7. Where it looks

@@ -1,7 +1,7 @@
-"""A trained network from a run's folder."""
+"""Restoring the trained network of a run from its folder."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optax
 from flax import linen as nn
@@ -9,7 +9,7 @@ from flax import linen as nn
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
 from resnet_jax.models.build import build_model
-from resnet_jax.optim.build import build_average, build_optimizer
+from resnet_jax.optim.build import build_average, build_tx
 from resnet_jax.runtime.sharding import data_mesh
 from resnet_jax.training.state import stored_shapes
 from resnet_jax.workdir import checkpoint, metrics_log
@@ -19,17 +19,18 @@ from resnet_jax.workdir.folder import read_run_config
 def restore_run(
     workdir: str | Path, which: str | int = "newest", *, ema: bool = False
 ) -> tuple[Config, nn.Module, dict[str, Any]]:
-    """The config, the network and the trained variables of a run, finished or not.
+    """Return the config, the network and the trained variables of a run, finished or not.
 
-    Nothing in the folder is changed, so that a run that is still training may be looked at.
+    Nothing in the folder is changed, so that it may be used while the run still trains.
 
     Args:
         workdir: the run's folder.
         which: "newest", "best" (the highest evaluated top-1 among the checkpoints that are kept), or a step.
-        ema: the average of the weights instead of the weights themselves.
+        ema: return the average of the weights instead of the weights themselves.
 
     Returns:
-        (config, model, variables): `model.apply(variables, images)` takes normalized float32 images.
+        (config, model, variables): `model.apply(variables, images)` takes normalized float32 images. The model is
+        unrolled, whatever the config says of scan and remat: an analysis watches every block by its name.
 
     Raises:
         InputError: there is no run, no such checkpoint, it is damaged, or no average was kept.
@@ -38,7 +39,7 @@ def restore_run(
     config, facts = read_run_config(workdir)
     model = build_model(config, len(facts["class_names"]))
     # The optimizer's state has the same shape under every schedule, and in a training of any length.
-    tx = build_optimizer(config, optax.constant_schedule(0.0), 1)
+    tx = build_tx(config, optax.constant_schedule(0.0), 1)
     averaged = build_average(config, 1) is not None
     if ema and not averaged:
         raise InputError(f"--workdir={workdir}: this run kept no average of its weights; leave out --ema")
@@ -55,4 +56,10 @@ def restore_run(
             there = f"there are {', '.join(map(str, steps))}" if steps else "there is none"
             raise InputError(f"--workdir={workdir}: no checkpoint {which!r}; {there}")
         state = checkpoint.restore_step(manager, step, target)["state"]
-    return config, model, state.ema if ema else state.variables
+    return config, unrolled(model), state.ema if ema else state.variables
+
+
+def unrolled(model: nn.Module) -> nn.Module:
+    """Return the model without scan and remat, which change nothing but how it is compiled."""
+    options: dict[str, Any] = {name: False for name in ("scan", "remat") if getattr(model, name, False)}
+    return cast(nn.Module, model.clone(**options)) if options else model

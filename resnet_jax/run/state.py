@@ -1,39 +1,81 @@
-"""The state of a training run: its first values, where its arrays lie, and what a checkpoint holds of it."""
+"""The state of a run: its first values, its sharding, and the content of a checkpoint."""
 
+import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from resnet_jax.models.resnet.scan import stack_scan_groups, unstack_scan_groups
 from resnet_jax.run.build import Run
 from resnet_jax.runtime.sharding import replicated, state_shardings
-from resnet_jax.training.state import TrainState, fresh_state, init_state
+from resnet_jax.training.metrics import Sums, zero_sums
+from resnet_jax.training.state import TrainState, fresh_state, init_state, stored_shapes
+from resnet_jax.workdir import checkpoint
+
+# airbench computes its first layer from this many images.
+WHITENING_IMAGES = 5000
 
 
 def first_state(run: Run) -> TrainState:
-    """The state before the first step, in the form that is trained: loops stacked."""
-    return init_state(
+    """Return the state before the first step: scan groups stacked, layers that are computed from images set."""
+    state = init_state(
         run.model,
-        run.tx,
-        run.image_size,
+        run.optimizer.tx,
+        run.data.image_size,
         run.config.seed,
         run.mesh,
-        averaged=run.average is not None,
+        averaged=run.optimizer.average is not None,
         layout=partial(stack_scan_groups, groups=run.scan_groups) if run.scan_groups else None,
         fsdp=run.config.fsdp,
     )
+    whiten = getattr(run.model, "whiten", None)
+    if whiten is None:
+        return state
+    variables = whiten(state.variables, run.data.plain_images(WHITENING_IMAGES))
+    variables = jax.device_put(variables, replicated(run.mesh))
+    ema = jax.tree.map(jnp.copy, variables) if run.optimizer.average else {}
+    return jax.device_put(dataclasses.replace(state, **variables, ema=ema), state_sharding(run))
 
 
-def places(run: Run) -> Any:
-    """Where the arrays of a run's state lie in training: on every device, or with --fsdp a tree of shardings."""
+def state_sharding(run: Run) -> Any:
+    """Return the sharding of a run's state in training: replicated, or with --fsdp a tree of shardings."""
     if not run.config.fsdp:
         return replicated(run.mesh)
-    fresh = partial(fresh_state, run.model, run.tx, run.image_size, 0, averaged=run.average is not None)
+    averaged = run.optimizer.average is not None
+    fresh = partial(fresh_state, run.model, run.optimizer.tx, run.data.image_size, 0, averaged=averaged)
     shapes = jax.eval_shape(lambda: stack_scan_groups(fresh(), run.scan_groups))
     return state_shardings(shapes, run.mesh, fsdp=True)
 
 
-def stored(run: Run, carry: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's content, of {"state", "sums"} as they are trained: block by block, however that was compiled."""
-    return {"state": unstack_scan_groups(carry["state"], run.scan_groups), "sums": carry["sums"]}
+def checkpoint_content(run: Run, state: TrainState, sums: Sums) -> dict[str, Any]:
+    """Return the content of a checkpoint, in which every block stands by itself, however the network was compiled."""
+    return {"state": unstack_scan_groups(state, run.scan_groups), "sums": sums}
+
+
+def checkpoint_shapes(run: Run) -> dict[str, Any]:
+    """Return shapes, types and shardings of a checkpoint's content."""
+    averaged, fsdp = run.optimizer.average is not None, run.config.fsdp
+    return stored_shapes(run.model, run.optimizer.tx, run.data.image_size, run.mesh, averaged=averaged, fsdp=fsdp)
+
+
+def restore_or_init(run: Run, manager: Any, report: Callable[[str], None]) -> tuple[int, TrainState, Sums]:
+    """Return steps done, state and unlogged sums: of the newest good checkpoint, or before the first step.
+
+    Args:
+        run: the run.
+        manager: of its checkpoints.
+        report: gets a line for every damaged checkpoint, and one that says where the run continues.
+
+    Raises:
+        InputError: every checkpoint is damaged.
+    """
+    restored = checkpoint.restore_newest(manager, checkpoint_shapes(run), report)
+    if restored is None:
+        return 0, first_state(run), jax.jit(zero_sums, out_shardings=replicated(run.mesh))()
+    step, content = restored
+    report(f"continuing after step {step:,}")
+    state = jax.device_put(stack_scan_groups(content["state"], run.scan_groups), state_sharding(run))
+    return step, state, content["sums"]

@@ -8,13 +8,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import resnet_jax
 from resnet_jax.config.options import Config, differences, read_config
 from resnet_jax.errors import InputError
 from resnet_jax.files import lock
 from resnet_jax.files.atomic import write_atomically
 
 PACKAGES = (
-    "resnet_jax",
     "jax",
     "jaxlib",
     "flax",
@@ -64,7 +64,7 @@ def write_config(workdir: Path, config: Config, facts: dict[str, Any]) -> None:
         "config": asdict(config),
         **facts,
         "git_commit": git_commit(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {"resnet_jax": resnet_jax.__version__} | {name: version(name) for name in PACKAGES},
     }
     write_atomically(path, json.dumps(record, indent=2) + "\n")
 
@@ -96,9 +96,12 @@ def write_result(workdir: Path, result: dict[str, Any]) -> None:
 
 
 def git_commit() -> str | None:
-    """The commit of the code that runs, with a + when files differ from it; None outside a checkout."""
+    """Return the commit of the running code, with a + when files differ from it; None outside a checkout."""
     here = Path(__file__).parent
     try:
+        # An installed package may lie in another project's checkout, whose commit says nothing of it.
+        tracked = ["git", "ls-files", "--error-unmatch", Path(__file__).name]
+        subprocess.run(tracked, cwd=here, capture_output=True, check=True)
         commit = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True
         ).stdout.strip()

@@ -49,6 +49,32 @@ def best_step(path: Path, steps: Sequence[int]) -> int | None:
     return max((s for s in sorted(steps) if s in scores), key=lambda s: scores[s], default=None)
 
 
+def open_log(workdir: Path, options: Row, start: int) -> Callable[[Row], None]:
+    """Open the log of a run that continues after step `start`, and its trackers.
+
+    Args:
+        workdir: the run's folder; rows of its metrics.jsonl behind `start` are dropped.
+        options: of the run; "tensorboard" and "wandb" are the trackers that were asked for.
+        start: steps done.
+
+    Returns:
+        A function that adds a row.
+
+    Raises:
+        InputError: the package of a tracker is not installed.
+    """
+    path = workdir / "metrics.jsonl"
+    trackers = open_trackers(workdir, options, tensorboard=options["tensorboard"], wandb=options["wandb"])
+    truncate_rows(path, start)
+
+    def record(row: Row) -> None:
+        append_row(path, row)
+        for track in trackers:
+            track(row)
+
+    return record
+
+
 def open_trackers(workdir: Path, options: Row, *, tensorboard: bool, wandb: bool) -> list[Callable[[Row], None]]:
     """The asked-for trackers, each a function that takes a row; `options` are the run's, for Weights & Biases.
 
@@ -60,7 +86,7 @@ def open_trackers(workdir: Path, options: Row, *, tensorboard: bool, wandb: bool
         try:
             from tensorboardX import SummaryWriter
         except ImportError as error:
-            raise InputError("--tensorboard needs tensorboardX: pip install -e '.[tensorboard]'") from error
+            raise InputError("--tensorboard needs tensorboardX: pip install 'residual-jax[tensorboard]'") from error
         writer = SummaryWriter(str(workdir / "tensorboard"))
 
         def to_tensorboard(row: Row) -> None:
@@ -73,7 +99,7 @@ def open_trackers(workdir: Path, options: Row, *, tensorboard: bool, wandb: bool
         try:
             import wandb as weights_and_biases
         except ImportError as error:
-            raise InputError("--wandb needs wandb: pip install -e '.[wandb]'") from error
+            raise InputError("--wandb needs wandb: pip install 'residual-jax[wandb]'") from error
         # One id a folder: a run that continues is the same run there.
         run = weights_and_biases.init(
             project="resnet_jax", name=workdir.name, id=workdir.name, config=options, resume="allow"

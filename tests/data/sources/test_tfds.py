@@ -11,7 +11,8 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from PIL import Image
 
 from resnet_jax.data.decode import decode_image
-from resnet_jax.data.sources.load import ArraySource, load_source
+from resnet_jax.data.sources.load import load_source
+from resnet_jax.data.sources.source import ArraySource
 from resnet_jax.data.sources.tfds import TfdsSource, tfds_source
 from resnet_jax.errors import InputError
 
@@ -113,7 +114,7 @@ def test_says_how_to_prepare_imagenet(tmp_path):
     message = str(caught.value)
     for part in (
         f"ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar in {tmp_path}/downloads/manual",
-        "pip install -e '.[prepare]'",
+        "pip install 'residual-jax[prepare]'",
         "download_and_prepare(file_format='array_record')",
         "--dataset=folder --data_dir=ROOT",
     ):
