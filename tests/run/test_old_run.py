@@ -1,7 +1,7 @@
 """A run that commit 446a54e began, with scan groups and an EMA, and that was stopped after 6 of 12 steps, continues.
 
-Begun by `experiments.cifar` with OPTIONS on one CPU device. Names of options, files, keys and parameters stand in users'
-folders; a change of one of them would refuse the folder or lose something of it.
+Begun by `experiments.cifar` with OPTIONS, on one CPU device. Names of options, files, keys and parameters stand in
+users' folders; a change of one of them would refuse the folder or lose something of it.
 """
 
 import json
