@@ -37,7 +37,7 @@ def single_step(run: Run) -> Callable[[TrainState, Sums, Batch], tuple[TrainStat
             micro_batches=run.config.accumulate,
             group_size=max(1, run.config.bn_group_size),
             average=run.average,
-            divided_over=run.mesh if run.config.fsdp else None,
+            fsdp_mesh=run.mesh if run.config.fsdp else None,
         )
         return state, add_sums(sums, new)
 

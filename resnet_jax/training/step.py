@@ -16,7 +16,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from resnet_jax.optim.ema import Average
-from resnet_jax.runtime.sharding import gathered, scattered
+from resnet_jax.runtime.sharding import all_gather, reduce_scatter
 from resnet_jax.training.accumulate import accumulated
 from resnet_jax.training.losses import Loss, cross_entropy
 from resnet_jax.training.metrics import NO_STEP, SUMMED, Batch, Sums, classification_sums
@@ -41,7 +41,7 @@ def train_step(
     micro_batches: int = 1,
     group_size: int = 1,
     average: Average | None = None,
-    divided_over: Mesh | None = None,
+    fsdp_mesh: Mesh | None = None,
 ) -> tuple[TrainState, Sums]:
     """The state after one step, and the step's sums.
 
@@ -62,11 +62,11 @@ def train_step(
         group_size: examples that are normalized together; a micro-batch holds whole groups, and then gradients and
             statistics are those of the whole batch.
         average: how `state.ema` follows; None leaves it.
-        divided_over: the devices over which the state lies divided, as `state_shardings` says; None: each holds all.
+        fsdp_mesh: the devices over which the state lies divided, as `state_shardings` says; None: each holds all.
     """
     count = batch["mask"].sum()
     step_key = jax.random.fold_in(key, state.step)
-    params = state.params if divided_over is None else gathered(state.params, divided_over)
+    params = state.params if fsdp_mesh is None else all_gather(state.params, fsdp_mesh)
 
     def loss_of(params: Any, part: Batch, number: jax.Array) -> tuple[jax.Array, tuple]:
         outputs, updates = model.apply(
@@ -87,8 +87,8 @@ def train_step(
     def gradients_of(part: Batch, number: jax.Array) -> tuple:
         value_and_grad = jax.value_and_grad(loss_of, has_aux=True)
         (share, (sums, batch_stats)), gradients = value_and_grad(params, part, number)
-        if divided_over is not None:
-            gradients = scattered(gradients, divided_over)
+        if fsdp_mesh is not None:
+            gradients = reduce_scatter(gradients, fsdp_mesh)
         return (share, gradients, {name: sums[name] for name in SUMMED}), batch_stats
 
     (mean, gradients, sums), batch_stats = accumulated(gradients_of, batch, micro_batches, group_size)
