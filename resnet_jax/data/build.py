@@ -23,10 +23,11 @@ from resnet_jax.data.augment.transform import TrainTransform
 from resnet_jax.data.decode import decode_image
 from resnet_jax.data.loader import Loader, processes, worker_count
 from resnet_jax.data.order import check_train, epoch_order
-from resnet_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MEAN_STD, Batch, Preprocessing
+from resnet_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MEAN_STD, Preprocessing
 from resnet_jax.data.resolution import FixedSize, ProgressiveSize
 from resnet_jax.data.sources.load import ArraySource, Source
 from resnet_jax.errors import InputError
+from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import replicated, sharded
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import jax
 
-from resnet_jax.data.preprocessing import Batch
+from resnet_jax.runtime.batch import Batch
 
 
 @dataclass(frozen=True)

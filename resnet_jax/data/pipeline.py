@@ -18,10 +18,10 @@ from resnet_jax.data.order import check_train, epoch_order, eval_rows, example_r
 from resnet_jax.data.prefetch import read_ahead
 from resnet_jax.data.sources.source import Source
 from resnet_jax.errors import InputError
+from resnet_jax.runtime.batch import Batch
 
 __all__ = ["epoch_order", "eval_batches", "rows", "to_device", "train_batches"]
 
-Batch = dict[str, Any]
 TrainTransform = Callable[[np.ndarray, np.random.Generator, Any], np.ndarray]
 
 # Unreadable images that one batch may meet, each as often as it has views: 20, or a quarter of a large batch. More is

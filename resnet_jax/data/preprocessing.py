@@ -1,8 +1,5 @@
 from dataclasses import dataclass
-from typing import Any, Literal
-
-Batch = dict[str, Any]
-
+from typing import Literal
 
 MEAN_STD = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),

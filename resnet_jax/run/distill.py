@@ -10,11 +10,11 @@ import jax.numpy as jnp
 from resnet_jax.config.options import Config
 from resnet_jax.data.build import preprocessing
 from resnet_jax.data.loader import Loader
-from resnet_jax.data.preprocessing import Batch
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained, WhichNetwork, check_classes, load_trained
 from resnet_jax.models.build import check_classifier
 from resnet_jax.run.build import Run
+from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import replicated
 
 

@@ -14,8 +14,8 @@ from resnet_jax.data.pipeline import to_device
 from resnet_jax.errors import InputError
 from resnet_jax.run.build import Run
 from resnet_jax.run.state import places
+from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import replicated, sharded
-from resnet_jax.training.loop import Batch
 from resnet_jax.training.metrics import Sums, add_sums
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import train_step

@@ -25,6 +25,7 @@ from resnet_jax.run.distill import taught
 from resnet_jax.run.dry_run import dry_run
 from resnet_jax.run.state import first_state, places, stored
 from resnet_jax.run.step import build_train_chunk, build_train_step, check_steps_per_call, chunked_batches
+from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.distributed import agreed, barrier, connect, stop_signal
 from resnet_jax.runtime.sharding import replicated
 from resnet_jax.training import loop, step
@@ -195,7 +196,7 @@ def _restore_or_begin(run: Run, manager: Any) -> tuple[int, dict[str, Any]]:
     return start, content | {"state": jax.device_put(stack_scan_groups(content["state"], run.scan_groups), places(run))}
 
 
-def _fed(run: Run, start: int) -> Iterator[loop.Batch]:
+def _fed(run: Run, start: int) -> Iterator[Batch]:
     """What the device is fed from step `start` on, call by call."""
     if run.config.steps_per_call == 1:
         return run.training.batches(start, run.total_steps)
@@ -203,7 +204,7 @@ def _fed(run: Run, start: int) -> Iterator[loop.Batch]:
     return chunked_batches(run, loop.spans(start, run.total_steps, run.config.steps_per_call, intervals))
 
 
-def _report_skipped(batches: Iterator[loop.Batch], skipped: set[str]) -> Iterator[loop.Batch]:
+def _report_skipped(batches: Iterator[Batch], skipped: set[str]) -> Iterator[Batch]:
     for batch in batches:
         for problem in batch.pop("skipped", ()):
             if problem not in skipped:

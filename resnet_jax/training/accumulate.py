@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-Batch = dict[str, jax.Array]
+from resnet_jax.runtime.batch import Batch
 
 
 def micro_batches(batch: Batch, count: int, group_size: int = 1) -> Batch:

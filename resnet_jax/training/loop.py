@@ -8,9 +8,8 @@ from typing import Any
 import jax
 
 from resnet_jax.errors import NonFiniteError
+from resnet_jax.runtime.batch import Batch
 from resnet_jax.training.metrics import NO_STEP, Sums, add_sums, zero_sums
-
-Batch = dict[str, Any]
 
 # Calls given to the device before the host waits for the oldest: enough to hide the host's work behind the device's,
 # few enough that batches do not pile up in memory and that a signal to stop is heard at once.

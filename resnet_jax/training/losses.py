@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-Batch = dict[str, jax.Array]
+from resnet_jax.runtime.batch import Batch
+
 Loss = Callable[[jax.Array, Batch], jax.Array]  # float32 logits [B,K], batch -> [B]
 
 

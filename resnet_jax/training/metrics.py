@@ -1,8 +1,7 @@
 import jax
 import jax.numpy as jnp
 
-Batch = dict[str, jax.Array]
-
+from resnet_jax.runtime.batch import Batch
 
 Sums = dict[str, jax.Array]
 

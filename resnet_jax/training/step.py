@@ -16,10 +16,11 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from resnet_jax.optim.ema import Average
+from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import all_gather, reduce_scatter
 from resnet_jax.training.accumulate import accumulated
 from resnet_jax.training.losses import Loss, cross_entropy
-from resnet_jax.training.metrics import NO_STEP, SUMMED, Batch, Sums, classification_sums
+from resnet_jax.training.metrics import NO_STEP, SUMMED, Sums, classification_sums
 from resnet_jax.training.state import TrainState
 
 

@@ -10,7 +10,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from resnet_jax.data.augment.device import CUTOUT, ERASE, Batch, keys_for
+from resnet_jax.data.augment.device import CUTOUT, ERASE, keys_for
+from resnet_jax.runtime.batch import Batch
 
 TRIES = 10
 

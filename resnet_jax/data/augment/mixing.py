@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from resnet_jax.errors import InputError
-
-Batch = dict[str, jax.Array]
+from resnet_jax.runtime.batch import Batch
 
 
 class Shares(NamedTuple):
