@@ -13,7 +13,7 @@ from resnet_jax.run.build import Run
 from resnet_jax.run.state import first_state, stored
 from resnet_jax.run.step import build_train_step
 from resnet_jax.training.metrics import zero_sums
-from resnet_jax.training.state import stored_shapes
+from resnet_jax.training.state import abstract_checkpoint
 from resnet_jax.workdir import checkpoint
 from resnet_jax.workdir.async_save import save_in_background
 
@@ -47,7 +47,7 @@ def measure_resume(run: Run, rounds: int) -> dict[str, Any]:
                 steps.append(stepped - began)
                 writes.append(time.perf_counter() - stepped)
             size = sum(path.stat().st_size for path in (Path(folder) / str(at)).rglob("*") if path.is_file())
-        target = stored_shapes(run.model, run.tx, run.image_size, run.mesh, averaged=run.average is not None)
+        target = abstract_checkpoint(run.model, run.tx, run.image_size, run.mesh, with_ema=run.average is not None)
         began = time.perf_counter()
         with checkpoint.open_manager(Path(folder)) as manager:
             _, content = checkpoint.restore_newest(manager, target, print) or (0, {})

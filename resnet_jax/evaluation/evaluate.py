@@ -14,7 +14,7 @@ from resnet_jax.inference.trained import Trained, check_classes
 from resnet_jax.inference.tta import SCALES
 from resnet_jax.runtime.sharding import data_mesh, replicated
 from resnet_jax.training import loop, step
-from resnet_jax.training.metrics import averages
+from resnet_jax.training.metrics import mean_metrics
 
 
 def evaluate(
@@ -67,7 +67,7 @@ def evaluate(
         if len(passes) == 1:
             variables = jax.device_put(networks[0].variables, replicated(mesh))
             eval_step = step.jit_eval_step(passes[0].apply, passes[0].loader.prepare, replicated(mesh))
-            return averages(loop.evaluate(passes[0].loader.batches(), partial(eval_step, variables)))
+            return mean_metrics(loop.evaluate(passes[0].loader.batches(), partial(eval_step, variables)))
 
     def scores_of(network: Trained) -> Scores:
         count, passes = passes_of(network)
@@ -79,4 +79,4 @@ def evaluate(
         return collect(taken.loader.batches(), partial(score_step, variables), count)
 
     # Each network counts alike, however many scales it is asked at.
-    return averages(score_sums(mean_scores(map(scores_of, networks))))
+    return mean_metrics(score_sums(mean_scores(map(scores_of, networks))))

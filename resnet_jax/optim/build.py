@@ -4,7 +4,7 @@ import optax
 
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
-from resnet_jax.optim.ema import Average
+from resnet_jax.optim.ema import Ema
 from resnet_jax.optim.lr_scale import freeze_stem
 from resnet_jax.optim.optimizers import make_optimizer
 from resnet_jax.optim.schedules import make_schedule
@@ -17,7 +17,7 @@ def training_steps(config: Config, num_train: int) -> int:
 
 def build_schedule(config: Config, total_steps: int) -> optax.Schedule:
     """The learning rate of every step; the peak grows with the batch."""
-    peak = peak_rate(config)
+    peak = peak_learning_rate(config)
     return make_schedule(
         config.schedule,
         peak=peak,
@@ -31,7 +31,7 @@ def build_schedule(config: Config, total_steps: int) -> optax.Schedule:
     )
 
 
-def peak_rate(config: Config) -> float:
+def peak_learning_rate(config: Config) -> float:
     """The highest learning rate of a training, for its batch."""
     scale = config.batch_size / config.reference_batch_size if config.reference_batch_size else 1.0
     return config.learning_rate * (scale**0.5 if config.rate_scaling == "sqrt" else scale)
@@ -65,14 +65,14 @@ def build_optimizer(config: Config, schedule: optax.Schedule, total_steps: int) 
     return tx
 
 
-def build_average(config: Config, total_steps: int) -> Average | None:
+def build_ema(config: Config, total_steps: int) -> Ema | None:
     """How the average of the weights follows them; None when none is kept."""
     decay = config.ema
     if config.ema_fraction:
         decay = max(0.0, 1.0 - config.ema_every / max(1.0, config.ema_fraction * total_steps))
     if not (config.ema or config.ema_fraction):
         return None
-    return Average(
+    return Ema(
         decay=decay,
         every=config.ema_every,
         rise=config.ema_rise,

@@ -15,7 +15,7 @@ Rise = Literal["none", "ramp", "copy", "cubic"]
 
 
 @dataclass(frozen=True)
-class Average:
+class Ema:
     """How an average follows.
 
     Attributes:

@@ -11,7 +11,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.optim.param_paths import STEM, by_path, is_norm_bias, layer_of, map_with_path
 
 
-def rate_multipliers(params: Any, *, layer_decay: float = 1.0, norm_bias_rate: float = 1.0) -> Any:
+def learning_rate_multipliers(params: Any, *, layer_decay: float = 1.0, norm_bias_rate: float = 1.0) -> Any:
     """The tree of what each parameter's rate is multiplied by.
 
     With `layer_decay`, the head has 1, the last block `layer_decay`, the one before it `layer_decay` squared, and so on
@@ -34,8 +34,8 @@ def rate_multipliers(params: Any, *, layer_decay: float = 1.0, norm_bias_rate: f
     return map_with_path(multiplier, params)
 
 
-def scale_rates(*, layer_decay: float = 1.0, norm_bias_rate: float = 1.0) -> optax.GradientTransformation:
-    """Multiply the updates by `rate_multipliers`.
+def scale_learning_rates(*, layer_decay: float = 1.0, norm_bias_rate: float = 1.0) -> optax.GradientTransformation:
+    """Multiply the updates by `learning_rate_multipliers`.
 
     To stand behind everything that has the rate in it: decoupled decay is scaled with the rate, as in torch's parameter
     groups, and a momentum of rate times gradient may stand before it, because the multipliers are constant in time.
@@ -47,7 +47,7 @@ def scale_rates(*, layer_decay: float = 1.0, norm_bias_rate: float = 1.0) -> opt
         raise InputError(f"--layer_decay={layer_decay}: give a number in (0, 1]; with 1 all layers learn alike")
     if not norm_bias_rate > 0.0:
         raise InputError(f"--norm_bias_rate={norm_bias_rate}: give a number above 0; with 1 they learn like the others")
-    multipliers = partial(rate_multipliers, layer_decay=layer_decay, norm_bias_rate=norm_bias_rate)
+    multipliers = partial(learning_rate_multipliers, layer_decay=layer_decay, norm_bias_rate=norm_bias_rate)
     return optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, multipliers(updates)))
 
 

@@ -3,7 +3,7 @@
 import optax
 
 from resnet_jax.optim.clipping import clip
-from resnet_jax.optim.lr_scale import scale_rates
+from resnet_jax.optim.lr_scale import scale_learning_rates
 from resnet_jax.optim.muon import muon, normalize_matrices
 from resnet_jax.optim.trust_ratio import lamb, lars
 from resnet_jax.optim.weight_decay import add_decay
@@ -59,7 +59,7 @@ def make_optimizer(
             "lars" and "lamb" leave them out of decay and trust ratio in any case.
         clip_norm: largest norm of all gradients together. 0: no limit.
         adaptive_clip: largest ratio of a unit's gradient to the unit (Brock et al. 2021). 0: no limit.
-        layer_decay: in (0, 1], the rate of each block as a multiple of the next one's; see `rate_multipliers`.
+        layer_decay: in (0, 1], the rate of each block as a multiple of the next one's; see `learning_rate_multipliers`.
         norm_bias_rate: the rate of normalization biases as a multiple of the others'; their decay per step stays.
         trust_coefficient: of "lars".
         other_rate: for "muon", the rate of what is no matrix, of stem and head, as a multiple of the matrices'. They
@@ -78,7 +78,7 @@ def make_optimizer(
     if decay not in DECAYS[kind]:
         raise ValueError(f"the weight decay of {kind!r} is {' or '.join(map(repr, DECAYS[kind]))}, not {decay!r}")
     beta2, epsilon = beta2 or BETA2.get(kind, 0.0), epsilon or EPSILON.get(kind, 0.0)
-    rates = scale_rates(layer_decay=layer_decay, norm_bias_rate=norm_bias_rate)
+    rates = scale_learning_rates(layer_decay=layer_decay, norm_bias_rate=norm_bias_rate)
     decaying = add_decay(weight_decay, decay_norm_and_bias=decay_norm_and_bias, norm_bias_rate=norm_bias_rate)
     by_rate = optax.scale_by_learning_rate(schedule)
 

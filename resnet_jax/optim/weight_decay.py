@@ -4,7 +4,7 @@ from typing import Any
 
 import optax
 
-from resnet_jax.optim.lr_scale import rate_multipliers
+from resnet_jax.optim.lr_scale import learning_rate_multipliers
 from resnet_jax.optim.param_paths import by_path, is_kernel, is_norm_bias, map_with_path
 
 
@@ -37,7 +37,7 @@ def add_decay(
     Args:
         weight_decay: the coefficient.
         decay_norm_and_bias: whether all parameters decay, or kernels alone.
-        norm_bias_rate: what `rate_multipliers` was given.
+        norm_bias_rate: what `learning_rate_multipliers` was given.
     """
     if not decay_norm_and_bias:
         return optax.add_decayed_weights(weight_decay, mask=decay_mask)
@@ -67,6 +67,6 @@ def rates_and_decays(
             return 0.0
         return weight_decay / norm_bias_rate if is_norm_bias(path) else weight_decay
 
-    rates = rate_multipliers(params, layer_decay=layer_decay, norm_bias_rate=norm_bias_rate)
+    rates = learning_rate_multipliers(params, layer_decay=layer_decay, norm_bias_rate=norm_bias_rate)
     decays = by_path(map_with_path(coefficient, params))
     return {path: (rate, decays[path]) for path, rate in by_path(rates).items()}

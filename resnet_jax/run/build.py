@@ -16,8 +16,8 @@ from resnet_jax.data.resolution import FixedSize, ProgressiveSize
 from resnet_jax.data.sources.load import Source, load_source
 from resnet_jax.models.build import build_model, check_classifier
 from resnet_jax.models.resnet.scan import ScanGroup
-from resnet_jax.optim.build import build_average, build_optimizer, build_schedule, training_steps
-from resnet_jax.optim.ema import Average
+from resnet_jax.optim.build import build_ema, build_optimizer, build_schedule, training_steps
+from resnet_jax.optim.ema import Ema
 from resnet_jax.runtime.sharding import data_mesh
 from resnet_jax.training.loop import Interval
 from resnet_jax.training.losses import Loss, make_loss
@@ -63,7 +63,7 @@ class Run:
     image_size: int
     size_at: FixedSize | ProgressiveSize
     loss: Loss
-    average: Average | None
+    average: Ema | None
     settle: Callable[[Any], Any] | None
     total_steps: int
     eval_every: Interval
@@ -108,7 +108,7 @@ def build_run(config: Config) -> Run:
         image_size=image_size,
         size_at=size_at,
         loss=build_loss(config),
-        average=build_average(config, total_steps),
+        average=build_ema(config, total_steps),
         settle=build_settle(model, train_set, config, train_size),
         total_steps=total_steps,
         eval_every=eval_every,

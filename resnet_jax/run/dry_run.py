@@ -16,7 +16,7 @@ from resnet_jax.data.order import check_train
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.errors import InputError
 from resnet_jax.models.build import build_model, check_classifier
-from resnet_jax.optim.build import build_average, build_optimizer, build_schedule, training_steps
+from resnet_jax.optim.build import build_ema, build_optimizer, build_schedule, training_steps
 from resnet_jax.optim.optimizers import DECAYS
 
 # Training images of the sets that recipes are written for, where the data are not at hand.
@@ -101,7 +101,7 @@ def trace_of(config: Config, images: int, points: int) -> Trace:
     build_optimizer(config, schedule, total_steps)
     rate = np.asarray(jax.vmap(schedule)(jnp.asarray(step)))
     sizes = build_sizes(config, config.image_size or SMALL_SIZES.get(config.dataset, 0), images)
-    average = build_average(config, total_steps)
+    average = build_ema(config, total_steps)
     # At the update nearest to each step: between updates the average rests.
     updates = jnp.asarray((step // config.ema_every + 1) * config.ema_every)
     kept = np.ones(len(step)) if average is None else np.asarray(jax.vmap(average.decay_at)(updates))

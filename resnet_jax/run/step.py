@@ -36,7 +36,7 @@ def single_step(run: Run) -> Callable[[TrainState, Sums, Batch], tuple[TrainStat
             aux_weight=getattr(run.model, "aux_weight", 0.0),
             micro_batches=run.config.accumulate,
             group_size=max(1, run.config.bn_group_size),
-            average=run.average,
+            ema=run.average,
             fsdp_mesh=run.mesh if run.config.fsdp else None,
         )
         return state, add_sums(sums, new)

@@ -29,9 +29,9 @@ from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.distributed import agreed, barrier, connect, stop_signal
 from resnet_jax.runtime.sharding import replicated
 from resnet_jax.training import loop, step
-from resnet_jax.training.metrics import Sums, averages, zero_sums
+from resnet_jax.training.metrics import Sums, mean_metrics, zero_sums
 from resnet_jax.training.progress import Progress, say
-from resnet_jax.training.state import TrainState, stored_shapes
+from resnet_jax.training.state import TrainState, abstract_checkpoint
 from resnet_jax.workdir import checkpoint, folder, metrics_log
 from resnet_jax.workdir.async_save import save_in_background
 
@@ -107,7 +107,7 @@ def _fit(run: Run, workdir: Path) -> metrics_log.Row:
                     track(row)
 
         def log_train(at: int, sums: Sums) -> None:
-            row = _place(run, at, "train") | averages(sums)
+            row = _place(run, at, "train") | mean_metrics(sums)
             row["learning_rate"] = float(jax.device_get(run.schedule(at - 1)))
             row["waiting"] = round(progress.waiting(), 4)
             record(row)
@@ -127,7 +127,7 @@ def _fit(run: Run, workdir: Path) -> metrics_log.Row:
                     sums = loop.evaluate(batches, partial(eval_step, whole))
                     if alone and stop_requested(at):
                         return  # cut short, perhaps before its first batch: a run that continues begins with it
-                    result = averages(sums)
+                    result = mean_metrics(sums)
                     row |= {prefix + name: value for name, value in result.items() if not prefix or name in MEANS}
                 evaluations[at] = row
                 record(row)
@@ -186,7 +186,7 @@ def _settled(run: Run, state: TrainState) -> TrainState:
 
 def _restore_or_begin(run: Run, manager: Any) -> tuple[int, dict[str, Any]]:
     averaged, fsdp = run.average is not None, run.config.fsdp
-    target = stored_shapes(run.model, run.tx, run.image_size, run.mesh, averaged=averaged, fsdp=fsdp)
+    target = abstract_checkpoint(run.model, run.tx, run.image_size, run.mesh, with_ema=averaged, fsdp=fsdp)
     restored = checkpoint.restore_newest(manager, target, _say)
     if restored is None:
         sums = jax.jit(zero_sums, out_shardings=replicated(run.mesh))()

@@ -28,7 +28,7 @@ def micro_batches(batch: Batch, count: int, group_size: int = 1) -> Batch:
     return jax.tree.map(deal, batch)
 
 
-def accumulated(
+def accumulate_gradients(
     gradients_of: Callable[[Batch, jax.Array], Any], batch: Batch, count: int, group_size: int = 1
 ) -> tuple[Any, Any]:
     """Runs every micro-batch of a batch after the other.

@@ -49,7 +49,7 @@ def label_rank(logits: jax.Array, label: jax.Array) -> jax.Array:
     return (before & ~own).sum(axis=-1)
 
 
-def averages(sums: Sums) -> dict[str, float]:
+def mean_metrics(sums: Sums) -> dict[str, float]:
     """Loss in nats and accuracies in [0, 1] over `num_examples`, as Python numbers: the one transfer to the host."""
     host = jax.device_get(sums)
     count = float(host["count"])

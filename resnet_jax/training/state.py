@@ -39,7 +39,7 @@ class TrainState:
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
-def init_state(
+def init_train_state(
     model: nn.Module,
     tx: optax.GradientTransformation,
     image_size: int,
@@ -58,17 +58,17 @@ def init_state(
     array, ResNet-110 10.3 and 8.2, ResNet-1202 20.6 array by array).
     """
     if layout is not None:
-        state = layout(fresh_state(model, tx, image_size, seed, averaged=averaged, lazily=True))
+        state = layout(create_train_state(model, tx, image_size, seed, averaged=averaged, lazily=True))
         return jax.device_put(state, state_shardings(state, mesh, fsdp=fsdp))
     # XLA on CPUs spends long on what runs once (ResNet-20: 11 s as it is, 4 s without optimization).
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     options = {"xla_backend_optimization_level": 0} if on_cpu else None
-    fresh = partial(fresh_state, model, tx, image_size, seed, averaged=averaged)
+    fresh = partial(create_train_state, model, tx, image_size, seed, averaged=averaged)
     places = state_shardings(jax.eval_shape(fresh), mesh, fsdp=True) if fsdp else replicated(mesh)
     return jax.jit(fresh, out_shardings=places, compiler_options=options)()
 
 
-def fresh_state(
+def create_train_state(
     model: nn.Module,
     tx: optax.GradientTransformation,
     image_size: int,
@@ -94,7 +94,7 @@ def fresh_state(
     return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, tx.init(params), ema)
 
 
-def stored_shapes(
+def abstract_checkpoint(
     model: nn.Module,
     tx: optax.GradientTransformation,
     image_size: int,
@@ -104,7 +104,7 @@ def stored_shapes(
     fsdp: bool = False,
 ) -> dict[str, Any]:
     """What a checkpoint of such a training holds, block by block: shapes, types, and where to restore it to."""
-    fresh = partial(fresh_state, model, tx, image_size, 0, averaged=averaged)
+    fresh = partial(create_train_state, model, tx, image_size, 0, averaged=averaged)
     shapes = jax.eval_shape(lambda: {"state": fresh(), "sums": zero_sums()})
     places = state_shardings(shapes, mesh, fsdp=fsdp)
     return jax.tree.map(lambda leaf, at: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=at), shapes, places)

@@ -15,10 +15,10 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from resnet_jax.optim.ema import Average
+from resnet_jax.optim.ema import Ema
 from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import all_gather, reduce_scatter
-from resnet_jax.training.accumulate import accumulated
+from resnet_jax.training.accumulate import accumulate_gradients
 from resnet_jax.training.losses import Loss, cross_entropy
 from resnet_jax.training.metrics import NO_STEP, SUMMED, Sums, classification_sums
 from resnet_jax.training.state import TrainState
@@ -41,7 +41,7 @@ def train_step(
     aux_weight: float = 0.0,
     micro_batches: int = 1,
     group_size: int = 1,
-    average: Average | None = None,
+    average: Ema | None = None,
     fsdp_mesh: Mesh | None = None,
 ) -> tuple[TrainState, Sums]:
     """The state after one step, and the step's sums.
@@ -92,7 +92,7 @@ def train_step(
             gradients = reduce_scatter(gradients, fsdp_mesh)
         return (share, gradients, {name: sums[name] for name in SUMMED}), batch_stats
 
-    (mean, gradients, sums), batch_stats = accumulated(gradients_of, batch, micro_batches, group_size)
+    (mean, gradients, sums), batch_stats = accumulate_gradients(gradients_of, batch, micro_batches, group_size)
     updates, opt_state = tx.update(gradients, state.opt_state, state.params)
     new_state = TrainState(
         step=state.step + 1,

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from resnet_jax.errors import InputError
-from resnet_jax.optim.lr_scale import rate_multipliers
+from resnet_jax.optim.lr_scale import learning_rate_multipliers
 from resnet_jax.optim.muon import is_matrix, orthogonalize
 from resnet_jax.optim.optimizers import DECAYS, make_optimizer
 from resnet_jax.optim.param_paths import by_path, layer_of, map_with_path
@@ -281,7 +281,7 @@ def test_layers_by_name(path, layer):
 
 
 def test_each_layer_learns_slower_than_the_next():
-    rates = by_path(rate_multipliers(PARAMS, layer_decay=0.5))
+    rates = by_path(learning_rate_multipliers(PARAMS, layer_decay=0.5))
     expected = {"head": 1.0, "stage2_block01": 0.5, "stage1_block02": 0.25, "stage1_block01": 0.125, "stem_": 0.0625}
     for path, rate in rates.items():
         assert rate == next(value for start, value in expected.items() if path.startswith(start)), path
@@ -293,7 +293,7 @@ def test_layer_decay_multiplies_every_optimizers_steps_and_their_decay(kind):
     plain, slowed = make_optimizer(kind, RATE, **options), make_optimizer(kind, RATE, layer_decay=0.5, **options)
     updates, _ = plain.update(draw(0), plain.init(PARAMS), PARAMS)
     slow, _ = slowed.update(draw(0), slowed.init(PARAMS), PARAMS)
-    for path, rate in by_path(rate_multipliers(PARAMS, layer_decay=0.5)).items():
+    for path, rate in by_path(learning_rate_multipliers(PARAMS, layer_decay=0.5)).items():
         np.testing.assert_allclose(by_path(slow)[path], rate * np.asarray(by_path(updates)[path]), err_msg=path)
 
 

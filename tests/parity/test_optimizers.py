@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from resnet_jax import create_model
-from resnet_jax.optim.lr_scale import rate_multipliers
+from resnet_jax.optim.lr_scale import learning_rate_multipliers
 from resnet_jax.optim.optimizers import make_optimizer
 from resnet_jax.optim.param_paths import by_path
 from resnet_jax.optim.schedules import make_schedule
@@ -189,7 +189,7 @@ def test_layer_decay(name):
         theirs[round(group["lr_scale"], 9)] += sum(value.numel() for value in group["params"])
     init = partial(create_model(name).init, train=False)
     params: Any = jax.eval_shape(init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))["params"]
-    rates, ours = by_path(rate_multipliers(params, layer_decay=0.7)), Counter()
+    rates, ours = by_path(learning_rate_multipliers(params, layer_decay=0.7)), Counter()
     for path, leaf in by_path(params).items():
         ours[round(rates[path], 9)] += leaf.size
     assert ours == theirs

@@ -14,7 +14,7 @@ from resnet_jax.optim.optimizers import make_optimizer
 from resnet_jax.optim.schedules import make_schedule
 from resnet_jax.runtime.sharding import replicated, sharded
 from resnet_jax.training.accumulate import micro_batches
-from resnet_jax.training.state import init_state
+from resnet_jax.training.state import init_train_state
 from resnet_jax.training.step import train_step
 
 GROUP = 2
@@ -39,7 +39,7 @@ def batch_of(size: int = 16) -> dict:
 
 def after_two_steps(parts: int, devices: int = 1):
     mesh = mesh_of(devices)
-    state = init_state(MODEL, TX, 8, 0, mesh)
+    state = init_train_state(MODEL, TX, 8, 0, mesh)
     step = jax.jit(
         partial(train_step, model=MODEL, tx=TX, key=jax.random.key(0), micro_batches=parts, group_size=GROUP),
         out_shardings=replicated(mesh),

@@ -12,10 +12,10 @@ from jax.sharding import Mesh, PartitionSpec
 
 from resnet_jax.models.resnet.blocks import BasicBlock
 from resnet_jax.models.resnet.resnet import ResNet
-from resnet_jax.optim.ema import Average
+from resnet_jax.optim.ema import Ema
 from resnet_jax.optim.optimizers import make_optimizer
 from resnet_jax.runtime.sharding import MIN_SHARDED_SIZE, fsdp_sharding, replicated, sharded, state_shardings
-from resnet_jax.training.state import init_state
+from resnet_jax.training.state import init_train_state
 from resnet_jax.training.step import train_step
 from tests.run.test_compiled_step import exchanged
 
@@ -49,10 +49,10 @@ def optimizer(name: str, rate: float, **options: Any) -> optax.GradientTransform
     return make_optimizer(name, optax.constant_schedule(rate), weight_decay=1e-4, **options)
 
 
-def two_steps(tx, *, fsdp: bool, micro_batches: int = 1, average: Average | None = None):
+def two_steps(tx, *, fsdp: bool, micro_batches: int = 1, ema: Ema | None = None):
     """The state after two steps on eight devices, and the compiled step."""
     mesh = mesh_of()
-    state = init_state(MODEL, tx, 8, 0, mesh, averaged=average is not None, fsdp=fsdp)
+    state = init_train_state(MODEL, tx, 8, 0, mesh, with_ema=ema is not None, fsdp=fsdp)
     places = jax.tree.map(lambda leaf: leaf.sharding, state)
     step = partial(
         train_step,
@@ -61,7 +61,7 @@ def two_steps(tx, *, fsdp: bool, micro_batches: int = 1, average: Average | None
         key=jax.random.key(0),
         micro_batches=micro_batches,
         group_size=2,
-        average=average,
+        ema=ema,
         fsdp_mesh=mesh if fsdp else None,
     )
     rng = np.random.default_rng(1)
@@ -77,14 +77,14 @@ def two_steps(tx, *, fsdp: bool, micro_batches: int = 1, average: Average | None
     return state, compiled
 
 
-AVERAGED = {"average": Average(0.9)}
+WITH_EMA = {"ema": Ema(0.9)}
 
 
 @pytest.fixture(scope="module")
 def both():
     """(state, compiled step) with SGD and an average: whole, and divided."""
     tx = optimizer("sgd", 0.1)
-    return two_steps(tx, fsdp=False, **AVERAGED), two_steps(tx, fsdp=True, **AVERAGED)
+    return two_steps(tx, fsdp=False, **WITH_EMA), two_steps(tx, fsdp=True, **WITH_EMA)
 
 
 def assert_same_numbers(whole, parted):
@@ -103,7 +103,7 @@ def test_the_divided_state_is_that_of_whole_arrays(both):
     [
         (optimizer("lars", 1.0, clip_norm=0.5), {"micro_batches": 2}),
         (optimizer("lamb", 1e-3, adaptive_clip=0.01), {}),
-        (optimizer("muon", 0.02), {"average": Average(0.5, every=2, write_back=True)}),
+        (optimizer("muon", 0.02), {"ema": Ema(0.5, every=2, write_back=True)}),
     ],
     ids=["lars, norm clipped, micro-batches", "lamb, units clipped", "muon, lookahead"],
 )
