@@ -1,4 +1,4 @@
-"""From a config to what moves the parameters: learning rate, optimizer, loss, average of the weights."""
+"""Learning rate, optimizer and EMA of a config."""
 
 import optax
 
@@ -11,12 +11,12 @@ from resnet_jax.optim.schedules import make_schedule
 
 
 def training_steps(config: Config, num_train: int) -> int:
-    """Length of a config's training on so many examples."""
+    """Return the number of steps of a training on `num_train` examples."""
     return config.steps or max(1, round(config.epochs * num_train / config.batch_size))
 
 
 def build_schedule(config: Config, total_steps: int) -> optax.Schedule:
-    """The learning rate of every step; the peak grows with the batch."""
+    """Return the learning rate as a function of the step."""
     peak = peak_learning_rate(config)
     return make_schedule(
         config.schedule,
@@ -32,13 +32,13 @@ def build_schedule(config: Config, total_steps: int) -> optax.Schedule:
 
 
 def peak_learning_rate(config: Config) -> float:
-    """The highest learning rate of a training, for its batch."""
+    """Return the highest learning rate of a training, scaled to its batch size."""
     scale = config.batch_size / config.reference_batch_size if config.reference_batch_size else 1.0
     return config.learning_rate * (scale**0.5 if config.rate_scaling == "sqrt" else scale)
 
 
 def build_optimizer(config: Config, schedule: optax.Schedule, total_steps: int) -> optax.GradientTransformation:
-    """The optimizer of a config.
+    """Return the optimizer of a config.
 
     Raises:
         InputError: an optimizer that does not have this kind of decay.
@@ -51,7 +51,7 @@ def build_optimizer(config: Config, schedule: optax.Schedule, total_steps: int) 
             nesterov=config.nesterov,
             weight_decay=config.weight_decay,
             decay=config.decay,
-            # What is frozen must not decay either.
+            # Frozen scales and biases must not decay either.
             decay_norm_and_bias=config.decay_norm_and_bias and config.norm != "frozen",
             clip_norm=config.clip_norm,
             adaptive_clip=config.adaptive_clip,
@@ -66,7 +66,7 @@ def build_optimizer(config: Config, schedule: optax.Schedule, total_steps: int) 
 
 
 def build_ema(config: Config, total_steps: int) -> Ema | None:
-    """How the average of the weights follows them; None when none is kept."""
+    """Return the settings of the EMA of the weights; None when none is kept."""
     decay = config.ema
     if config.ema_fraction:
         decay = max(0.0, 1.0 - config.ema_every / max(1.0, config.ema_fraction * total_steps))

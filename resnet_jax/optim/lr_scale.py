@@ -1,4 +1,4 @@
-"""How fast each parameter learns, beside the schedule."""
+"""Multipliers of the learning rate, by parameter."""
 
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from resnet_jax.optim.param_paths import STEM, by_path, is_norm_bias, layer_of, 
 
 
 def learning_rate_multipliers(params: Any, *, layer_decay: float = 1.0, norm_bias_rate: float = 1.0) -> Any:
-    """The tree of what each parameter's rate is multiplied by.
+    """Return the tree of the multipliers of each parameter's learning rate.
 
     With `layer_decay`, the head has 1, the last block `layer_decay`, the one before it `layer_decay` squared, and so on
     down to the stem, which is one layer (timm's `lr_scale` for ResNets; in pre-activation networks timm counts the last
@@ -21,15 +21,15 @@ def learning_rate_multipliers(params: Any, *, layer_decay: float = 1.0, norm_bia
     Args:
         params: parameters, or anything of their structure.
         layer_decay: in (0, 1]; 1: every layer alike.
-        norm_bias_rate: besides, for the biases of normalizations (airbench: 64).
+        norm_bias_rate: a further multiplier, of the biases of normalizations (airbench: 64).
     """
     layers = {layer for path in by_path(params) if (layer := layer_of(path)) is not None}
     exponents = {layer: exponent for exponent, layer in enumerate(sorted(layers, reverse=True), start=1)}
 
     def multiplier(path: str, _: Any) -> float:
         layer = layer_of(path)
-        depth_rate = 1.0 if layer is None else layer_decay ** exponents[layer]
-        return depth_rate * (norm_bias_rate if is_norm_bias(path) else 1.0)
+        by_depth = 1.0 if layer is None else layer_decay ** exponents[layer]
+        return by_depth * (norm_bias_rate if is_norm_bias(path) else 1.0)
 
     return map_with_path(multiplier, params)
 
@@ -37,8 +37,8 @@ def learning_rate_multipliers(params: Any, *, layer_decay: float = 1.0, norm_bia
 def scale_learning_rates(*, layer_decay: float = 1.0, norm_bias_rate: float = 1.0) -> optax.GradientTransformation:
     """Multiply the updates by `learning_rate_multipliers`.
 
-    To stand behind everything that has the rate in it: decoupled decay is scaled with the rate, as in torch's parameter
-    groups, and a momentum of rate times gradient may stand before it, because the multipliers are constant in time.
+    It comes after everything that has the learning rate in it: decoupled decay is scaled too, as in torch's parameter
+    groups. A momentum of learning rate times gradient may come before it, because the multipliers are constant in time.
 
     Raises:
         InputError: a `layer_decay` outside (0, 1], or a `norm_bias_rate` that is not positive.
@@ -52,7 +52,7 @@ def scale_learning_rates(*, layer_decay: float = 1.0, norm_bias_rate: float = 1.
 
 
 def freeze_stem(*, after: int) -> optax.GradientTransformation:
-    """Leave the stem as it is once `after` steps are done; to stand behind everything else."""
+    """Freeze the stem after `after` steps; comes last in a chain."""
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         del params
