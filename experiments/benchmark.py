@@ -32,7 +32,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
-from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.benchmark.checkpointing import measure_resume
 from resnet_jax.benchmark.compile_time import machine, measure_compile
 from resnet_jax.benchmark.input_pipeline import measure_input

@@ -30,8 +30,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import resnet_jax
-from resnet_jax.analysis.batching import map_batches
-from resnet_jax.analysis.plots import Drawing, draw_predictions
+from resnet_jax.analysis.map_batches import map_batches
+from resnet_jax.analysis.plots.canvas import Drawing
+from resnet_jax.analysis.plots.images import draw_predictions
 from resnet_jax.config.options import Config
 from resnet_jax.data.build import normalizer
 from resnet_jax.data.sources.load import load_source

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from resnet_jax.analysis.batching import map_batches
 from resnet_jax.analysis.capture import apply_watched, leaves_of, name_of
+from resnet_jax.analysis.map_batches import map_batches
 from resnet_jax.errors import InputError
 
 

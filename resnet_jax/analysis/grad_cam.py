@@ -19,8 +19,8 @@ from resnet_jax.layers.pooling import resize_bilinear
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """Evidence for one class in each picture.
+class GradCam:
+    """GradCam for one class in each picture.
 
     Attributes:
         maps: float32 [B,H,W] in [0, 1]: 1 at the place that speaks most for the class; zeros where nothing does.
@@ -35,7 +35,7 @@ class Evidence:
 
 def grad_cam(
     model: nn.Module, variables: Any, images: np.ndarray, classes: np.ndarray | None = None, *, stage: str = ""
-) -> Evidence:
+) -> GradCam:
     """Grad-CAM of some pictures, at the pictures' own size.
 
     Args:
@@ -66,7 +66,7 @@ def grad_cam(
     maps = np.asarray(maps_of(variables, images, chosen))
     largest = maps.max(axis=(1, 2), keepdims=True)
     probabilities = np.take_along_axis(np.asarray(jax.nn.softmax(logits)), chosen[:, None], axis=1)[:, 0]
-    return Evidence(maps / np.where(largest > 0, largest, 1), chosen, probabilities)
+    return GradCam(maps / np.where(largest > 0, largest, 1), chosen, probabilities)
 
 
 def features_and_gradients(

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from resnet_jax.analysis.batching import map_batches
+from resnet_jax.analysis.map_batches import map_batches
 
 
 @dataclass(frozen=True)

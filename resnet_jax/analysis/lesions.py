@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from resnet_jax.analysis.batching import map_batches
 from resnet_jax.analysis.capture import Array, blocks, name_of
+from resnet_jax.analysis.map_batches import map_batches
 from resnet_jax.errors import InputError
 from resnet_jax.layers.stochastic_depth import StochasticDepth
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from resnet_jax.analysis.plots import draw_trace
+from resnet_jax.analysis.plots.curves import draw_trace
 from resnet_jax.config.options import Config
 from resnet_jax.data.augment.policies import policy
 from resnet_jax.data.build import build_sizes

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from resnet_jax.analysis.plots import draw_curves
+from resnet_jax.analysis.plots.curves import draw_curves
 from resnet_jax.config.checks import check_config
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InterruptedRunError

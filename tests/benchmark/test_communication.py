@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.benchmark.communication import (
     DGX_H100,
     Cluster,

@@ -1,15 +1,15 @@
-"""Evidence laid over the pictures it was found in."""
+"""GradCam laid over the pictures it was found in."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from resnet_jax.analysis.grad_cam import Evidence
+from resnet_jax.analysis.grad_cam import GradCam
 from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 
-def draw_evidence(pictures: np.ndarray, evidence: Evidence, class_names: Sequence[str], path: Path) -> Drawing:
+def draw_grad_cam(pictures: np.ndarray, evidence: GradCam, class_names: Sequence[str], path: Path) -> Drawing:
     """Pictures uint8 [B,H,W,3] in the upper line, each with the evidence for its class laid over it below."""
     columns = len(pictures)
     figure, grid = subplots(2, columns, figsize=(1.8 * columns + 1, 4), squeeze=False)
