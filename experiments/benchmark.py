@@ -5,6 +5,7 @@
     python -m experiments.benchmark --sweep --models resnet18 resnet50 --batch_sizes 8 32
     python -m experiments.benchmark --mode=input --data_dir=ROOT --num_workers=8
     python -m experiments.benchmark --mode=compile --model=resnet110_cifar --image_size=32 --batch_size=128 --scan
+    python -m experiments.benchmark --mode=communication
 
 --mode=train, infer: images a second of the training step, and of inference with normalizations folded into the
 convolutions; the images are noise and on the device already. "share" is what part of the device's own speed that is: of
@@ -18,6 +19,9 @@ else run). ROOT is any folder with images in it, or what experiments.prepare wro
 
 --mode=compile: seconds that a training takes to begin, and those of a step: first state, tracing, compiling, in wall
 time and in CPU seconds, and the memory that a step needs beside its arguments.
+
+--mode=communication prints two tables instead, computed and not measured: the values that devices exchange in a training
+step, and the speed that is left of 8 to 1,024 devices (docs/scaling.md has them, with the assumptions).
 
 --against runs another program in turn with this one, --rounds times; it must print one JSON object with
 "images_per_second". --sweep measures every network of --models at every batch size of --batch_sizes, in training and in
@@ -34,6 +38,7 @@ from typing import Any, Literal
 
 from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.benchmark.checkpointing import measure_resume
+from resnet_jax.benchmark.communication import tables
 from resnet_jax.benchmark.compile_time import machine, measure_compile
 from resnet_jax.benchmark.input_pipeline import measure_input
 from resnet_jax.benchmark.throughput import measure_infer, measure_train
@@ -48,7 +53,7 @@ from resnet_jax.models.build import build_model
 from resnet_jax.run.build import Run, build_run
 from resnet_jax.runtime.compilation_cache import disable_cache
 
-Mode = Literal["train", "infer", "resume", "input", "compile"]
+Mode = Literal["train", "infer", "resume", "input", "compile", "communication"]
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ def network(options: Options) -> dict[str, Any]:
     return {name: getattr(options, name) for name in ("model", "image_size", "batch_size", "dtype", "scan", "remat")}
 
 
-# A mode is a line here and a name in `Mode`.
+# A mode is a line here and a name in `Mode`; "communication" computes and measures nothing.
 MODES: dict[Mode, Callable[[Options], dict[str, Any]]] = {
     "train": of_train,
     "infer": of_infer,
@@ -166,6 +171,11 @@ def main(argv: Sequence[str]) -> None:
             raise InputError(f"--{name}={getattr(options, name)} must be at least 1")
     if options.forms:
         os.environ["RESNET_JAX_FORMS"] = "" if options.forms == "none" else options.forms
+    if options.mode == "communication":
+        if options.sweep or options.against:
+            raise InputError("--mode=communication computes its tables; leave out --sweep and --against")
+        print(tables())
+        return
     disable_cache()  # to compile is part of what is measured
     if options.sweep:
         print_sweep(options)
