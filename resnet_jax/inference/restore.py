@@ -1,7 +1,7 @@
 """Restoring the trained network of a run from its folder."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import optax
 from flax import linen as nn
@@ -9,6 +9,7 @@ from flax import linen as nn
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
 from resnet_jax.models.build import build_model
+from resnet_jax.models.resnet.scan import unrolled
 from resnet_jax.optim.build import build_ema, build_tx
 from resnet_jax.runtime.sharding import data_mesh
 from resnet_jax.training.state import abstract_checkpoint
@@ -57,9 +58,3 @@ def restore_run(
             raise InputError(f"--workdir={workdir}: no checkpoint {which!r}; {there}")
         state = checkpoint.restore_step(manager, step, target)["state"]
     return config, unrolled(model), state.ema if ema else state.variables
-
-
-def unrolled(model: nn.Module) -> nn.Module:
-    """Return the model without scan and remat, which change nothing but how it is compiled."""
-    options: dict[str, Any] = {name: False for name in ("scan", "remat") if getattr(model, name, False)}
-    return cast(nn.Module, model.clone(**options)) if options else model
