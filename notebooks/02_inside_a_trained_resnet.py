@@ -28,6 +28,7 @@ import numpy as np
 import sklearn.datasets
 from IPython.display import Markdown
 
+import resnet_jax
 from resnet_jax.analysis.activations import feature_maps, response_std
 from resnet_jax.analysis.capture import blocks
 from resnet_jax.analysis.grad_cam import grad_cam
@@ -43,7 +44,6 @@ from resnet_jax.analysis.plots import (
 from resnet_jax.analysis.tables import markdown_table
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.inference.predict import probabilities, read_images
-from resnet_jax.inference.trained import WhichNetwork, load_trained
 
 # %% tags=["parameters"]
 network = {"model": "resnet50_v1", "weights": "../weights/package/ResNet50"}  # or {"workdir": "../runs/quickstart"}
@@ -63,7 +63,7 @@ figures = Path("../runs/notebooks")
 
 # %%
 figures.mkdir(parents=True, exist_ok=True)
-net = load_trained(WhichNetwork(**network))
+net = resnet_jax.load_trained(**network)
 model, variables = net.model, net.variables
 if photographs:
     pictures = read_images(photographs, net.preprocessing)

@@ -1,6 +1,6 @@
-"""What devices exchange in a training step, and what that leaves of their speed: computed, nothing is measured.
+"""Communication between devices in a training step, and its cost: computed, nothing is measured.
 
-`print(tables())` prints the tables of docs/scaling.md.
+`experiments.benchmark --mode=communication` prints the tables of docs/scaling.md.
 """
 
 import math
