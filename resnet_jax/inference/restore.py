@@ -16,6 +16,9 @@ from resnet_jax.training.state import abstract_checkpoint
 from resnet_jax.workdir import checkpoint, metrics_log
 from resnet_jax.workdir.folder import read_run_config
 
+# A training keeps at least its newest checkpoint, so that a second look finds one.
+ATTEMPTS = 5
+
 
 def restore_run(
     workdir: str | Path, which: str | int = "newest", *, ema: bool = False
@@ -46,15 +49,46 @@ def restore_run(
         raise InputError(f"--workdir={workdir}: this run kept no average of its weights; leave out --ema")
     mesh = data_mesh()
     target = abstract_checkpoint(model, tx, facts["image_size"], mesh, with_ema=averaged)
-    with checkpoint.open_reader(workdir / "checkpoints") as manager:
-        steps = sorted(manager.all_steps())
-        named = {
-            "newest": steps[-1] if steps else None,
-            "best": metrics_log.best_step(workdir / "metrics.jsonl", steps),
-        }
-        step = named.get(str(which), int(which) if str(which).isdigit() else None)
-        if step is None or step not in steps:
-            there = f"there are {', '.join(map(str, steps))}" if steps else "there is none"
-            raise InputError(f"--workdir={workdir}: no checkpoint {which!r}; {there}")
-        state = checkpoint.restore_step(manager, step, target)["state"]
+    state = _restored_state(workdir, which, target)
     return config, unrolled(model), state.ema if ema else state.variables
+
+
+def _restored_state(workdir: Path, which: str | int, target: Any) -> Any:
+    """Return the state of a checkpoint; a training beside may delete its older ones meanwhile.
+
+    Raises:
+        InputError: as `restore_run`.
+    """
+    with checkpoint.open_reader(workdir / "checkpoints") as manager:
+        for _ in range(ATTEMPTS):
+            steps = sorted(manager.all_steps())
+            step = _chosen_step(workdir, which, steps)
+            if which == "best":
+                _check_log(workdir, manager, steps[-1])
+            try:
+                return checkpoint.restore_step(manager, step, target)["state"]
+            except FileNotFoundError:
+                manager.reload()
+    raise InputError(f"--workdir={workdir}: its training deletes checkpoints faster than they are read; try again")
+
+
+def _chosen_step(workdir: Path, which: str | int, steps: list[int]) -> int:
+    named = {
+        "newest": steps[-1] if steps else None,
+        "best": metrics_log.best_step(workdir / "metrics.jsonl", steps),
+    }
+    step = named.get(str(which), int(which) if str(which).isdigit() else None)
+    if step is None or step not in steps:
+        there = f"there are {', '.join(map(str, steps))}" if steps else "there is none"
+        raise InputError(f"--workdir={workdir}: no checkpoint {which!r}; {there}")
+    return step
+
+
+def _check_log(workdir: Path, manager: Any, newest: int) -> None:
+    """Refuse to choose by a log that is not as it was when the newest checkpoint was saved."""
+    try:
+        sums = checkpoint.stored_record(manager, newest).get("log")
+    except Exception:  # a damaged or deleted checkpoint proves nothing of the log
+        return
+    if sums is not None:
+        metrics_log.check_rows(workdir / "metrics.jsonl", sums)

@@ -1,19 +1,23 @@
 """The state of a run: its first values, its sharding, and the content of a checkpoint."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from resnet_jax.errors import InputError
 from resnet_jax.models.resnet.scan import stack_scan_groups, unstack_scan_groups
 from resnet_jax.run.build import Run
 from resnet_jax.runtime.sharding import replicated, state_shardings
 from resnet_jax.training.metrics import Sums, zero_sums
 from resnet_jax.training.state import TrainState, abstract_checkpoint, create_train_state, init_train_state
 from resnet_jax.workdir import checkpoint
+from resnet_jax.workdir.folder import check_may_begin
 
 # airbench computes its first layer from this many images.
 WHITENING_IMAGES = 5000
@@ -67,15 +71,37 @@ def restore_or_init(run: Run, manager: Any, report: Callable[[str], None]) -> tu
     Args:
         run: the run.
         manager: of its checkpoints.
-        report: gets a line for every damaged checkpoint, and one that says where the run continues.
+        report: receives a line for every damaged checkpoint, and one with the step after which the run continues.
 
     Raises:
-        InputError: every checkpoint is damaged.
+        InputError: every checkpoint is damaged, or lost, or the newest lies behind the end of the training.
     """
     restored = checkpoint.restore_newest(manager, checkpoint_shapes(run), report)
     if restored is None:
+        check_may_begin(Path(manager.directory).parent, third_save(run))
         return 0, first_state(run), jax.jit(zero_sums, out_shardings=replicated(run.mesh))()
     step, content = restored
+    check_own_step(f"{manager.directory}/{step}", step, content["state"])
+    if step > run.total_steps:
+        raise InputError(
+            f"checkpoint {manager.directory}/{step} lies behind the last step of this training, {run.total_steps:,}; "
+            "name another --workdir"
+        )
     report(f"continuing after step {step:,}")
     state = jax.device_put(stack_scan_groups(content["state"], run.scan_groups), state_sharding(run))
     return step, state, content["sums"]
+
+
+def third_save(run: Run) -> int:
+    """Return the step of the third checkpoint of a run, at the latest."""
+    return math.ceil(3 * min(run.checkpoint_every, run.eval_every))
+
+
+def check_own_step(name: str, step: int, state: TrainState) -> None:
+    """Refuse a checkpoint whose folder has the name of another step than its state.
+
+    Raises:
+        InputError: it does.
+    """
+    if int(state.step) != step:
+        raise InputError(f"checkpoint {name} holds the state after step {int(state.step)}; give it back that name")
