@@ -52,7 +52,7 @@ class Progress:
             yield batch
 
     def waiting(self) -> float:
-        """Return the share of the time since the last call, without pauses, in which the device had no batch to work on.
+        """Return the share of time since the last call, without pauses, in which the device had no batch to work on.
 
         It counts from the first batch on, for which the worker processes are started, and is near 0 where batches are
         made faster than steps.
