@@ -32,16 +32,11 @@ import resnet_jax
 from resnet_jax.analysis.activations import feature_maps, response_std
 from resnet_jax.analysis.capture import blocks
 from resnet_jax.analysis.grad_cam import grad_cam
+from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.analysis.parameters import first_filters, norm_scales, weight_histograms
-from resnet_jax.analysis.plots import (
-    draw_evidence,
-    draw_feature_maps,
-    draw_filters,
-    draw_norm_scales,
-    draw_responses,
-    draw_weight_histograms,
-)
-from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.analysis.plots.activations import draw_feature_maps, draw_responses
+from resnet_jax.analysis.plots.grad_cam import draw_grad_cam
+from resnet_jax.analysis.plots.parameters import draw_filters, draw_norm_scales, draw_weight_histograms
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.inference.predict import probabilities, read_images
 
@@ -163,10 +158,10 @@ draw_weight_histograms(weight_histograms(model, variables, images), figures / "w
 # probable class, then that of the runner-up in the same picture.
 
 # %%
-draw_evidence(pictures, grad_cam(model, variables, images, ranked[:, 0]), names, figures / "evidence.png")
+draw_grad_cam(pictures, grad_cam(model, variables, images, ranked[:, 0]), names, figures / "evidence.png")
 
 # %%
-draw_evidence(pictures, grad_cam(model, variables, images, ranked[:, 1]), names, figures / "runner_up.png")
+draw_grad_cam(pictures, grad_cam(model, variables, images, ranked[:, 1]), names, figures / "runner_up.png")
 
 # %% [markdown]
 # The map is as coarse as the last stage (7x7 for a picture of 224 pixels); the smoothness is interpolation. It shows

@@ -26,10 +26,11 @@ from IPython.display import Markdown
 
 import resnet_jax
 from resnet_jax.analysis.lesions import error_by_number_removed, error_by_removed_block, removable_blocks
+from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.analysis.path_lengths import path_lengths, residual_blocks
 from resnet_jax.analysis.permutations import error_by_swaps
-from resnet_jax.analysis.plots import draw_path_lengths, draw_permutations, draw_removed_blocks, draw_removed_numbers
-from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.analysis.plots.lesions import draw_permutations, draw_removed_blocks, draw_removed_numbers
+from resnet_jax.analysis.plots.path_lengths import draw_path_lengths
 from resnet_jax.data.sources.load import load_source
 
 # %% tags=["parameters"]

@@ -13,10 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Sharding
 
+from resnet_jax.runtime.batch import Batch
 from resnet_jax.training.losses import cross_entropy
 from resnet_jax.training.metrics import Sums, add_sums, classification_sums, zero_sums
-
-Batch = dict[str, Any]
 
 ROWS = 4096  # of the table that are summed up at once
 

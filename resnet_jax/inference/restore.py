@@ -9,9 +9,9 @@ from flax import linen as nn
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
 from resnet_jax.models.build import build_model
-from resnet_jax.optim.build import build_average, build_tx
+from resnet_jax.optim.build import build_ema, build_tx
 from resnet_jax.runtime.sharding import data_mesh
-from resnet_jax.training.state import stored_shapes
+from resnet_jax.training.state import abstract_checkpoint
 from resnet_jax.workdir import checkpoint, metrics_log
 from resnet_jax.workdir.folder import read_run_config
 
@@ -40,11 +40,11 @@ def restore_run(
     model = build_model(config, len(facts["class_names"]))
     # The optimizer's state has the same shape under every schedule, and in a training of any length.
     tx = build_tx(config, optax.constant_schedule(0.0), 1)
-    averaged = build_average(config, 1) is not None
+    averaged = build_ema(config, 1) is not None
     if ema and not averaged:
         raise InputError(f"--workdir={workdir}: this run kept no average of its weights; leave out --ema")
     mesh = data_mesh()
-    target = stored_shapes(model, tx, facts["image_size"], mesh, averaged=averaged)
+    target = abstract_checkpoint(model, tx, facts["image_size"], mesh, with_ema=averaged)
     with checkpoint.open_reader(workdir / "checkpoints") as manager:
         steps = sorted(manager.all_steps())
         named = {

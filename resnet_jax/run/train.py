@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from resnet_jax.analysis.plots import draw_curves
+from resnet_jax.analysis.plots.curves import draw_curves
 from resnet_jax.config.checks import check_config
 from resnet_jax.config.options import Config
 from resnet_jax.ops.lowering import active_lowerings
@@ -22,7 +22,7 @@ from resnet_jax.run.step import build_train_step, step_batches
 from resnet_jax.run.validate import build_validation
 from resnet_jax.runtime.distributed import agreed, barrier, connect, stop_signal
 from resnet_jax.training.loop import check_finite, due, training_steps
-from resnet_jax.training.metrics import Sums, averages
+from resnet_jax.training.metrics import Sums, mean_metrics
 from resnet_jax.training.progress import Progress
 from resnet_jax.training.state import TrainState
 from resnet_jax.workdir import checkpoint, folder
@@ -112,7 +112,7 @@ def fit(run: Run, workdir: Path) -> Row:
                 reached = step.number
                 progress.tick(reached, step.sums["count"])
                 if step.log:
-                    row = position(run, step.number, "train") | averages(step.sums)
+                    row = position(run, step.number, "train") | mean_metrics(step.sums)
                     row["learning_rate"] = float(jax.device_get(run.optimizer.schedule(step.number - 1)))
                     row["waiting"] = round(progress.waiting(), 4)
                     record(row)

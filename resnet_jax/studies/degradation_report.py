@@ -8,8 +8,9 @@ from statistics import mean, stdev
 from typing import Any
 
 from resnet_jax.analysis.error_curves import error_curve, last_training_error
-from resnet_jax.analysis.plots import Drawing, draw_degradation
-from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.analysis.markdown_table import markdown_table
+from resnet_jax.analysis.plots.canvas import Drawing
+from resnet_jax.analysis.plots.error_curves import draw_error_curves
 from resnet_jax.config.options import Config
 from resnet_jax.files.atomic import write_atomically
 from resnet_jax.studies.degradation import kind_and_depth
@@ -103,7 +104,7 @@ def draw_study(runs: Sequence[StudyRun], path: Path, names: Sequence[str] = ()) 
         ]
         for kind in kinds
     }
-    return draw_degradation(panels, path, "; ".join(sorted({length(run) for run in runs})))
+    return draw_error_curves(panels, path, "; ".join(sorted({length(run) for run in runs})))
 
 
 def table_row(name: str, runs: Sequence[StudyRun]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +65,7 @@ def test_files_without_a_checksum_are_loaded(tmp_path, random_variables):
 
     variables = random_variables(MODEL)
     tensors = to_tensors(variables, OURS)
-    np.savez(tmp_path / "x.npz", **tensors)
+    np.savez(tmp_path / "x.npz", **cast(Any, tensors))
     save_file(tensors, tmp_path / "x.safetensors", metadata={"model": MODEL})
     for ending in ENDINGS:
         assert_equal_trees(load_pretrained(MODEL, tmp_path / f"x.{ending}"), variables)
@@ -100,8 +101,7 @@ def test_an_npz_file_holds_nothing_but_tensors_for_other_readers(tmp_path, rando
         assert all(name.startswith(("params/", "batch_stats/")) for name in file.files)
 
 
-@pytest.mark.parametrize("layout", ["ours", "torch"])
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(("layout", "ending"), [("ours", "safetensors"), ("torch", "npz")])
 @pytest.mark.parametrize("options", [{"width": 2}, {"width": 8, "shortcut": "B", "stem": "cifar"}])
 def test_a_network_with_options_is_loaded_again(tmp_path, ending, layout, options):
     model = create_model(MODEL, num_classes=3, scan=False, **options)
@@ -115,7 +115,7 @@ def test_a_network_with_options_is_loaded_again(tmp_path, ending, layout, option
     weights = open_weights(MODEL, path)
     assert weights.options == told
     assert_equal_trees(exact_variables(weights, 3), variables)
-    assert load_pretrained(MODEL, path, num_classes=5)["params"]["head"]["bias"].shape == (5,)
+    assert "head" not in load_pretrained(MODEL, path, num_classes=0)["params"]
 
 
 def test_options_of_training_are_not_the_networks():

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from resnet_jax.data.preprocessing import Preprocessing
@@ -10,7 +9,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.weights import catalog
 from resnet_jax.weights.catalog import BY_NAME, known_weights
 from resnet_jax.weights.checksum import vectors_digest
-from resnet_jax.weights.formats import read_tensors
+from resnet_jax.weights.formats import read_tensors, write_tensors
 from resnet_jax.weights.image_config import preprocessing_beside
 from resnet_jax.weights.pretrained import load_pretrained, open_weights, write_weights
 
@@ -140,7 +139,7 @@ def test_known_weights_are_known_under_every_name(tmp_path, monkeypatch, random_
     entry = catalog.Weights("published", "resnet8_cifar", "MIT", 0.9, None, Preprocessing(32, 36), "cifar10", digest)
     monkeypatch.setitem(catalog.BY_DIGEST, digest, entry)
     write_weights(tmp_path / "b.npz", "resnet8_cifar", variables)
-    np.savez(tmp_path / "c.npz", **{f"module.{n}": t for n, t in read_tensors(tmp_path / "a.npz").items()})
+    write_tensors(tmp_path / "c.npz", {f"module.{n}": t for n, t in read_tensors(tmp_path / "a.npz").items()})
     for name in "abc":
         weights = open_weights("resnet8_cifar", tmp_path / f"{name}.npz")
         assert weights.preprocessing == Preprocessing(32, 36)

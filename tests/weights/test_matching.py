@@ -7,6 +7,7 @@ import pytest
 
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
+from resnet_jax.weights.formats import write_tensors
 from resnet_jax.weights.layout import to_tensors
 from resnet_jax.weights.pretrained import exact_variables, load_pretrained, open_weights
 from resnet_jax.weights.rules import bit, hugging_face, rules_for
@@ -34,7 +35,7 @@ def state(variables):
 def test_a_common_prefix_is_removed(tmp_path, variables, state, prefix, ending):
     tensors = {prefix + name: tensor for name, tensor in state.items()}
     path = tmp_path / f"x.{ending}"
-    save(path, tensors) if ending == "pth" else np.savez(path, **tensors)
+    save(path, tensors) if ending == "pth" else write_tensors(path, tensors)
     assert_equal_trees(load_pretrained(MODEL, path), variables)
 
 
@@ -87,11 +88,11 @@ def test_hugging_faces_names(ours, theirs):
 def test_hugging_faces_files_are_loaded(tmp_path, random_variables, model):
     variables = random_variables(model)
     tensors = to_torch(variables, hugging_face.RULES)
-    np.savez(tmp_path / "x.npz", **tensors)
+    write_tensors(tmp_path / "x.npz", tensors)
     assert_equal_trees(load_pretrained(model, tmp_path / "x.npz"), variables)
     # ResNetModel, without a head.
     bare = {name.removeprefix("resnet."): t for name, t in tensors.items() if not name.startswith("classifier")}
-    np.savez(tmp_path / "y.npz", **bare)
+    write_tensors(tmp_path / "y.npz", bare)
     del variables["params"]["head"]
     assert_equal_trees(load_pretrained(model, tmp_path / "y.npz", num_classes=0), variables)
 
@@ -117,7 +118,7 @@ def test_bits_files_are_loaded(tmp_path, random_variables):
     assert all(
         re.match(r"resnet/(root_block|block\d/unit\d\d/[abc]|group_norm|head/conv2d)/", name) for name in tensors
     )
-    np.savez(tmp_path / "BiT-M-R50x1-ILSVRC2012.npz", **tensors)
+    write_tensors(tmp_path / "BiT-M-R50x1-ILSVRC2012.npz", tensors)
     weights = open_weights("resnetv2_50x1_bit", tmp_path / "BiT-M-R50x1-ILSVRC2012.npz")
     assert_equal_trees(exact_variables(weights), variables)
     assert weights.preprocessing == Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3)

@@ -1,4 +1,4 @@
-"""What a run has learned: its curves, and what it says of some images."""
+"""What a training would do: how its settings change, and what its network sees."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,25 @@ from typing import Any
 import numpy as np
 
 from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
+
+
+def draw_trace(trace: dict[str, np.ndarray], path: Path, title: str) -> Drawing:
+    """How a training's settings change with the step: the fields of `dry_run.Trace` as arrays [N]."""
+    shown = [("learning_rate", "learning rate")]
+    if not np.isnan(trace["decay"]).any():
+        shown.append(("decay", "weight decay a step"))
+    if len(np.unique(trace["image_size"])) > 1:
+        shown.append(("image_size", "pixels a side"))
+    if (trace["ema"] < 1).any():
+        shown.append(("ema", "average keeps"))
+    figure, grid = subplots(len(shown), 1, figsize=(8, 1 + 1.9 * len(shown)), sharex=True, squeeze=False)
+    for axes, (name, label) in zip(grid[:, 0], shown, strict=True):
+        axes.plot(trace["epoch"], trace[name], drawstyle="steps-post" if name == "image_size" else "default")
+        axes.set(ylabel=label)
+        axes.grid(alpha=0.3)
+    grid[0, 0].set_title(title, fontsize=9)
+    grid[-1, 0].set_xlabel("epoch")
+    return save(figure, path)
 
 
 def draw_curves(rows: Sequence[dict[str, Any]], path: Path, title: str) -> Drawing:
@@ -24,28 +43,4 @@ def draw_curves(rows: Sequence[dict[str, Any]], path: Path, title: str) -> Drawi
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend()
-    return save(figure, path)
-
-
-def draw_predictions(
-    images: np.ndarray,
-    labels: Sequence[str],
-    predictions: Sequence[str],
-    probabilities: Sequence[float],
-    path: Path,
-) -> Drawing:
-    """A grid of images uint8 [N,H,W,3], each with its prediction: green where it is right, red where it is not."""
-    columns = 8
-    lines = -(-len(images) // columns)
-    figure, grid = subplots(lines, columns, figsize=(1.5 * columns, 1.8 * lines), squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, image, label, guess, p in zip(grid.flat, images, labels, predictions, probabilities, strict=False):
-        axes.imshow(image, interpolation="nearest")
-        right = label == guess
-        axes.set_title(
-            f"{guess} {p:.0%}" if right else f"{guess} {p:.0%}\nis {label}",
-            fontsize=9,
-            color="green" if right else "red",
-        )
     return save(figure, path)

@@ -1,20 +1,24 @@
-"""One number for each layer, by depth, for several networks."""
+"""What the stages of a network make of one picture."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 
-def draw_gradient_norms(networks: Mapping[str, Mapping[str, float]], path: Path) -> Drawing:
-    """What `gradient_norms` gives for each of several networks, by depth, on a logarithmic scale."""
-    figure, axes = subplots(figsize=(8, 4.5))
-    for label, values in networks.items():
-        axes.plot(range(1, len(values) + 1), list(values.values()), marker="o", markersize=3, label=label)
-    axes.set(xlabel="convolution, the first reads the image", ylabel="norm of the gradient of the layer's kernel")
-    axes.set(yscale="log", title="Gradients by depth, before training")
-    axes.grid(alpha=0.3)
-    axes.legend()
+def draw_feature_maps(picture: np.ndarray, maps: Mapping[str, np.ndarray], path: Path) -> Drawing:
+    """A picture uint8 [H,W,3], and what `feature_maps` gives of it: a line for each stage."""
+    columns = 1 + max(len(some) for some in maps.values())
+    figure, grid = subplots(len(maps), columns, figsize=(1.5 * columns, 1.6 * len(maps)), squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    grid[0, 0].imshow(picture)
+    for line, (name, some) in zip(grid, maps.items(), strict=True):
+        for axes, values in zip(line[1:], some, strict=False):
+            axes.imshow(values, cmap="magma", interpolation="nearest", vmin=0)
+        line[1].set_title(f"{name}, {some.shape[1]}x{some.shape[2]}", fontsize=9, loc="left")
     return save(figure, path)
 
 

@@ -10,7 +10,7 @@ from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 PAPER_LIMIT = 20  # %: the paper's axis, which holds for trainings of the paper's length
 
 
-def draw_degradation(panels: Mapping[str, Sequence[ErrorCurve]], path: Path, title: str = "") -> Drawing:
+def draw_error_curves(panels: Mapping[str, Sequence[ErrorCurve]], path: Path, title: str = "") -> Drawing:
     """Figure 6 of He et al. 2015: a panel for each kind of network, training error dashed, test error bold.
 
     Runs of one network share color and legend; one that is not finished ends in a cross. The axis of errors is the

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
-from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.config.options import Config, differences, read_config
 from resnet_jax.errors import InputError
 from resnet_jax.studies.claim import Claim
@@ -71,7 +71,7 @@ def matches(claim: Claim, config: Config) -> bool:
     return not differences(dataclasses.replace(config, **neutral), claim.config)
 
 
-def judge(claim: Claim, runs: Sequence[FoundRun]) -> Verdict:
+def verdict_of(claim: Claim, runs: Sequence[FoundRun]) -> Verdict:
     """What finished runs say about a claim; of several with one seed the last by name counts."""
     errors: dict[int, float] = {}
     notes = []
@@ -118,9 +118,9 @@ def status_of(claim: Claim, errors: Sequence[float]) -> str:
     return "reproduced" if len(errors) >= claim.seeds else "within tolerance"
 
 
-def compare(claims: Sequence[Claim], runs: Sequence[FoundRun]) -> str:
+def verdict_table(claims: Sequence[Claim], runs: Sequence[FoundRun]) -> str:
     """The table of some claims, with what the runs say, as Markdown."""
-    verdicts = [judge(claim, runs) for claim in claims]
+    verdicts = [verdict_of(claim, runs) for claim in claims]
     table = markdown_table(COLUMNS, [table_row(c, v) for c, v in zip(claims, verdicts, strict=True)])
     notes = [f"- {c.command}: {v.note}" for c, v in zip(claims, verdicts, strict=True) if v.note]
     return "\n".join([table, "", *notes, *([""] if notes else []), LEGEND])
