@@ -20,8 +20,8 @@ else run). ROOT is any folder with images in it, or what experiments.prepare wro
 --mode=compile: seconds that a training takes to begin, and those of a step: first state, tracing, compiling, in wall
 time and in CPU seconds, and the memory that a step needs beside its arguments.
 
---mode=communication prints two tables instead, computed and not measured: the values that devices exchange in a training
-step, and the speed that is left of 8 to 1,024 devices (docs/scaling.md has them, with the assumptions).
+--mode=communication prints two tables instead, computed and not measured: the values that devices exchange in a
+training step, and the speed that is left of 8 to 1,024 devices (docs/scaling.md has them, with the assumptions).
 
 --against runs another program in turn with this one, --rounds times; it must print one JSON object with
 "images_per_second". --sweep measures every network of --models at every batch size of --batch_sizes, in training and in

@@ -57,12 +57,12 @@ def test_the_page_has_the_numbers(row, name):
 
 
 def test_the_command_prints_both_tables(monkeypatch, capsys):
-    monkeypatch.setattr(communication, "NETWORKS", {"resnet20_cifar": 32, "resnet18": 224})
+    monkeypatch.setattr(communication, "NETWORKS", {"resnet20_cifar": 32, "resnet18": 224, "resnet50": 224})
     monkeypatch.setattr(communication, "MEGABYTES", {"resnet18": 79, "resnet50": 359})
     benchmark.main(["--mode=communication"])
     first, second = capsys.readouterr().out.strip().split("\n\n")
     assert [line.split("|")[1].strip() for line in first.splitlines()] == [
-        *("network", "---", "`resnet20_cifar`", "`resnet18`")
+        *("network", "---", "`resnet20_cifar`", "`resnet18`", "`resnet50`")
     ]
     for line in (*first.splitlines(), *second.splitlines()):
         assert line in PAGE
