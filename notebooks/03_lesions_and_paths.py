@@ -52,7 +52,7 @@ figures.mkdir(parents=True, exist_ok=True)
 source = load_source(dataset, "val", data_dir, 0)
 labels = source.labels[:num_images]
 nets = {label: load_trained(WhichNetwork(**which)) for label, which in networks.items()}
-# Each network sees the images as it was trained to see them.
+# Each network gets its own preprocessing.
 images = {label: plain_images(source, net.config, net.image_size, num_images) for label, net in nets.items()}
 
 
@@ -88,7 +88,7 @@ columns = ("network", "whole", "one block less: median", "largest", "without whi
 Markdown(markdown_table(columns, map(summary, nets)))
 
 # %% [markdown]
-# A plain network is a chain: what a layer expects is what the layer before it has learnt to give. A residual network
+# A plain network is a chain: a layer depends on the features of the layer before it. A residual network
 # without one block still has every path that does not go through it, half of all. In the run shown the plain network
 # falls nearly to chance (90 %) whichever block goes, and no residual network does on the whole. But the blocks are not
 # equal. Two kinds are missed most: the first of a stage, at which the shape changes and the shortcut alone is a poor

@@ -126,7 +126,7 @@ def tf_data(files: tuple[bytes, ...], epochs: int, size: int) -> Contender | str
 
 
 def encoded_images(data_dir: str) -> tuple[bytes, ...]:
-    """Read the training images of a prepared set, or the images anywhere in a folder: at most MAX_IMAGES, evenly spaced.
+    """Read the training images of a prepared set, or the images below a folder: at most MAX_IMAGES, evenly spaced.
 
     Raises:
         InputError: there are none.
