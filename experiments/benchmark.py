@@ -20,7 +20,6 @@ else run). ROOT is any folder of images, or a set that experiments.prepare wrote
 --mode=compile: seconds until a training begins (initial state, tracing, compiling) and of a step, in wall time and in
 CPU seconds, and the memory of a step beside its arguments.
 
-
 --mode=communication prints two tables instead, computed and not measured: the values that devices exchange in a
 training step, and the speed that is left of 8 to 1,024 devices (docs/scaling.md has them, with the assumptions).
 

@@ -88,7 +88,7 @@ columns = ("network", "whole", "one block less: median", "largest", "without whi
 Markdown(markdown_table(columns, map(summary, nets)))
 
 # %% [markdown]
-# A plain network is a chain: what a layer expects is what the layer before it has learnt to give. A residual network
+# A plain network is a chain: a layer depends on the features of the layer before it. A residual network
 # without one block still has every path that does not go through it, half of all. In the run shown the plain network
 # falls nearly to chance (90 %) whichever block goes, and no residual network does on the whole. But the blocks are not
 # equal. Two kinds are missed most: the first of a stage, at which the shape changes and the shortcut alone is a poor

@@ -1,4 +1,4 @@
-"""Finished runs beside each other: mean and spread over seeds, from what stands in their folders."""
+"""Finished runs grouped by their options: mean and standard deviation over seeds."""
 
 import statistics
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ COLUMNS = ("network", "recipe", "runs", "epochs", "test top-1 (%)", "with averag
 
 @dataclass(frozen=True)
 class SeedGroup:
-    """Finished runs that differ in their seed alone.
+    """A group of finished runs that differ in their seed alone.
 
     Attributes:
         config: of the first.
         seeds: of the runs.
-        results: what their result.json say.
+        results: of their result.json.
     """
 
     config: Config
@@ -31,17 +31,17 @@ class SeedGroup:
     results: tuple[dict[str, Any], ...]
 
     def mean(self, name: str) -> float:
-        """Of a number in the results."""
+        """Return the mean of a number in the results."""
         return statistics.fmean(result[name] for result in self.results)
 
     def spread(self, name: str) -> float | None:
-        """Standard deviation (n - 1) of a number in the results; None for a single run."""
+        """Return the standard deviation (n - 1) of a number in the results; None for a single run."""
         values = [result[name] for result in self.results]
         return statistics.stdev(values) if len(values) > 1 else None
 
 
 def group_by_options(workdirs: Sequence[str | Path]) -> tuple[list[SeedGroup], list[str]]:
-    """The finished runs in these folders by their options, and the folders of unfinished ones.
+    """Group the finished runs in these folders by their options, and return the folders of unfinished ones.
 
     Raises:
         InputError: a folder holds no run, or two folders hold the same run.
@@ -67,13 +67,13 @@ def group_by_options(workdirs: Sequence[str | Path]) -> tuple[list[SeedGroup], l
 
 
 def differing_options(groups: Sequence[SeedGroup]) -> list[str]:
-    """Options in which the groups differ."""
+    """Return the options in which the groups differ."""
     configs = [asdict(group.config) for group in groups]
     return [name for name in configs[0] if name not in OF_A_RUN and len({str(c[name]) for c in configs}) > 1]
 
 
 def seed_table(groups: Sequence[SeedGroup]) -> str:
-    """A Markdown table: network and recipe, seeds, epochs, accuracies in % as mean and standard deviation."""
+    """Return a Markdown table: network and recipe, seeds, epochs, accuracies in % as mean and standard deviation."""
     return markdown_table(COLUMNS, map(_row, groups))
 
 

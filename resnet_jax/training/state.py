@@ -87,10 +87,10 @@ def create_train_state(
     with_ema: bool = False,
     lazily: bool = False,
 ) -> TrainState:
-    """The state before the first step; parameters depend on `seed` alone, not on the devices.
+    """Create the state before the first step; parameters depend on `seed` alone, not on the devices.
 
-    With `with_ema`, it has an average of the parameters and statistics, which starts as they do. `lazily` leaves out
-    all that the network does besides initializing; it does not go with `jax.jit`, which leaves it out by itself.
+    With `with_ema`, it has an EMA of the parameters and statistics, which starts equal to them. `lazily` initializes
+    without running the network; it does not go with `jax.jit`, which drops the unused forward pass by itself.
     """
     # Shapes of parameters do not depend on the batch, so one image will do.
     shape = (1, image_size, image_size, 3)

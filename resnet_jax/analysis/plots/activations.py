@@ -1,4 +1,4 @@
-"""What the stages of a network make of one picture."""
+"""Figures of feature maps and layer responses."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 
 def draw_feature_maps(picture: np.ndarray, maps: Mapping[str, np.ndarray], path: Path) -> Drawing:
-    """A picture uint8 [H,W,3], and what `feature_maps` gives of it: a line for each stage."""
+    """Draw an image uint8 [H,W,3] and its `feature_maps`, a row for each stage."""
     columns = 1 + max(len(some) for some in maps.values())
     figure, grid = subplots(len(maps), columns, figsize=(1.5 * columns, 1.6 * len(maps)), squeeze=False)
     for axes in grid.flat:
@@ -23,7 +23,7 @@ def draw_feature_maps(picture: np.ndarray, maps: Mapping[str, np.ndarray], path:
 
 
 def draw_responses(networks: Mapping[str, Mapping[str, float]], path: Path) -> Drawing:
-    """What `response_std` gives for each of several networks: by depth, and sorted by size (He et al., figure 7)."""
+    """Draw the `response_std` of several networks: by depth, and sorted by size (He et al. 2015, figure 7)."""
     figure, (left, right) = subplots(1, 2, figsize=(11, 4), sharey=True)
     for label, values in networks.items():
         depth = range(1, len(values) + 1)
@@ -35,5 +35,5 @@ def draw_responses(networks: Mapping[str, Mapping[str, float]], path: Path) -> D
         axes.set_ylim(0, None)
         axes.grid(alpha=0.3)
     right.legend()
-    figure.suptitle("Responses of the layers behind BatchNorm")
+    figure.suptitle("Layer responses after BatchNorm")
     return save(figure, path)

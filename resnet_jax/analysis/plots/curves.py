@@ -1,4 +1,4 @@
-"""What a training would do: how its settings change, and what its network sees."""
+"""Figures against the steps of a training: settings, loss and error."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,14 +10,14 @@ from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 
 def draw_trace(trace: dict[str, np.ndarray], path: Path, title: str) -> Drawing:
-    """How a training's settings change with the step: the fields of `dry_run.Trace` as arrays [N]."""
+    """Draw the settings of a training against its epochs: the fields of `dry_run.Trace` as arrays [N]."""
     shown = [("learning_rate", "learning rate")]
     if not np.isnan(trace["decay"]).any():
         shown.append(("decay", "weight decay a step"))
     if len(np.unique(trace["image_size"])) > 1:
         shown.append(("image_size", "pixels a side"))
     if (trace["ema"] < 1).any():
-        shown.append(("ema", "average keeps"))
+        shown.append(("ema", "EMA decay"))
     figure, grid = subplots(len(shown), 1, figsize=(8, 1 + 1.9 * len(shown)), sharex=True, squeeze=False)
     for axes, (name, label) in zip(grid[:, 0], shown, strict=True):
         axes.plot(trace["epoch"], trace[name], drawstyle="steps-post" if name == "image_size" else "default")
@@ -29,7 +29,7 @@ def draw_trace(trace: dict[str, np.ndarray], path: Path, title: str) -> Drawing:
 
 
 def draw_curves(rows: Sequence[dict[str, Any]], path: Path, title: str) -> Drawing:
-    """Loss and error against steps, training and test, from the rows of a metrics.jsonl."""
+    """Draw loss and error against steps, training and test, from the rows of a metrics.jsonl."""
     figure, (left, right) = subplots(1, 2, figsize=(10, 4))
     for split, style in (("train", {"alpha": 0.7}), ("eval", {"marker": "o", "markersize": 3})):
         some = [row for row in rows if row["split"] == split]

@@ -1,4 +1,4 @@
-"""One number for each layer, by depth, for several networks."""
+"""Figure of gradient norms by depth."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 
 def draw_gradient_norms(networks: Mapping[str, Mapping[str, float]], path: Path) -> Drawing:
-    """What `gradient_norms` gives for each of several networks, by depth, on a logarithmic scale."""
+    """Draw the `gradient_norms` of several networks by depth, on a logarithmic scale."""
     figure, axes = subplots(figsize=(8, 4.5))
     for label, values in networks.items():
         axes.plot(range(1, len(values) + 1), list(values.values()), marker="o", markersize=3, label=label)

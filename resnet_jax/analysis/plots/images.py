@@ -1,4 +1,4 @@
-"""What a run has learned: its curves, and what it says of some images."""
+"""Grids of images with labels or predictions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ def draw_predictions(
     probabilities: Sequence[float],
     path: Path,
 ) -> Drawing:
-    """A grid of images uint8 [N,H,W,3], each with its prediction: green where it is right, red where it is not."""
+    """Draw a grid of images uint8 [N,H,W,3], each with its prediction: green where it is right, red where it is not."""
     columns = 8
     lines = -(-len(images) // columns)
     figure, grid = subplots(lines, columns, figsize=(1.5 * columns, 1.8 * lines), squeeze=False)
@@ -33,7 +33,7 @@ def draw_predictions(
 
 
 def draw_batch(images: np.ndarray, labels: Sequence[str], path: Path, title: str) -> Drawing:
-    """A grid of images, float [N,H,W,3] in [0, 1], each with its label."""
+    """Draw a grid of images, float [N,H,W,3] in [0, 1], each with its label."""
     columns = 8
     lines = -(-len(images) // columns)
     figure, grid = subplots(lines, columns, figsize=(1.7 * columns, 2.1 * lines + 0.4), squeeze=False)
