@@ -13,6 +13,7 @@ from resnet_jax.analysis.plots import draw_curves
 from resnet_jax.config.checks import check_config
 from resnet_jax.config.options import Config
 from resnet_jax.ops.lowering import active_lowerings
+from resnet_jax.run.agreement import check_same_config, check_same_data, check_same_state, compared
 from resnet_jax.run.build import Run, build_run
 from resnet_jax.run.distill import add_teacher
 from resnet_jax.run.dry_run import dry_run
@@ -20,7 +21,9 @@ from resnet_jax.run.report import headline, interrupted, is_first_process, outco
 from resnet_jax.run.state import checkpoint_content, restore_or_init
 from resnet_jax.run.step import build_train_step, step_batches
 from resnet_jax.run.validate import build_validation
-from resnet_jax.runtime.distributed import agreed, barrier, connect, stop_signal
+from resnet_jax.runtime.distributed import barrier, connect, stop_signal
+from resnet_jax.runtime.ending import ending_together
+from resnet_jax.runtime.watchdog import watchdog
 from resnet_jax.training.loop import check_finite, due, training_steps
 from resnet_jax.training.metrics import Sums, averages
 from resnet_jax.training.progress import Progress
@@ -45,15 +48,20 @@ def train(config: Config) -> Row:
         if config.process_id <= 0:
             dry_run(config)
         return {}
-    connect(config.coordinator_address, config.num_processes, config.process_id)
+    connect(config.coordinator_address, config.num_processes, config.process_id, config.connect_timeout)
     workdir = Path(config.workdir).absolute()
     with ExitStack() as stack:
-        agreed(lambda: stack.enter_context(folder.locked(workdir)) if is_first_process() else None)
+        stack.enter_context(ending_together(debug=config.debug))
+        stack.enter_context(watchdog(config.stall_minutes))
+        check_same_config(config)
+        if is_first_process():
+            stack.enter_context(folder.locked(workdir))
         folder.check_config_matches(workdir, config)
         if (result := folder.read_result(workdir)) is not None:
             say_once(f"{workdir} is finished, nothing to do: {outcome(result)}")
             return result
-        run = agreed(lambda: add_teacher(build_run(config)))
+        run = add_teacher(build_run(config))
+        check_same_data(run.data)
         say_once(headline(run))  # traces the network: what cannot run does not take the folder
         if is_first_process():
             facts = {
@@ -83,7 +91,8 @@ def fit(run: Run, workdir: Path) -> Row:
     """
     config, metrics = run.config, workdir / "metrics.jsonl"
     manager = checkpoint.open_manager(workdir / "checkpoints", keep=config.keep, best_step=partial(best_step, metrics))
-    with closing(manager), stop_signal() as stop_requested:
+    # Innermost, because a manager that is closed waits for the other processes.
+    with closing(manager), stop_signal() as stop_requested, ending_together(debug=config.debug):
         start, state, sums = restore_or_init(run, manager, say_once)
         record = open_log(workdir, asdict(config), start) if is_first_process() else ignore
         barrier("metrics.jsonl ends where the run continues")
@@ -103,7 +112,7 @@ def fit(run: Run, workdir: Path) -> Row:
                 state,
                 sums,
                 batches,
-                build_train_step(run),
+                compared(build_train_step(run)),
                 total_steps=run.total_steps,
                 log_every=config.log_every,
                 checkpoint_every=run.checkpoint_every,
@@ -139,7 +148,10 @@ def fit(run: Run, workdir: Path) -> Row:
 
 def write_checkpoint(run: Run, manager: Any, step: int, state: TrainState, sums: Sums) -> None:
     """Write a checkpoint of the state and the sums that no log line holds yet."""
-    checkpoint.save(manager, step, checkpoint_content(run, state, sums))
+    content = checkpoint_content(run, state, sums)
+    prints = checkpoint.fingerprint(content)
+    check_same_state(step, checkpoint.digest(prints))
+    checkpoint.save(manager, step, content, prints)
 
 
 def record_evaluation(run: Run, workdir: Path, record: Callable[[Row], None], row: Row) -> None:

@@ -24,7 +24,9 @@ def save_in_background(write: Callable[..., None]) -> Iterator[Callable[..., Non
     next save or at the end of the block, unless that is left by another error.
 
     Several processes save in the main thread, and so are arrays that are sharded over devices: programs in which
-    devices wait for each other must be started in one order everywhere, which two threads would not keep.
+    devices wait for each other must be started in one order everywhere, which two threads would not keep. So do several
+    devices of XLA's CPU backend: the fingerprint's programs take threads of the pool in which a step's all-reduce waits
+    for all devices, and after 60 s XLA ends the process.
 
     Args:
         write: (step, *trees) -> None.
@@ -32,7 +34,7 @@ def save_in_background(write: Callable[..., None]) -> Iterator[Callable[..., Non
     Yields:
         A function of the same arguments.
     """
-    if jax.process_count() > 1:
+    if jax.process_count() > 1 or (jax.default_backend() == "cpu" and jax.device_count() > 1):
         yield write
         return
     pending: list[Future[None]] = []

@@ -103,14 +103,18 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def save(manager: ocp.CheckpointManager, step: int, tree: Any) -> None:
+def save(manager: ocp.CheckpointManager, step: int, tree: Any, prints: Fingerprint | None = None) -> None:
     """Start writing the tree as checkpoint `step`; the arrays may be donated as soon as this returns.
+
+    `prints` is the tree's fingerprint, where it is known.
 
     An error of the write itself (a full disk) is raised by the next save or by `manager.wait_until_finished()`.
     """
     if step in manager.all_steps():  # a signal may stop the run right after a regular checkpoint
         return
-    items = ocp.args.Composite(state=ocp.args.StandardSave(tree), fingerprint=ocp.args.JsonSave(fingerprint(tree)))
+    items = ocp.args.Composite(
+        state=ocp.args.StandardSave(tree), fingerprint=ocp.args.JsonSave(prints or fingerprint(tree))
+    )
     manager.save(step, args=items)
 
 
