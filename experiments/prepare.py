@@ -55,7 +55,7 @@ class Options:
 def main(argv: Sequence[str]) -> None:
     """Prepare a data set, or check one."""
     options = parse_options(Options, argv, "prepare", __doc__)
-    out = Path(options.out).expanduser()
+    out = Path(options.out)
     if options.check:
         print(f"{out}: {check(out)} shards are as they were written")
         return

@@ -73,6 +73,8 @@ class WhichNetwork:
     weights: str = ""
     """A .safetensors, .npz or .pth file, a TensorFlow.js folder, or a hub id such as timm/resnet50.tv_in1k; images are
     preprocessed as these weights need it. Empty: the network's default on the hub."""
+    weights_key: str = ""
+    """Set of weights to take from a file that holds several, such as state_dict_ema. Empty: the usual one."""
     num_classes: int = 0
     """Outputs of the weights' head. 0: as the file says, or else the network's own."""
     image_size: int = 0
@@ -93,6 +95,7 @@ def load_trained(
     ema: bool = False,
     model: str = "",
     weights: str | Path = "",
+    weights_key: str = "",
     num_classes: int = 0,
     image_size: int = 0,
     resize: int = 0,
@@ -105,6 +108,7 @@ def load_trained(
         ema: use the average of the run's weights.
         model: instead of a run: name of the network.
         weights: its weights, as in `load_pretrained`; empty is its default on the hub.
+        weights_key: set of weights to take from a file that holds several; empty is the usual one.
         num_classes: K of the weights' head; 0 is as the file says, or else the network's own.
         image_size: pixels a side of the network's input; 0 is the run's or the weights' own.
         resize: shorter side before the center crop; 0 keeps the proportion of the run or the weights.
@@ -120,7 +124,7 @@ def load_trained(
         raise InputError("--weights goes with --model=NAME, not with --workdir")
     if workdir:
         return trained_from_run(workdir, checkpoint, image_size, resize, ema=ema)
-    trained = trained_from_weights(model, weights or None, num_classes)
+    trained = trained_from_weights(model, weights or None, num_classes, weights_key)
     size = image_size or trained.preprocessing.image_size
     return replace(trained, preprocessing=trained.preprocessing.at_size(size, resize))
 
@@ -183,7 +187,9 @@ def trained_from_run(
     )
 
 
-def trained_from_weights(name: str, source: str | Path | None = None, num_classes: int = 0) -> Trained:
+def trained_from_weights(
+    name: str, source: str | Path | None = None, num_classes: int = 0, weights_key: str = ""
+) -> Trained:
     """Load a network with a set of weights, and the preprocessing that these weights need.
 
     Where it is not known, it is torchvision's for the same network, or for a CIFAR network CIFAR-10's mean and standard
@@ -193,11 +199,12 @@ def trained_from_weights(name: str, source: str | Path | None = None, num_classe
         name: the network.
         source: as in `load_pretrained`.
         num_classes: K of the weights' head; 0 is as the file says, or else the network's own.
+        weights_key: as in `load_pretrained`.
 
     Raises:
         InputError: as `load_pretrained`; a head of another width is one too.
     """
-    weights = open_weights(name, source)
+    weights = open_weights(name, source, weights_key)
     for line in weights.lines:
         print(line, file=sys.stderr)
     known = known_weights(weights.source)

@@ -35,7 +35,7 @@ def trace_to_gradient(main: Any, argv: list[str]) -> tuple[list[str], list[str]]
         nonlocal in_step
         if event != "call" or (name := file_of(frame)) is None:
             return
-        in_step = in_step or name == "resnet_jax/run/step.py" and frame.f_code.co_name == "step"
+        in_step = in_step or (name == "resnet_jax/run/step.py" and frame.f_code.co_name == "step")
         if in_step:
             entered.append(name)
         if frame.f_code.co_name == "loss_of":
