@@ -49,9 +49,7 @@ def test_process_0_that_never_comes():
     assert "process 0 was not reached within 1 s" in outcomes((1, 2), seconds=1)[0]
 
 
-@pytest.mark.parametrize(
-    "address", ["abc", "abc:", ":1234", "localhost", "localhost:x", "localhost:0", "localhost:65536"]
-)
+@pytest.mark.parametrize("address", ["abc", "abc:", ":1234", "localhost:x", "localhost:0", "localhost:65536"])
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(InputError, match="is not HOST:PORT, such as"):
         meet(address, 2, 0, 1)
@@ -70,7 +68,7 @@ def test_a_port_in_use_is_refused():
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_host_that_nobody_knows_is_one_line(number):
-    with pytest.raises(InputError, match="no-such-host.invalid"):
+    with pytest.raises(InputError, match=r"no-such-host\.invalid"):
         meet("no-such-host.invalid:1234", 2, number, 1)
 
 
