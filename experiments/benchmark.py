@@ -5,6 +5,7 @@
     python -m experiments.benchmark --sweep --models resnet18 resnet50 --batch_sizes 8 32
     python -m experiments.benchmark --mode=input --data_dir=ROOT --num_workers=8
     python -m experiments.benchmark --mode=compile --model=resnet110_cifar --image_size=32 --batch_size=128 --scan
+    python -m experiments.benchmark --mode=communication
 
 --mode=train, infer: images a second of the training step, and of inference with normalizations folded into the
 convolutions, on noise that is already on the device. "share" compares this with the device's own speed, that of a large
@@ -19,6 +20,9 @@ else run). ROOT is any folder of images, or a set that experiments.prepare wrote
 --mode=compile: seconds until a training begins (initial state, tracing, compiling) and of a step, in wall time and in
 CPU seconds, and the memory of a step beside its arguments.
 
+--mode=communication prints two tables instead, computed and not measured: the values that devices exchange in a
+training step, and the speed that is left of 8 to 1,024 devices (docs/scaling.md has them, with the assumptions).
+
 --against runs another program in turn with this one, --rounds times; it must print one JSON object with
 "images_per_second". --sweep measures every network of --models at every batch size of --batch_sizes, in training and in
 inference, and prints a table.
@@ -32,8 +36,9 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
-from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.benchmark.checkpointing import measure_resume
+from resnet_jax.benchmark.communication import tables
 from resnet_jax.benchmark.compile_time import machine, measure_compile
 from resnet_jax.benchmark.input_pipeline import measure_input
 from resnet_jax.benchmark.throughput import measure_infer, measure_train
@@ -48,7 +53,7 @@ from resnet_jax.models.build import build_model
 from resnet_jax.run.build import Run, build_run
 from resnet_jax.runtime.compilation_cache import disable_cache
 
-Mode = Literal["train", "infer", "resume", "input", "compile"]
+Mode = Literal["train", "infer", "resume", "input", "compile", "communication"]
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ def network(options: Options) -> dict[str, Any]:
     return {name: getattr(options, name) for name in ("model", "image_size", "batch_size", "dtype", "scan", "remat")}
 
 
-# A mode is a line here and a name in `Mode`.
+# What each mode measures. ("communication" is computed, for many networks at once.)
 MODES: dict[Mode, Callable[[Options], dict[str, Any]]] = {
     "train": measured_train,
     "infer": measured_infer,
@@ -164,7 +169,12 @@ def main(argv: Sequence[str]) -> None:
             raise InputError(f"--{name}={getattr(options, name)} must be at least 1")
     if options.forms:
         os.environ["RESNET_JAX_FORMS"] = "" if options.forms == "none" else options.forms
-    disable_cache()  # compiling is part of the measurement
+    if options.mode == "communication":
+        if options.sweep or options.against:
+            raise InputError("--mode=communication computes its tables; leave out --sweep and --against")
+        print(tables())
+        return
+    disable_cache()  # to compile is part of what is measured
     if options.sweep:
         print_sweep(options)
     elif options.against:

@@ -20,7 +20,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.evaluation.evaluate import evaluate
 from resnet_jax.evaluation.precise_bn import with_precise_stats
 from resnet_jax.evaluation.protocols import Protocol
-from resnet_jax.inference.trained import Trained, WhichNetwork, load_ensemble, load_trained
+from resnet_jax.inference.trained import Trained, WhichNetwork, load_ensemble, load_named
 from resnet_jax.inference.tta import SCALES
 
 
@@ -62,7 +62,7 @@ def networks_of(options: Options) -> list[Trained]:
     if options.scales != SCALES and options.protocol != "multi_scale":
         raise InputError("--scales goes with --protocol=multi_scale")
     if not options.ensemble:
-        networks = [load_trained(options)]
+        networks = [load_named(options)]
     else:
         others = ("workdir", "model", "weights", "num_classes", "image_size", "resize")
         if given := [f"--{name}" for name in others if getattr(options, name)]:

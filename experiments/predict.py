@@ -1,9 +1,11 @@
 """Print the most likely classes of image files.
 
-python -m experiments.predict --workdir=RUN photo.jpg other.png
-python -m experiments.predict --workdir=RUN --json *.jpg
-python -m experiments.predict --model=resnet50 photo.jpg
-python -m experiments.predict --model=resnet20_cifar --weights=resnet20-12fca82f.th photo.jpg
+    python -m experiments.predict --workdir=RUN photo.jpg other.png
+    python -m experiments.predict --workdir=RUN --json *.jpg
+    python -m experiments.predict --model=resnet50 photo.jpg
+    python -m experiments.predict --model=resnet20_cifar --weights=resnet20-12fca82f.th photo.jpg
+
+The files may be of any size and of any format that Pillow reads.
 """
 
 import json
@@ -14,7 +16,7 @@ import tyro
 
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.inference.predict import predict
-from resnet_jax.inference.trained import WhichNetwork, load_trained
+from resnet_jax.inference.trained import WhichNetwork, load_named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class Options(WhichNetwork):
 def main(argv: Sequence[str]) -> None:
     """Predict, and print the classes."""
     options = parse_options(Options, argv, "predict", __doc__)
-    trained = load_trained(options)
+    trained = load_named(options)
     predictions = predict(trained, options.images, options.top)
     if options.json:
         print(json.dumps(predictions, indent=2))

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.data.loader import worker_count
-from resnet_jax.data.prepared.format import check_sizes, check_sum, read_manifest
+from resnet_jax.data.prepared.format import check_shards, check_sum, read_manifest
 from resnet_jax.data.prepared.write import Encoding, Split, prepare
 from resnet_jax.errors import InputError
 
@@ -55,7 +55,7 @@ class Options:
 def main(argv: Sequence[str]) -> None:
     """Prepare a data set, or check one."""
     options = parse_options(Options, argv, "prepare", __doc__)
-    out = Path(options.out).expanduser()
+    out = Path(options.out)
     if options.check:
         print(f"{out}: {check(out)} shards are as they were written")
         return
@@ -93,7 +93,7 @@ def check(out: Path) -> int:
 def is_whole(out: Path, shard: dict[str, Any]) -> bool:
     """Return whether a shard exists as it was written."""
     try:
-        check_sizes(out, [shard])
+        check_shards(out, [shard])
         check_sum(out, shard)
     except (InputError, OSError):  # a damaged disk cannot be read at all
         return False

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
@@ -58,7 +59,7 @@ def parse_options(
     # Every command takes --debug; it is `run_command` that reads it.
     if all(f.name != "debug" for f in fields):
         given = [a for a in given if a not in ("--debug", "--debug=True", "--debug=False")]
-    return tyro.cli(
+    options = tyro.cli(
         kind,
         args=given,
         prog=program,
@@ -66,6 +67,19 @@ def parse_options(
         use_underscores=True,
         config=(tyro.conf.FlagConversionOff,),
     )
+    return dataclasses.replace(cast(Any, options), **{f.name: expanded(getattr(options, f.name)) for f in fields})
+
+
+def expanded(value: Any) -> Any:
+    """Return an option's value with every ~ at the beginning of a path replaced by the home directory.
+
+    A shell does that for `--workdir ~/run`, not for `--workdir=~/run`. A colon separates a network from its weights.
+    """
+    if isinstance(value, tuple):
+        return tuple(map(expanded, value))
+    if isinstance(value, str) and "~" in value:
+        return ":".join(map(os.path.expanduser, value.split(":")))
+    return value
 
 
 def parse_config(

@@ -68,7 +68,7 @@ def check_config(config: Config) -> None:
         groups = f" of groups of --bn_group_size={config.bn_group_size}" if config.bn_group_size else ""
         parts = f"{config.accumulate} micro-batches{groups}" if config.accumulate > 1 else f"groups of {whole}"
         raise InputError(f"--batch_size={config.batch_size} cannot be divided into {parts}; take a multiple of {whole}")
-    progressive_sizes(config.progressive)
+    progressive_sizes(config.progressive)  # raises
 
 
 # Options without effect by themselves, when they have one, and what to add.

@@ -46,7 +46,8 @@ class ModelOptions:
     norm: Literal["", "batch", "group", "frozen"] = ""
     """Normalization. Empty: the network's own
 
-    group: GroupNorm of 32 groups; frozen: batch normalization whose statistics, scales and biases do not change.
+    group: GroupNorm of 32 groups; frozen: batch normalization whose statistics, scales and biases do not change, for
+    trained weights only.
     """
     bn_group_size: int = 0
     """Examples that batch normalization normalizes together. 0: the whole batch"""
@@ -110,5 +111,5 @@ class DevicesOptions:
     fsdp: bool = False
     """Shard parameters and optimizer state over all devices (ZeRO)
 
-    Rajbhandari et al. 2020. The parameters are gathered for every step; numbers change in nothing but rounding.
+    Rajbhandari et al. 2020. Every step all-gathers the parameters; numbers change by rounding only.
     """

@@ -27,7 +27,7 @@ from resnet_jax.data.order import check_train, epoch_order
 from resnet_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MEAN_STD, Preprocessing
 from resnet_jax.data.resolution import FixedSize, ProgressiveSize
 from resnet_jax.data.sources.load import load_source
-from resnet_jax.data.sources.source import ArraySource, Source
+from resnet_jax.data.sources.source import ArraySource, Source, example_digest
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import replicated, sharded
@@ -42,6 +42,8 @@ class Data:
         test: loader of the test set, one pass.
         num_train: examples in the training set.
         num_test: examples in the test set.
+        train_examples: digest of the training examples.
+        test_examples: digest of the test examples.
         class_names: K names, in the order of the labels.
         image_size: pixels a side of the images in evaluation.
         train_size_at: step -> the same in training.
@@ -52,6 +54,8 @@ class Data:
     test: Loader
     num_train: int
     num_test: int
+    train_examples: str
+    test_examples: str
     class_names: tuple[str, ...]
     image_size: int
     train_size_at: FixedSize | ProgressiveSize
@@ -80,6 +84,8 @@ def build_data(config: Config, mesh: Mesh) -> Data:
         ),
         num_train=len(train_set),
         num_test=len(test_set),
+        train_examples=example_digest(train_set),
+        test_examples=example_digest(test_set),
         class_names=tuple(train_set.class_names),
         image_size=image_size,
         train_size_at=size_at,

@@ -47,7 +47,7 @@ def train_batches(
     Args:
         source: the examples.
         transform: (image uint8 [H,W,3], rng, size) -> uint8 [size,size,3]; must pickle. Where it has a method
-            `from_file` of (data, name, rng, size), an image file goes there, not decoded.
+            `from_file` of (data, name, rng, size, intact), an image file goes there, not decoded.
         batch_size: global, over all processes.
         seed: of the order and of the augmentation.
         start: first step.
@@ -194,7 +194,7 @@ class _TrainSteps:
         image, label, name = self.source[index]
         if isinstance(image, np.ndarray):
             return self.transform(image, rng, size), label
-        return from_file(image, name, rng, size), label
+        return from_file(image, name, rng, size, getattr(self.source, "intact", False)), label
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from typing import Literal
 import jax
 
 from resnet_jax.errors import InputError
-from resnet_jax.inference.trained import WhichNetwork, load_trained
+from resnet_jax.inference.trained import load_trained
 from resnet_jax.weights.pretrained import write_weights
+from resnet_jax.weights.shapes import options_of
 
 
 def convert(
@@ -36,9 +37,9 @@ def convert(
         InputError: the source cannot be read, does not fit the network, or the file cannot be written.
     """
     if (Path(source) / "config.json").exists():
-        trained = load_trained(WhichNetwork(workdir=source, checkpoint=checkpoint))
+        trained = load_trained(source, checkpoint=checkpoint)
     elif model:
-        trained = load_trained(WhichNetwork(model=model, weights=source, num_classes=num_classes))
+        trained = load_trained(model=model, weights=source, num_classes=num_classes)
     else:
         raise InputError(f"{source} is no run's folder: name the network with --model=NAME")
     name = trained.name
@@ -52,5 +53,6 @@ def convert(
         source=trained.source,
         preprocessing=trained.preprocessing,
         class_names=trained.class_names,
+        options=options_of(name, trained.model),
     )
     return name, sum(leaf.size for leaf in jax.tree.leaves(trained.variables["params"]))

@@ -1,14 +1,15 @@
 """Trained networks, ready for inference: from a run's folder, or from a set of weights."""
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
 from flax import linen as nn
 
 from resnet_jax.data.build import build_preprocessing
-from resnet_jax.data.preprocessing import MEAN_STD, Preprocessing
+from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.data.sources.cifar import LAYOUTS
 from resnet_jax.data.sources.imagenet_classes import wnids
 from resnet_jax.errors import InputError
@@ -72,6 +73,8 @@ class WhichNetwork:
     weights: str = ""
     """A .safetensors, .npz or .pth file, a TensorFlow.js folder, or a hub id such as timm/resnet50.tv_in1k; images are
     preprocessed as these weights need it. Empty: the network's default on the hub."""
+    weights_key: str = ""
+    """Set of weights to take from a file that holds several, such as state_dict_ema. Empty: the usual one."""
     num_classes: int = 0
     """Outputs of the weights' head. 0: as the file says, or else the network's own."""
     image_size: int = 0
@@ -80,23 +83,50 @@ class WhichNetwork:
     """Shorter side of the image before the center crop. 0: in proportion, as the run or the weights have it."""
 
 
-def load_trained(which: WhichNetwork) -> Trained:
-    """Load the network that a command's options name.
+def load_named(options: WhichNetwork) -> Trained:
+    """Load the network that a command's options name; raises as `load_trained`."""
+    return load_trained(**{field.name: getattr(options, field.name) for field in fields(WhichNetwork)})
+
+
+def load_trained(
+    workdir: str | Path = "",
+    *,
+    checkpoint: str | int = "newest",
+    ema: bool = False,
+    model: str = "",
+    weights: str | Path = "",
+    weights_key: str = "",
+    num_classes: int = 0,
+    image_size: int = 0,
+    resize: int = 0,
+) -> Trained:
+    """Load a trained network: that of a run, or a network by name with a set of weights.
+
+    Args:
+        workdir: the run's folder.
+        checkpoint: of the run: "newest", "best", or a step.
+        ema: use the average of the run's weights.
+        model: instead of a run: name of the network.
+        weights: its weights, as in `load_pretrained`; empty is its default on the hub.
+        weights_key: set of weights to take from a file that holds several; empty is the usual one.
+        num_classes: K of the weights' head; 0 is as the file says, or else the network's own.
+        image_size: pixels a side of the network's input; 0 is the run's or the weights' own.
+        resize: shorter side before the center crop; 0 keeps the proportion of the run or the weights.
 
     Raises:
-        InputError: they name none or two, or it cannot be read.
+        InputError: the arguments name none or two, or it cannot be read.
     """
-    if bool(which.workdir) == bool(which.model):
+    if bool(workdir) == bool(model):
         raise InputError("name one: --workdir=RUN, or --model=NAME with --weights=FILE_OR_HUB_ID")
-    if which.ema and not which.workdir:
+    if ema and not workdir:
         raise InputError("--ema goes with --workdir: only runs keep an average")
-    if which.workdir and which.weights:
+    if workdir and weights:
         raise InputError("--weights goes with --model=NAME, not with --workdir")
-    if which.workdir:
-        return trained_from_run(which.workdir, which.checkpoint, which.image_size, which.resize, ema=which.ema)
-    trained = trained_from_weights(which.model, which.weights or None, which.num_classes)
-    size = which.image_size or trained.preprocessing.image_size
-    return replace(trained, preprocessing=trained.preprocessing.at_size(size, which.resize))
+    if workdir:
+        return trained_from_run(workdir, checkpoint, image_size, resize, ema=ema)
+    trained = trained_from_weights(model, weights or None, num_classes, weights_key)
+    size = image_size or trained.preprocessing.image_size
+    return replace(trained, preprocessing=trained.preprocessing.at_size(size, resize))
 
 
 def load_ensemble(networks: Sequence[str], checkpoint: str = "newest", *, ema: bool = False) -> list[Trained]:
@@ -157,7 +187,9 @@ def trained_from_run(
     )
 
 
-def trained_from_weights(name: str, source: str | Path | None = None, num_classes: int = 0) -> Trained:
+def trained_from_weights(
+    name: str, source: str | Path | None = None, num_classes: int = 0, weights_key: str = ""
+) -> Trained:
     """Load a network with a set of weights, and the preprocessing that these weights need.
 
     Where it is not known, it is torchvision's for the same network, or for a CIFAR network CIFAR-10's mean and standard
@@ -167,23 +199,25 @@ def trained_from_weights(name: str, source: str | Path | None = None, num_classe
         name: the network.
         source: as in `load_pretrained`.
         num_classes: K of the weights' head; 0 is as the file says, or else the network's own.
+        weights_key: as in `load_pretrained`.
 
     Raises:
         InputError: as `load_pretrained`; a head of another width is one too.
     """
-    weights = open_weights(name, source)
+    weights = open_weights(name, source, weights_key)
+    for line in weights.lines:
+        print(line, file=sys.stderr)
     known = known_weights(weights.source)
     cifar = name.endswith("_cifar")
-    usual = Preprocessing(32, 32, *MEAN_STD["cifar10"]) if cifar else Preprocessing()
     width = num_classes or len(weights.class_names or ()) or None
     dataset = known.dataset if known else "cifar10" if cifar else "imagenet2012"
     names = wnids() if dataset == "imagenet2012" else LAYOUTS[dataset].class_names
     usual_names = names if width in (None, len(names)) and (known or not cifar) else None
     return Trained(
         name=name,
-        model=create_model(name, num_classes=width),
+        model=create_model(name, num_classes=width, **weights.options),
         variables=exact_variables(weights, width),
-        preprocessing=weights.preprocessing or usual,
+        preprocessing=weights.preprocessing,
         class_names=weights.class_names or usual_names,
         source=weights.source,
         dataset=dataset,

@@ -1,8 +1,11 @@
 """The lines that a training prints."""
 
+import json
 from collections.abc import Iterable, Iterator
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from resnet_jax.errors import InterruptedRunError
 from resnet_jax.models.counts import abstract_variables, multiply_adds, parameter_count
@@ -51,8 +54,8 @@ def report_skipped(batches: Iterable[tuple[int, Batch]], skipped: set[str]) -> I
     """Yield the batches, and print the name of every unreadable image once.
 
     Args:
-        batches: (steps done after it, batch); a batch may hold messages under "skipped", which are taken out.
-        skipped: gets the messages.
+        batches: (steps done after it, batch); a batch may hold messages under "skipped", which are removed from it.
+        skipped: messages so far; new ones are added.
     """
     for number, batch in batches:
         for problem in batch.pop("skipped", ()):
@@ -60,6 +63,19 @@ def report_skipped(batches: Iterable[tuple[int, Batch]], skipped: set[str]) -> I
                 skipped.add(problem)
                 say(f"skipped an image that cannot be read, {len(skipped)} so far: {problem}")
         yield number, batch
+
+
+def over_processes(messages: set[str]) -> list[str]:
+    """Return the sorted messages of all processes."""
+    if jax.process_count() == 1:
+        return sorted(messages)
+    text = np.frombuffer(json.dumps(sorted(messages)).encode(), np.uint8)
+    lengths = multihost_utils.process_allgather(np.array(len(text)))
+    padded = np.zeros(lengths.max(), np.uint8)
+    padded[: len(text)] = text
+    rows = multihost_utils.process_allgather(padded)
+    lists = [json.loads(bytes(row[:length])) for row, length in zip(rows, lengths, strict=True)]
+    return sorted({message for one in lists for message in one})
 
 
 def is_first_process() -> bool:

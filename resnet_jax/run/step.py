@@ -5,6 +5,7 @@ once. The host's work for a step (some tenths of a millisecond), and the launch 
 chunk.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 import jax
@@ -39,8 +40,8 @@ def single_step(run: Run) -> Step:
             aux_weight=getattr(run.model, "aux_weight", 0.0),
             micro_batches=run.config.accumulate,
             group_size=max(1, run.config.bn_group_size),
-            average=run.optimizer.average,
-            divided_over=run.mesh if run.config.fsdp else None,
+            ema=run.optimizer.ema,
+            fsdp_mesh=run.mesh if run.config.fsdp else None,
         )
         return state, add_sums(sums, new)
 
@@ -81,18 +82,24 @@ def step_batches(run: Run, start: int) -> Iterator[tuple[int, Batch]]:
         yield step, chunk
 
 
+def longest_chunk(run: Run) -> int:
+    """Return the most steps of a device call: `--steps_per_call`, or fewer where something is due more often."""
+    intervals = (run.config.log_every, run.checkpoint_every, run.eval_every, run.total_steps)
+    return min(run.config.steps_per_call, *(math.ceil(every) for every in intervals))
+
+
 def chunked_batches(run: Run, chunks: Iterable[range]) -> Iterator[Batch]:
     """Yield, for each chunk of steps, the batch that `build_train_step` takes.
 
     Args:
         run: with a training set that lives on the devices.
-        chunks: consecutive steps, from 0; at most `steps_per_call` each.
+        chunks: consecutive steps, from 0; at most `longest_chunk` each.
 
     Yields:
-        {"steps": how many, "requests": a dict of arrays [steps_per_call,B] whose rows are the steps' requests, and
+        {"steps": how many, "requests": a dict of arrays [longest_chunk,B] whose rows are the steps' requests, and
         the arrays that all steps share}.
     """
-    length, requests = run.config.steps_per_call, run.data.train.requests
+    length, requests = longest_chunk(run), run.data.train.requests
     assert requests is not None, "build_run refuses others"
     stacks = (stack_requests(requests(chunk.start, chunk.stop), length) for chunk in chunks)
     # Sharded as single batches are: by examples, each device having its part of every step.

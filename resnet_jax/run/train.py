@@ -1,6 +1,6 @@
 """A training run from its config, from the first line to the result."""
 
-from collections.abc import Callable
+import math
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
@@ -9,15 +9,27 @@ from typing import Any
 
 import jax
 
-from resnet_jax.analysis.plots import draw_curves
+from resnet_jax.analysis.plots.curves import draw_curves
 from resnet_jax.config.checks import check_config
 from resnet_jax.config.options import Config
+from resnet_jax.data.build import Data
+from resnet_jax.errors import InputError, NonFiniteError
 from resnet_jax.ops.lowering import active_lowerings
 from resnet_jax.run.agreement import check_same_config, check_same_data, check_same_state, compared
 from resnet_jax.run.build import Run, build_run
 from resnet_jax.run.distill import add_teacher
 from resnet_jax.run.dry_run import dry_run
-from resnet_jax.run.report import headline, interrupted, is_first_process, outcome, position, report_skipped, say_once
+from resnet_jax.run.memory import fitting_step, memory_remedy
+from resnet_jax.run.report import (
+    headline,
+    interrupted,
+    is_first_process,
+    outcome,
+    over_processes,
+    position,
+    report_skipped,
+    say_once,
+)
 from resnet_jax.run.state import checkpoint_content, restore_or_init
 from resnet_jax.run.step import build_train_step, step_batches
 from resnet_jax.run.validate import build_validation
@@ -25,12 +37,16 @@ from resnet_jax.runtime.distributed import barrier, connect, stop_signal
 from resnet_jax.runtime.ending import ending_together
 from resnet_jax.runtime.watchdog import watchdog
 from resnet_jax.training.loop import check_finite, due, training_steps
-from resnet_jax.training.metrics import Sums, averages
+from resnet_jax.training.metrics import Sums, mean_metrics
 from resnet_jax.training.progress import Progress
 from resnet_jax.training.state import TrainState
 from resnet_jax.workdir import checkpoint, folder
 from resnet_jax.workdir.async_save import save_in_background
-from resnet_jax.workdir.metrics_log import Row, best_step, open_log, read_rows
+from resnet_jax.workdir.checkpoint import Saves
+from resnet_jax.workdir.data_facts import check_data_matches
+from resnet_jax.workdir.folder import check_may_begin
+from resnet_jax.workdir.metrics_log import MetricsLog, Row, best_step, read_rows, truncate_rows
+from resnet_jax.workdir.trackers import open_trackers
 
 
 def train(config: Config) -> Row:
@@ -62,16 +78,20 @@ def train(config: Config) -> Row:
             return result
         run = add_teacher(build_run(config))
         check_same_data(run.data)
+        data = data_facts(run.data)
+        check_data_matches(workdir, data)
+        check_may_begin(workdir, math.inf)
         say_once(headline(run))  # traces the network: what cannot run does not take the folder
         if is_first_process():
-            facts = {
-                "image_size": run.data.image_size,
-                "class_names": run.data.class_names,
-                "forms": active_lowerings(),
-            }
-            folder.write_config(workdir, config, facts)
+            folder.write_config(workdir, config, data | {"forms": active_lowerings()})
+            if other := folder.other_code(workdir):
+                say_once(other)
         barrier("config.json is written")
-        result = fit(run, workdir)
+        try:
+            with memory_remedy("take a smaller --batch_size, --remat or --dtype=bfloat16"):
+                result = fit(run, workdir)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{error}; {after_divergence(workdir)}") from error
         if is_first_process():
             folder.write_result(workdir, result)
     say_once(f"finished: {outcome(result)}; {result['images_per_second'] or 0:,.0f} training images a second")
@@ -85,16 +105,18 @@ def fit(run: Run, workdir: Path) -> Row:
     """Train from the newest checkpoint, or from nothing, to the end; return the last evaluation and facts of the run.
 
     Raises:
-        InputError: every checkpoint is damaged.
+        InputError: no checkpoint can be read, the memory does not suffice, or the end could not be written.
         NonFiniteError: a step was not finite; nothing of it was saved.
         InterruptedRunError: a signal stopped it, and it was saved.
     """
     config, metrics = run.config, workdir / "metrics.jsonl"
     manager = checkpoint.open_manager(workdir / "checkpoints", keep=config.keep, best_step=partial(best_step, metrics))
+    saves = Saves(manager, say_once)
     # Innermost, because a manager that is closed waits for the other processes.
-    with closing(manager), stop_signal() as stop_requested, ending_together(debug=config.debug):
+    with closing(saves), stop_signal() as stop_requested, ending_together(debug=config.debug):
         start, state, sums = restore_or_init(run, manager, say_once)
-        record = open_log(workdir, asdict(config), start) if is_first_process() else ignore
+        stored = checkpoint.stored_record(manager, start) if start else {}
+        log = open_log(workdir, config, start, stored)
         barrier("metrics.jsonl ends where the run continues")
         evaluated = {row["step"]: row for row in read_rows(metrics) if row["split"] == "eval"}
         progress = Progress(start, run.total_steps, quiet=not is_first_process())
@@ -103,16 +125,16 @@ def fit(run: Run, workdir: Path) -> Row:
             if (row := validate(start, state)) is None:
                 raise interrupted(start)
             evaluated[start] = row
-            record_evaluation(run, workdir, record, row)
-        skipped: set[str] = set()
+            record_evaluation(run, workdir, log, row)
+        skipped: set[str] = set(stored.get("skipped", ()))
         batches = progress.waits(report_skipped(step_batches(run, start), skipped))
-        reached = start
-        with save_in_background(partial(write_checkpoint, run, manager)) as save:
+        program, reached = build_train_step(run), start
+        with save_in_background(partial(write_checkpoint, run, saves), saves.finish) as save:
             for step in training_steps(
                 state,
                 sums,
                 batches,
-                compared(build_train_step(run)),
+                fitting_step(compared(program), program, config),
                 total_steps=run.total_steps,
                 log_every=config.log_every,
                 checkpoint_every=run.checkpoint_every,
@@ -121,47 +143,99 @@ def fit(run: Run, workdir: Path) -> Row:
                 reached = step.number
                 progress.tick(reached, step.sums["count"])
                 if step.log:
-                    row = position(run, step.number, "train") | averages(step.sums)
+                    row = position(run, step.number, "train") | mean_metrics(step.sums)
                     row["learning_rate"] = float(jax.device_get(run.optimizer.schedule(step.number - 1)))
                     row["waiting"] = round(progress.waiting(), 4)
-                    record(row)
+                    log.add(row)
                     progress.show(row, config.batch_size)
                 if step.save:
-                    save(step.number, step.state, step.unlogged)
+                    save(step.number, step.state, step.unlogged, log=list(log.sums), skipped=over_processes(skipped))
                 if step.evaluate and (row := validate(step.number, step.state)) is not None:
                     evaluated[step.number] = row
-                    record_evaluation(run, workdir, record, row)
+                    record_evaluation(run, workdir, log, row)
                 if stop_requested(step.number) and step.number < run.total_steps:
                     check_finite(step.sums)
-                    save(step.number, step.state, step.unlogged)
+                    save(step.number, step.state, step.unlogged, log=list(log.sums), skipped=over_processes(skipped))
                     break
         progress.close()
-        manager.wait_until_finished()
+        check_written(saves, log, reached)
         if reached < run.total_steps or reached not in evaluated:  # a signal may cut the last evaluation short, too
             raise interrupted(reached)
         return evaluated[reached] | {
             "images_per_second": progress.average_images_per_second(config.batch_size),
-            "skipped_images": len(skipped),
+            "skipped_images": len(over_processes(skipped)),
             "fingerprint": checkpoint.stored_digest(manager, reached),
         }
 
 
-def write_checkpoint(run: Run, manager: Any, step: int, state: TrainState, sums: Sums) -> None:
-    """Write a checkpoint of the state and the sums that no log line holds yet."""
+def data_facts(data: Data) -> dict[str, Any]:
+    """Return what config.json says of the data of a run."""
+    return {
+        "image_size": data.image_size,
+        "class_names": data.class_names,
+        "num_train": data.num_train,
+        "num_test": data.num_test,
+        "train_examples": data.train_examples,
+        "test_examples": data.test_examples,
+    }
+
+
+def open_log(workdir: Path, config: Config, start: int, stored: dict[str, Any]) -> MetricsLog:
+    """Open the log of a run that continues after step `start`, from what its checkpoint recorded, and its trackers.
+
+    Raises:
+        InputError: a tracker cannot be opened.
+    """
+    if not is_first_process():
+        return MetricsLog(None)
+    path, options = workdir / "metrics.jsonl", asdict(config)
+    tracked = {(row["step"], row["split"]) for row in read_rows(path) if row["step"] <= start}
+    rows = truncate_rows(path, start, stored.get("log"), say_once)
+    trackers = open_trackers(workdir, options, start, tensorboard=config.tensorboard, wandb=config.wandb)
+    return MetricsLog(path, rows, trackers, tracked, say_once)
+
+
+def write_checkpoint(
+    run: Run, saves: Saves, step: int, state: TrainState, sums: Sums, *, log: list[int], skipped: list[str]
+) -> None:
+    """Write a checkpoint of the state and the sums that no log line holds yet, with the log so far."""
     content = checkpoint_content(run, state, sums)
     prints = checkpoint.fingerprint(content)
     check_same_state(step, checkpoint.digest(prints))
-    checkpoint.save(manager, step, content, prints)
+    saves.write(step, content, prints, record={"log": log, "skipped": skipped})
 
 
-def record_evaluation(run: Run, workdir: Path, record: Callable[[Row], None], row: Row) -> None:
+def record_evaluation(run: Run, workdir: Path, log: MetricsLog, row: Row) -> None:
     """Log an evaluation, draw the curves anew, and print its outcome."""
-    record(row)
+    log.add(row)
     if is_first_process():
         title = f"{run.config.model} on {run.config.dataset}"
-        draw_curves(read_rows(workdir / "metrics.jsonl"), workdir / "curves.png", title)
+        try:
+            draw_curves(read_rows(workdir / "metrics.jsonl"), workdir / "curves.png", title)
+        except OSError as error:
+            say_once(f"warning: {workdir / 'curves.png'} cannot be written ({error.strerror}); the training goes on")
     say_once(f"step {row['step']:,}, epoch {row['epoch']:.2f}: test {outcome(row)}")
 
 
-def ignore(row: Row) -> None:
-    """Log nothing: one process writes for all."""
+def check_written(saves: Saves, log: MetricsLog, step: int) -> None:
+    """Refuse to end as if all were well when the last checkpoint or rows of the log are not on the disk.
+
+    Raises:
+        InputError: they are not.
+    """
+    problem = saves.problem or log.flush()
+    if problem:
+        what = "the last checkpoint" if saves.problem else "the end of metrics.jsonl"
+        raise InputError(
+            f"{what}, of step {step:,}, could not be written ({problem}); "
+            "make room, and the same command continues from the newest checkpoint"
+        )
+
+
+def after_divergence(workdir: Path) -> str:
+    """Return where a run with other options may begin; note in the folder when that is the same one."""
+    if folder.has_checkpoints(workdir):
+        return "other options need another --workdir, because this one holds checkpoints"
+    if is_first_process():
+        folder.mark_diverged(workdir)
+    return "nothing was saved before, so that other options may begin in the same --workdir"

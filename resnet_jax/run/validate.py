@@ -8,10 +8,11 @@ import jax
 
 from resnet_jax.inference.tta import build_apply
 from resnet_jax.run.build import Run
+from resnet_jax.run.memory import memory_remedy
 from resnet_jax.run.report import position
 from resnet_jax.runtime.sharding import replicated
 from resnet_jax.training import loop
-from resnet_jax.training.metrics import averages
+from resnet_jax.training.metrics import mean_metrics
 from resnet_jax.training.progress import Progress
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import jit_eval_step
@@ -46,14 +47,16 @@ def build_validation(run: Run, progress: Progress, stop_requested: Callable[[int
         if state.ema and not run.config.lookahead:  # Lookahead sets the weights to their average
             weights["ema_"] = state.ema
         row = position(run, step, "eval")
-        with progress.paused():
+        with progress.paused(), memory_remedy("take a smaller --eval_batch_size"):
             for prefix, variables in weights.items():
                 batches = takewhile(lambda _: not (alone and stop_requested(step)), run.data.test.batches())
                 whole = all_gather(variables) if run.config.fsdp else variables
                 sums = loop.evaluate(batches, partial(eval_step, whole))
                 if alone and stop_requested(step):
                     return None
-                row |= {prefix + name: value for name, value in averages(sums).items() if not prefix or name in MEANS}
+                row |= {
+                    prefix + name: value for name, value in mean_metrics(sums).items() if not prefix or name in MEANS
+                }
         return row
 
     return validate

@@ -222,7 +222,7 @@ def test_a_config_survives_its_json():
 
 def readme_commands():
     text = (ROOT / "README.md").read_text()
-    lines = re.findall(r"python -m experiments\.\S+[^\n`]*", text.replace("\\\n", " "))
+    lines = re.findall(r"python -m experiments\.\w+[^\n`]*", text.replace("\\\n", " "))
     return [shlex.split(line.partition("#")[0])[2:] for line in lines]
 
 

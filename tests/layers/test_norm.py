@@ -132,7 +132,7 @@ def test_a_single_value_per_channel_is_refused_in_training(shape, group_size):
 def test_a_single_value_per_channel_is_normalized_by_running_statistics():
     x, variables = pooled_values(1), norm_variables(np.random.default_rng(0))
     expected = numpy_norm(x, **variables["batch_stats"], params=variables["params"])
-    evaluated = BatchNorm(use_running_average=True).apply(variables, x)
+    evaluated: Any = BatchNorm(use_running_average=True).apply(variables, x)
     frozen, stats = train_norm(x, variables, frozen=True)
     np.testing.assert_allclose(evaluated, expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(frozen, expected, rtol=1e-5, atol=1e-5)

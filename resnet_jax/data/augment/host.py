@@ -13,6 +13,9 @@ from resnet_jax.errors import InputError
 # bilinear (`fast_resize`).
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "random", "fast"]
 
+# Longer side over shorter side, up to which an image is resized whole: 64 times 256 x 256 pixels are 13 MB.
+MAX_ASPECT = 64
+
 
 def random_resized_crop(
     image: np.ndarray,
@@ -89,10 +92,10 @@ def scale_jitter_crop(
         uint8 [size,size,3].
     """
     low, high = (round(size * factor) for factor in short_side)
-    image = resize_short_side(image, int(rng.integers(low, high + 1)), drawn_interpolation(interpolation, rng))
-    top = int(rng.integers(image.shape[0] - size + 1))
-    left = int(rng.integers(image.shape[1] - size + 1))
-    return image[top : top + size, left : left + size]
+    height, width = short_side_size(*image.shape[:2], int(rng.integers(low, high + 1)))
+    interpolation = drawn_interpolation(interpolation, rng)
+    corner = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
+    return resized_windows(image, height, width, [corner], size, interpolation)[0]
 
 
 def pad_and_crop(
@@ -128,9 +131,9 @@ def resize_and_center_crop(
     Returns:
         uint8 [size,size,3].
     """
-    image = at_least(resize_short_side(image, resize, interpolation), size)
-    top, left = (round((side - size) / 2) for side in image.shape[:2])
-    return image[top : top + size, left : left + size]
+    height, width = short_side_size(*image.shape[:2], resize)
+    center = round(max(0, height - size) / 2), round(max(0, width - size) / 2)
+    return at_least(resized_windows(image, height, width, [center], size, interpolation)[0], size)
 
 
 def resize_and_five_crops(
@@ -147,10 +150,65 @@ def resize_and_five_crops(
     Returns:
         uint8 [5,size,size,3]: upper left and right, lower left and right, and the crop of `resize_and_center_crop`.
     """
-    image = at_least(resize_short_side(image, resize, interpolation), size)
-    bottom, right = (side - size for side in image.shape[:2])
+    height, width = short_side_size(*image.shape[:2], resize)
+    bottom, right = max(0, height - size), max(0, width - size)
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2))]
-    return np.stack([image[top : top + size, left : left + size] for top, left in corners])
+    windows = resized_windows(image, height, width, corners, size, interpolation)
+    return np.stack([at_least(window, size) for window in windows])
+
+
+def resized_windows(
+    image: np.ndarray,
+    height: int,
+    width: int,
+    corners: list[tuple[int, int]],
+    size: int,
+    interpolation: Interpolation = "bilinear",
+) -> list[np.ndarray]:
+    """Resize an image and cut windows out of the result, in memory that the windows bound.
+
+    The strips beyond an aspect ratio of MAX_ASPECT are resized window by window: whole, 3 x 65,500 pixels would become
+    256 x 5.6 million. Their values equal those of the whole to one level of 255 ("fast" resizes them as bilinear).
+
+    Args:
+        image: uint8 [H,W,3].
+        height: of the resized image, pixels.
+        width: likewise.
+        corners: (top, left) of each window in the resized image.
+        size: of the windows, pixels; smaller where the resized image is.
+        interpolation: Pillow's filter, antialiased.
+
+    Returns:
+        uint8 [min(size,height),min(size,width),3] for each corner.
+    """
+    if max(height, width) <= MAX_ASPECT * min(height, width):
+        whole = resize(image, height, width, interpolation)
+        return [whole[top : top + size, left : left + size] for top, left in corners]
+    across, down = image.shape[1] / width, image.shape[0] / height  # old pixels for a new one
+    resample = Image.Resampling["BILINEAR" if interpolation == "fast" else interpolation.upper()]
+    windows = []
+    for top, left in corners:
+        high, wide = min(size, height - top), min(size, width - left)
+        # Cut first: Pillow holds the box in single precision, too coarse for the far end of a strip. The margin is the
+        # reach of its widest filter, and a pixel for rounding.
+        first_row, last_row = _with_margin(top * down, (top + high) * down, down, image.shape[0])
+        first_column, last_column = _with_margin(left * across, (left + wide) * across, across, image.shape[1])
+        part = Image.fromarray(np.ascontiguousarray(image[first_row:last_row, first_column:last_column]))
+        box = (
+            left * across - first_column,
+            top * down - first_row,
+            (left + wide) * across - first_column,
+            (top + high) * down - first_row,
+        )
+        # Rounding may carry the box beyond the part.
+        box = (box[0], box[1], min(box[2], part.width), min(box[3], part.height))
+        windows.append(np.asarray(part.resize((wide, high), resample, box)))
+    return windows
+
+
+def _with_margin(start: float, stop: float, scale: float, length: int) -> tuple[int, int]:
+    margin = 3 * max(1.0, scale) + 1
+    return max(0, math.floor(start - margin)), min(length, math.ceil(stop + margin))
 
 
 def at_least(image: np.ndarray, size: int) -> np.ndarray:
@@ -162,11 +220,15 @@ def at_least(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def resize_short_side(image: np.ndarray, short: int, interpolation: Interpolation = "bilinear") -> np.ndarray:
-    """Resize the image [H,W,3] to a shorter side of `short` pixels; the longer side rounds down, as in torchvision."""
-    height, width = image.shape[:2]
+    """Resize the image [H,W,3] to a shorter side of `short` pixels."""
+    return resize(image, *short_side_size(*image.shape[:2], short), interpolation)
+
+
+def short_side_size(height: int, width: int, short: int) -> tuple[int, int]:
+    """Return the size for a shorter side of `short` pixels; the longer side rounds down, as in torchvision."""
     if height <= width:
-        return resize(image, short, int(short * width / height), interpolation)
-    return resize(image, int(short * height / width), short, interpolation)
+        return short, int(short * width / height)
+    return int(short * height / width), short
 
 
 def resize(image: np.ndarray, height: int, width: int, interpolation: Interpolation = "bilinear") -> np.ndarray:

@@ -51,14 +51,17 @@ class TrainTransform:
             image = self._resized(image, rng, size)
         return self._changed(image, rng)
 
-    def from_file(self, data: bytes, name: str, rng: np.random.Generator, size: int) -> np.ndarray:
-        """Transform an image file, decoding no more than the crop needs; except for "fast", bit for bit as `__call__`.
+    def from_file(
+        self, data: bytes, name: str, rng: np.random.Generator, size: int, intact: bool = False
+    ) -> np.ndarray:
+        """Transform an image file; except for "fast", bit for bit as `__call__`.
 
         Args:
             data: the file.
             name: what errors call it.
             rng: source of randomness.
             size: of the result, pixels.
+            intact: the file is known to be whole, and decoding may end with the crop (`decode_part`).
 
         Returns:
             uint8 [size,size,3].
@@ -69,7 +72,7 @@ class TrainTransform:
         if self.crop != "random_resized":
             return self(decode_image(data, name), rng, size)
         fast = self.interpolation == "fast"
-        part = decode_part(data, name, lambda h, w: host.crop_box(h, w, rng, self.scale, self.ratio), fast)
+        part = decode_part(data, name, lambda h, w: host.crop_box(h, w, rng, self.scale, self.ratio), fast, intact)
         return self._changed(self._resized(part, rng, size), rng)
 
     def _changed(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -18,7 +18,7 @@ def cifar_resnet(depth: int, **options: Any) -> ResNet:
         ValueError: `depth` is not 6n + 2.
     """
     sizes = _stage_sizes(depth, 6, 2, "a CIFAR network has 6n + 2 layers (8, 14, 20, 32, 44, 56, 110, …)")
-    return ResNet(**(CIFAR | {"stage_sizes": sizes, "block": BasicBlock, "shortcut": "A"} | options))
+    return partial(CIFAR, stage_sizes=sizes, block=BasicBlock, shortcut="A")(**options)
 
 
 def cifar_preresnet(depth: int, **options: Any) -> ResNet:
@@ -30,7 +30,7 @@ def cifar_preresnet(depth: int, **options: Any) -> ResNet:
     layers, block, shortcut = (9, PreActBottleneck, "bare") if depth >= 164 else (6, PreActBasicBlock, "A")
     family = "a pre-activation CIFAR network has 6n + 2 layers (20, 56, 110), or 9n + 2 from 164 on"
     sizes = _stage_sizes(depth, layers, 2, family)
-    return ResNet(**(CIFAR | {"stage_sizes": sizes, "block": block, "shortcut": shortcut, "preact": True} | options))
+    return partial(CIFAR, stage_sizes=sizes, block=block, shortcut=shortcut, preact=True)(**options)
 
 
 def cifar_wide_resnet(depth: int, factor: int, **options: Any) -> ResNet:
@@ -40,11 +40,11 @@ def cifar_wide_resnet(depth: int, factor: int, **options: Any) -> ResNet:
         ValueError: `depth` is not 6n + 4.
     """
     sizes = _stage_sizes(depth, 6, 4, "a Wide ResNet has 6n + 4 layers (16, 22, 28, 40)")
-    wide = {"stage_sizes": sizes, "block": PreActBasicBlock, "width": 16 * factor, "stem_width": 16}
-    return ResNet(**(CIFAR | wide | {"shortcut": "bare", "preact": True} | options))
+    wide = partial(CIFAR, width=16 * factor, stem_width=16, shortcut="bare", preact=True)
+    return partial(wide, stage_sizes=sizes, block=PreActBasicBlock)(**options)
 
 
-CIFAR: dict[str, Any] = {"num_classes": 10, "width": 16, "stem": "cifar"}
+CIFAR: Callable[..., ResNet] = partial(ResNet, num_classes=10, width=16, stem="cifar")
 
 
 def _stage_sizes(depth: int, block_layers: int, other_layers: int, family: str) -> tuple[int, int, int]:
