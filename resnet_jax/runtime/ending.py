@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import jax
 from jax._src.distributed import global_state
@@ -58,21 +59,19 @@ def line_and_status(error: BaseException) -> tuple[str | None, int]:
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
             return f"error: {where}{error.strerror or error}", BAD_INPUT
-    if line := _missing_devices():
+    if line := _missing_devices(error):
         return line, BAD_INPUT
     return None, FAILED
 
 
-def _missing_devices() -> str | None:
+def _missing_devices(error: BaseException) -> str | None:
     """Return a line where JAX_PLATFORMS names devices that are not there; JAX raises a bare AssertionError."""
-    if not (platforms := os.environ.get("JAX_PLATFORMS")):
+    platforms = os.environ.get("JAX_PLATFORMS")
+    frames = traceback.extract_tb(error.__traceback__)
+    if not platforms or not frames or Path(frames[-1].filename).name != "xla_bridge.py":
         return None
-    try:
-        jax.devices()
-    except Exception as error:
-        why = str(error).split("(set JAX_PLATFORMS")[0].strip() or "no such device, or JAX is installed without them"
-        return f"error: JAX_PLATFORMS={platforms}: {why}; unset it to train on what is there"
-    return None
+    why = str(error).partition("(set JAX_PLATFORMS")[0].strip() or "no such device, or JAX is installed without support"
+    return f"error: JAX_PLATFORMS={platforms}: {why}; unset it to use what is there"
 
 
 def report(error: BaseException, *, debug: bool) -> tuple[str, int]:

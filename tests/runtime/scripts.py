@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ run_command(main, sys.argv[1:])
 
 
 def as_command(body: str) -> str:
-    return COMMAND.replace("{body}", body)
+    return COMMAND.replace("{body}", textwrap.indent(textwrap.dedent(body), "    "))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from resnet_jax.runtime.distributed import different
-from tests.runtime.scripts import as_command, free_port, wait_for
+from tests.runtime.scripts import as_command, free_port
 
 # They compute nothing: a process that waits in a collective waits outside of Python, as one that sleeps does.
 PAIR = as_command("""
@@ -45,9 +45,8 @@ PAIR = as_command("""
 def run_pair(script, act: str) -> list[tuple[int, str]]:
     address = f"127.0.0.1:{free_port()}"
     two = [script(PAIR, address, number, act) for number in range(2)]
-    for process in two:
-        wait_for(process, "connected")
-    outputs = [process.communicate(timeout=30)[0] for process in two]
+    # Without a guard they hang for 300 s. What they need is the time of their imports and a few seconds.
+    outputs = [process.communicate(timeout=120)[0] for process in two]
     return [(process.returncode, output) for process, output in zip(two, outputs, strict=True)]
 
 

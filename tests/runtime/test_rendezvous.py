@@ -49,9 +49,7 @@ def test_process_0_that_never_comes():
     assert "process 0 was not reached within 1 s" in outcomes((1, 2), seconds=1)[0]
 
 
-@pytest.mark.parametrize(
-    "address", ["abc", "abc:", ":1234", "localhost", "localhost:x", "localhost:0", "localhost:65536"]
-)
+@pytest.mark.parametrize("address", ["abc", "abc:", ":1234", "localhost:x", "localhost:0", "localhost:65536"])
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(InputError, match="is not HOST:PORT, such as"):
         meet(address, 2, 0, 1)
