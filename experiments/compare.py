@@ -1,8 +1,8 @@
-"""Put finished runs beside each other: mean and standard deviation over seeds.
+"""Compare finished runs: mean and standard deviation over seeds.
 
     python -m experiments.compare runs/*
 
-Runs that differ in --seed alone are one line. The numbers are those of their result.json: the last checkpoint's.
+Runs that differ in --seed alone share a line. The numbers are those of result.json, from the last checkpoint.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from resnet_jax.studies.seed_groups import differing_options, group_by_options, 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of compare."""
+    """Options."""
 
     workdirs: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Folders of runs."""
+    """Folders of runs"""
 
 
 def main(argv: Sequence[str]) -> None:

@@ -24,15 +24,14 @@ from pathlib import Path
 import numpy as np
 from IPython.display import Markdown
 
+import resnet_jax
 from resnet_jax.analysis.lesions import error_by_number_removed, error_by_removed_block, removable_blocks
 from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.analysis.path_lengths import path_lengths, residual_blocks
 from resnet_jax.analysis.permutations import error_by_swaps
 from resnet_jax.analysis.plots.lesions import draw_permutations, draw_removed_blocks, draw_removed_numbers
 from resnet_jax.analysis.plots.path_lengths import draw_path_lengths
-from resnet_jax.data.build import plain_images
 from resnet_jax.data.sources.load import load_source
-from resnet_jax.inference.trained import WhichNetwork, load_trained
 
 # %% tags=["parameters"]
 networks = {
@@ -51,9 +50,10 @@ figures = Path("../runs/notebooks")
 figures.mkdir(parents=True, exist_ok=True)
 source = load_source(dataset, "val", data_dir, 0)
 labels = source.labels[:num_images]
-nets = {label: load_trained(WhichNetwork(**which)) for label, which in networks.items()}
-# Each network gets its own preprocessing.
-images = {label: plain_images(source, net.config, net.image_size, num_images) for label, net in nets.items()}
+nets = {label: resnet_jax.load_trained(**which) for label, which in networks.items()}
+# Each network gets the images normalized as in its training.
+first = {"image": source.images[:num_images]}
+images = {label: np.asarray(net.preprocessing.normalize(first)["image"]) for label, net in nets.items()}
 
 
 def measured(function, labels_of_networks=nets, **settings):

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from resnet_jax.analysis.capture import Array, apply_watched, is_main_conv, is_norm, name_of, unrolled
+from resnet_jax.analysis.capture import Array, apply_watched, is_main_conv, is_norm, name_of
 from resnet_jax.analysis.map_batches import map_batches
+from resnet_jax.models.resnet.scan import unrolled
 
 
 def layer_responses(model: nn.Module, variables: Any, images: Array, *, train: bool = False) -> dict[str, jax.Array]:

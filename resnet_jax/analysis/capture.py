@@ -17,6 +17,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.layers.conv import Conv
 from resnet_jax.layers.norm import BatchNorm
 from resnet_jax.models.resnet import shortcuts
+from resnet_jax.models.resnet.scan import unrolled
 
 BESIDE = {"conv_proj", "norm_proj", "gate", "attention", "reduce_conv", "reduce_norm", "select_conv"}
 BLOCK = re.compile(r"stage\d+_block\d+")
@@ -43,16 +44,6 @@ class Block:
     def stage(self) -> str:
         """The part of the name that blocks of one stage share."""
         return self.name.rpartition("_block")[0]
-
-
-def unrolled(model: nn.Module) -> nn.Module:
-    """Return the same network without scan and rematerialization, which has the same variables.
-
-    Modules are found by their paths. Scanned and rematerialized blocks run as networks of their own, without a path,
-    and all but one of a scan group not at all.
-    """
-    options = {name: False for name in ("scan", "remat") if getattr(model, name, False)}
-    return model.clone(**options) if options else model
 
 
 def apply_watched(model: nn.Module, variables: Any, images: Array, watch: Watch, **settings: Any) -> Any:

@@ -13,9 +13,10 @@ import numpy as np
 from flax import linen as nn
 from jax.extend.core import ClosedJaxpr, Literal, Var
 
-from resnet_jax.analysis.capture import Array, unrolled
+from resnet_jax.analysis.capture import Array
 from resnet_jax.errors import InputError
 from resnet_jax.layers.pooling import resize_bilinear
+from resnet_jax.models.resnet.scan import unrolled
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import jax
 import optax
 from flax import linen as nn
 
-from resnet_jax.analysis.capture import Array, leaves_of, main_convs, unrolled
+from resnet_jax.analysis.capture import Array, leaves_of, main_convs
+from resnet_jax.models.resnet.scan import unrolled
 
 
 def gradient_norms(

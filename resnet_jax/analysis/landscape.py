@@ -15,8 +15,8 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from resnet_jax.analysis.capture import unrolled
 from resnet_jax.analysis.map_batches import map_batches
+from resnet_jax.models.resnet.scan import unrolled
 
 
 @dataclass(frozen=True)

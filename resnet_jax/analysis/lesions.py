@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from resnet_jax.analysis.capture import Array, blocks, name_of, unrolled
+from resnet_jax.analysis.capture import Array, blocks, name_of
 from resnet_jax.analysis.map_batches import map_batches
 from resnet_jax.errors import InputError
 from resnet_jax.layers.stochastic_depth import StochasticDepth
+from resnet_jax.models.resnet.scan import unrolled
 
 
 def removable_blocks(model: nn.Module, variables: Any, images: Array) -> tuple[str, ...]:

@@ -17,9 +17,10 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from resnet_jax.analysis.capture import Array, blocks, name_of, unrolled
+from resnet_jax.analysis.capture import Array, blocks, name_of
 from resnet_jax.errors import InputError
 from resnet_jax.layers.stochastic_depth import StochasticDepth
+from resnet_jax.models.resnet.scan import unrolled
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from resnet_jax.analysis.capture import blocks, unrolled
+from resnet_jax.analysis.capture import blocks
 from resnet_jax.analysis.map_batches import map_batches
 from resnet_jax.errors import InputError
+from resnet_jax.models.resnet.scan import unrolled
 
 
 @dataclass(frozen=True)

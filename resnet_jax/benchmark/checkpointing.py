@@ -10,10 +10,10 @@ import jax
 
 from resnet_jax.models.resnet.scan import stack_scan_groups
 from resnet_jax.run.build import Run
-from resnet_jax.run.state import first_state, stored
+from resnet_jax.run.state import checkpoint_content, checkpoint_shapes, first_state
 from resnet_jax.run.step import build_train_step
-from resnet_jax.training.metrics import zero_sums
-from resnet_jax.training.state import abstract_checkpoint
+from resnet_jax.training.metrics import Sums, zero_sums
+from resnet_jax.training.state import TrainState
 from resnet_jax.workdir import checkpoint
 from resnet_jax.workdir.async_save import save_in_background
 
@@ -27,27 +27,27 @@ def measure_resume(run: Run, rounds: int) -> dict[str, Any]:
         its fingerprint, "step_milliseconds": to compare with}; medians.
     """
     state, sums = first_state(run), jax.jit(zero_sums)()
-    batch = next(iter(run.training.batches(0, 1)))
+    batch = next(iter(run.data.train.batches(0, 1)))
     compiled = build_train_step(run).lower(state, sums, batch).compile()
     steps, saves, writes = [], [], []
     with TemporaryDirectory() as folder:
         with checkpoint.open_manager(Path(folder)) as manager:
 
-            def store(at: int, carry: dict[str, Any]) -> None:
-                checkpoint.save(manager, at, stored(run, carry))
+            def write(step: int, state: TrainState, sums: Sums) -> None:
+                checkpoint.save(manager, step, checkpoint_content(run, state, sums))
                 manager.wait_until_finished()
 
             for at in range(1, rounds + 2):
                 began = time.perf_counter()
                 state, sums = jax.block_until_ready(compiled(state, sums, batch))
                 stepped = time.perf_counter()
-                with save_in_background(store) as save:
-                    save(at, {"state": state, "sums": sums})
+                with save_in_background(write) as save:
+                    save(at, state, sums)
                     saves.append(time.perf_counter() - stepped)
                 steps.append(stepped - began)
                 writes.append(time.perf_counter() - stepped)
             size = sum(path.stat().st_size for path in (Path(folder) / str(at)).rglob("*") if path.is_file())
-        target = abstract_checkpoint(run.model, run.tx, run.image_size, run.mesh, with_ema=run.average is not None)
+        target = checkpoint_shapes(run)
         began = time.perf_counter()
         with checkpoint.open_manager(Path(folder)) as manager:
             _, content = checkpoint.restore_newest(manager, target, print) or (0, {})

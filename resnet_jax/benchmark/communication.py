@@ -1,6 +1,6 @@
-"""A model of the communication between devices in a training step: computed, nothing is measured.
+"""Communication between devices in a training step, and its cost: computed, nothing is measured.
 
-Its tables are those of docs/scaling.md.
+`experiments.benchmark --mode=communication` prints the tables of docs/scaling.md.
 """
 
 import math

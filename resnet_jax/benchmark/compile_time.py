@@ -23,7 +23,7 @@ def measure_compile(run: Run, count: int) -> dict[str, float | None]:
     """
     state, init_seconds, init_cpu_seconds = _timed(lambda: jax.block_until_ready(first_state(run)))
     sums = jax.jit(zero_sums)()
-    batch = next(iter(run.training.batches(0, 1)))
+    batch = next(iter(run.data.train.batches(0, 1)))
     traced, trace_seconds, _ = _timed(lambda: build_train_step(run).trace(state, sums, batch))
     lowered = traced.lower()
     compiled, compile_seconds, cpu_seconds = _timed(lowered.compile)

@@ -23,7 +23,7 @@ from resnet_jax.data.order import example_rng
 from resnet_jax.data.pipeline import train_batches
 from resnet_jax.data.prepared.format import MANIFEST
 from resnet_jax.data.resolution import FixedSize
-from resnet_jax.data.sources.folder import image_extensions
+from resnet_jax.data.sources.image_files import image_extensions
 from resnet_jax.data.sources.prepared import prepared_source
 from resnet_jax.data.sources.source import Example
 from resnet_jax.errors import InputError

@@ -15,7 +15,7 @@ from resnet_jax.inference.fold_batch_norm import fold_batch_norm
 from resnet_jax.models.counts import multiply_adds
 from resnet_jax.run.build import Run
 from resnet_jax.run.state import first_state
-from resnet_jax.run.step import build_train_chunk, build_train_step, chunked_batches
+from resnet_jax.run.step import build_train_step, chunked_batches
 from resnet_jax.training.metrics import zero_sums
 
 SAMPLE_SECONDS = 0.1  # a sample is as many steps as take this long: a GPU's are too short for a clock
@@ -33,11 +33,11 @@ def measure_train(run: Run, rounds: int, *, seeds: int = 1, profile: str = "") -
     """
     state, sums = first_state(run), jax.jit(zero_sums)()
     per_call = run.config.steps_per_call
+    program = build_train_step(run)
     if per_call == 1:
-        batches, program = list(islice(run.training.batches(0, 4), 4)), build_train_step(run)
+        batches = list(islice(run.data.train.batches(0, 4), 4))
     else:
-        spans = [range(begin, begin + per_call) for begin in (0, per_call)]
-        batches, program = list(chunked_batches(run, spans)), build_train_chunk(run)
+        batches = list(chunked_batches(run, [range(begin, begin + per_call) for begin in (0, per_call)]))
     if seeds > 1:
         program = jax.jit(jax.vmap(program, in_axes=(0, 0, None)), donate_argnums=0)
         state, sums = jax.tree.map(lambda leaf: jnp.stack([leaf] * seeds), (state, sums))
@@ -51,7 +51,7 @@ def measure_train(run: Run, rounds: int, *, seeds: int = 1, profile: str = "") -
 
     images = run.config.batch_size * seeds * per_call
     # Of one device, as memory and peak rates are.
-    work = CONVOLUTIONS["train"] * multiply_adds(run.model, run.image_size) * images // run.mesh.devices.size
+    work = CONVOLUTIONS["train"] * multiply_adds(run.model, run.data.image_size) * images // run.mesh.devices.size
     found = _measured(compiled, steps, rounds, images, work, jnp.dtype(run.config.dtype), profile, per_call)
     return {"compile_seconds": seconds, **found}
 

@@ -2,12 +2,12 @@
 
 Position q = step * batch_size + j of the endless stream lies in epoch q // n and is example number q % n of that
 epoch's permutation. Batches therefore run across the ends of epochs, every example comes exactly once an epoch, and
-to resume a run at a step needs the step's number only, with any number of processes and workers.
+resuming a run needs the step's number only, with any number of processes and workers.
 
-With repeated augmentation (Hoffer et al. 2020, https://arxiv.org/abs/1901.09335) an example is shown `repeats` times
-in a row of that stream, each time as another view of it. An epoch keeps its n samples, of the first
-ceil(n / repeats) examples of its permutation. Torchvision's and timm's samplers do the same, but for up to 255 samples
-that they drop.
+With repeated augmentation (Hoffer et al. 2020, https://arxiv.org/abs/1901.09335) an example is repeated `repeats`
+times in a row of that stream, each time as another view of it. An epoch keeps its n samples, of the first
+ceil(n / repeats) examples of its permutation. Torchvision's and timm's samplers do the same, except for up to 255
+samples that they drop.
 """
 
 from functools import lru_cache
@@ -19,43 +19,43 @@ from resnet_jax.errors import InputError
 
 @lru_cache(maxsize=4)  # a batch touches two epochs; reading ahead, rarely a third
 def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
-    """The permutation of n examples in one epoch: int64 [n], read-only."""
+    """Return the permutation of n examples in one epoch: int64 [n], read-only."""
     order = np.random.default_rng((seed, epoch)).permutation(n)
     order.setflags(write=False)
     return order
 
 
-def places(step: int, batch_size: int, n: int, repeats: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where the rows of one global training batch stand in the orders of their epochs.
+def epoch_positions(step: int, batch_size: int, n: int, repeats: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the positions of a global training batch's rows in the permutations of their epochs.
 
-    First come all views 0, then all views 1, and so on, so that the views of one example lie far apart: on different
+    First come all views 0, then all views 1, and so on, so that the views of one example are distant: on different
     devices where there are `repeats` of them or more.
 
     Returns:
-        epoch [B], place in the epoch's permutation [B] and view [B], 0 to repeats - 1; int64.
+        epoch [B], position in the epoch's permutation [B] and view [B], 0 to repeats - 1; int64.
     """
     epoch, sample = np.divmod(step * batch_size + np.arange(batch_size, dtype=np.int64), n)
-    place, view = np.divmod(sample, repeats)
+    position, view = np.divmod(sample, repeats)
     by_view = np.argsort(view, kind="stable")
-    return epoch[by_view], place[by_view], view[by_view]
+    return epoch[by_view], position[by_view], view[by_view]
 
 
 def rows(seed: int, step: int, batch_size: int, n: int, repeats: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The examples of one global training batch.
+    """Return the examples of one global training batch.
 
     Returns:
         epoch [B], index [B] and view [B], int32.
     """
-    epoch, place, view = places(step, batch_size, n, repeats)
+    epoch, position, view = epoch_positions(step, batch_size, n, repeats)
     index = np.empty(batch_size, np.int32)
     for value in np.unique(epoch):
         of_epoch = epoch == value
-        index[of_epoch] = epoch_order(seed, int(value), n)[place[of_epoch]]
+        index[of_epoch] = epoch_order(seed, int(value), n)[position[of_epoch]]
     return epoch.astype(np.int32), index, view.astype(np.int32)
 
 
 def eval_rows(step: int, batch_size: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The examples of one global evaluation batch, in the source's own order.
+    """Return the examples of one global evaluation batch, in the source's own order.
 
     Returns:
         index int32 [B] and mask float32 [B]: 0 for padding, whose index is 0.
@@ -66,17 +66,17 @@ def eval_rows(step: int, batch_size: int, n: int) -> tuple[np.ndarray, np.ndarra
 
 
 def example_rng(seed: int, epoch: int, index: int, view: int = 0) -> np.random.Generator:
-    """The randomness of one view of an example in one epoch.
+    """Return the random generator of one view of an example in one epoch.
 
     The index is a spawn key because numpy pads seeds with zeros: (seed, epoch, 0) would be the order's own stream.
     """
-    # Without repeated augmentation there is no view to speak of, and the stream is that of runs that never had one.
+    # View 0 adds no key, so that streams without repeated augmentation do not depend on views.
     spawn_key = (index, view) if view else (index,)
     return np.random.default_rng(np.random.SeedSequence((seed, epoch), spawn_key=spawn_key))
 
 
 def local_slice(batch_size: int, process_index: int, process_count: int) -> slice:
-    """The rows of the global batch that one process loads.
+    """Return the rows of the global batch that one process loads.
 
     Raises:
         InputError: the batch cannot be shared evenly.
@@ -88,10 +88,10 @@ def local_slice(batch_size: int, process_index: int, process_count: int) -> slic
 
 
 def check_train(n: int, batch_size: int, seed: int, repeats: int = 1) -> None:
-    """Refuses what no training stream can be drawn from.
+    """Check that a training stream can be drawn.
 
     Raises:
-        InputError: the set is smaller than a batch, the seed is negative, or no view of an example is asked for.
+        InputError: the set is smaller than a batch, the seed is negative, or `repeats` is less than 1.
     """
     if n < batch_size:
         raise InputError(f"--batch_size={batch_size} is more than the {n} training examples; take {n} or less")

@@ -1,7 +1,6 @@
-"""A source -> this process's share of every batch, read and decoded ahead of the step.
+"""The host's pipeline: from a source to this process's rows of every batch, decoded ahead of the step.
 
-The unit of work is a whole batch, a function of (seed, step). Which worker makes it does not matter, so the stream is
-the same for any number of them.
+The unit of work is a whole batch, a function of (seed, step), so the stream is the same for any number of workers.
 """
 
 import collections
@@ -14,18 +13,16 @@ import numpy as np
 from jax.sharding import Sharding
 
 from resnet_jax.data.decode import UnreadableImage, decode_image
-from resnet_jax.data.order import check_train, epoch_order, eval_rows, example_rng, local_slice, places, rows
+from resnet_jax.data.order import check_train, epoch_order, epoch_positions, eval_rows, example_rng, local_slice
 from resnet_jax.data.prefetch import read_ahead
 from resnet_jax.data.sources.source import Source
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.batch import Batch
 
-__all__ = ["epoch_order", "eval_batches", "rows", "to_device", "train_batches"]
-
 TrainTransform = Callable[[np.ndarray, np.random.Generator, Any], np.ndarray]
 
-# Unreadable images that one batch may meet, each as often as it has views: 20, or a quarter of a large batch. More is
-# no accident of a few files.
+# Most unreadable images in a batch, for each view: 20, or a quarter of a large batch. More is a damaged data set, not a
+# few damaged files.
 MAX_UNREADABLE = 20
 
 
@@ -43,24 +40,24 @@ def train_batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Generator[Batch, None, None]:
-    """This process's rows of the batches of steps start to stop - 1.
+    """Yield this process's rows of the batches of steps start to stop - 1.
 
     An unreadable image is replaced by the next readable one in the epoch's order.
 
     Args:
         source: the examples.
         transform: (image uint8 [H,W,3], rng, size) -> uint8 [size,size,3]; must pickle. Where it has a method
-            `from_file` of (data, name, rng, size), an image file goes there, not decoded.
+            `from_file` of (data, name, rng, size, intact), an image file goes there, not decoded.
         batch_size: global, over all processes.
         seed: of the order and of the augmentation.
         start: first step.
         stop: the step after the last.
         num_workers: processes that decode; 0 for threads of this one.
-        repeats: views of each example in an epoch (see `order`).
-        size_at: step -> the size of that batch's images (see `sizes`); must pickle. None where the transform knows
-            it, which then gets None.
-        process_index: which share of every batch is this process's.
-        process_count: how many processes share it.
+        repeats: views of each example in an epoch, as in `order`.
+        size_at: step -> the size of that batch's images, as `resolution` gives; must pickle. None passes None to
+            the transform.
+        process_index: number of this process.
+        process_count: number of processes that share every batch.
 
     Returns:
         dicts of {"image" uint8 [b,size,size,3], "label" int32 [b], "mask" float32 [b] of ones, "epoch" int32 [b],
@@ -85,7 +82,7 @@ def eval_batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Batch]:
-    """This process's rows of one pass over the source in its own order, every example exactly once.
+    """Yield this process's rows of one pass over the source in its own order, every example exactly once.
 
     The last batch is padded with zeros and masked, so that shapes never change.
 
@@ -94,8 +91,8 @@ def eval_batches(
         transform: image uint8 [H,W,3] -> uint8 [size,size,3]; must pickle.
         batch_size: global, over all processes.
         num_workers: processes that decode; 0 for threads of this one.
-        process_index: which share of every batch is this process's.
-        process_count: how many processes share it.
+        process_index: number of this process.
+        process_count: number of processes that share every batch.
 
     Returns:
         dicts of {"image" uint8 [b,size,size,3], "label" int32 [b], "mask" float32 [b], "epoch" int32 [b] of zeros,
@@ -110,12 +107,12 @@ def eval_batches(
 
 
 def to_device(batches: Iterator[Batch], sharding: Sharding, ahead: int = 2) -> Iterator[Batch]:
-    """Keeps `ahead` batches on their way to the devices, beside the one in use.
+    """Transfer batches to the devices, `ahead` of them before they are needed.
 
     Args:
-        batches: this process's rows; entries that are no arrays pass untouched.
+        batches: this process's rows; entries that are no arrays stay unchanged.
         sharding: of the global arrays, over their first axis.
-        ahead: how many batches to hold on the device before they are asked for.
+        ahead: batches to hold on the device beside the one in use.
 
     Yields:
         The same dicts with global jax.Arrays.
@@ -137,7 +134,7 @@ def to_device(batches: Iterator[Batch], sharding: Sharding, ahead: int = 2) -> I
 
 @dataclass(frozen=True)
 class _TrainSteps:
-    """The training batches of one process, by step - start."""
+    """Training batches of one process, by step - start."""
 
     source: Source
     transform: TrainTransform
@@ -155,12 +152,12 @@ class _TrainSteps:
     def __getitem__(self, index: int) -> Batch:
         step = self.start + index
         size = self.size_at(step) if self.size_at else None
-        stand = places(step, self.batch_size, len(self.source), self.repeats)
-        epochs, at, views = (column[self.local] for column in stand)
+        positions = epoch_positions(step, self.batch_size, len(self.source), self.repeats)
+        epochs, at, views = (column[self.local] for column in positions)
         skipped: list[str] = []
         images, labels, chosen = [], [], []
-        for epoch, place, view in zip(epochs.tolist(), at.tolist(), views.tolist(), strict=True):
-            image, label, example = self._readable(epoch, place, view, size, skipped)
+        for epoch, position, view in zip(epochs.tolist(), at.tolist(), views.tolist(), strict=True):
+            image, label, example = self._readable(epoch, position, view, size, skipped)
             images.append(image)
             labels.append(label)
             chosen.append(example)
@@ -175,19 +172,19 @@ class _TrainSteps:
         }
 
     def _readable(
-        self, epoch: int, place: int, view: int, size: int | None, skipped: list[str]
+        self, epoch: int, position: int, view: int, size: int | None, skipped: list[str]
     ) -> tuple[np.ndarray, int, int]:
-        """The first readable example from a place of the epoch on, transformed; adds to `skipped` those before it."""
+        """Transform the first readable example from a position of the epoch on; append errors to `skipped`."""
         order = epoch_order(self.seed, epoch, len(self.source))
         while True:
-            index = int(order[place % len(order)])
+            index = int(order[position % len(order)])
             try:
                 return *self._transformed(index, example_rng(self.seed, epoch, index, view), size), index
             except UnreadableImage as error:
                 skipped.append(str(error))
             if len(skipped) > max(MAX_UNREADABLE * self.repeats, self.batch_size // 4):
                 raise InputError(f"{len(skipped)} unreadable images in one batch, the last: {skipped[-1]}")
-            place += 1
+            position += 1
 
     def _transformed(self, index: int, rng: np.random.Generator, size: int | None) -> tuple[np.ndarray, int]:
         from_file = getattr(self.transform, "from_file", None)
@@ -197,12 +194,12 @@ class _TrainSteps:
         image, label, name = self.source[index]
         if isinstance(image, np.ndarray):
             return self.transform(image, rng, size), label
-        return from_file(image, name, rng, size), label
+        return from_file(image, name, rng, size, getattr(self.source, "intact", False)), label
 
 
 @dataclass(frozen=True)
 class _EvalSteps:
-    """The evaluation batches of one process, by step."""
+    """Evaluation batches of one process, by step."""
 
     source: Source
     transform: Callable[[np.ndarray], np.ndarray]
@@ -215,7 +212,7 @@ class _EvalSteps:
     def __getitem__(self, index: int) -> Batch:
         chosen, mask = (row[self.local] for row in eval_rows(index, self.batch_size, len(self.source)))
         real = int(mask.sum())
-        # Where all rows are padding, the first example still says what shape the zeros have.
+        # Where all rows are padding, the first example still gives the shape of the zeros.
         examples = [_decoded(self.source, int(i)) for i in chosen[: max(1, real)]]
         images = [self.transform(image) for image, _ in examples]
         image = np.zeros((len(chosen), *images[0].shape), np.uint8)

@@ -1,4 +1,4 @@
-"""Grain: the elements of a sequence, made ahead of time by threads or by worker processes."""
+"""Prefetch by Grain: elements of a sequence, made ahead of time by threads or worker processes."""
 
 import atexit
 import gc
@@ -30,24 +30,24 @@ class Elements(Protocol):
 
 
 def read_ahead(elements: Elements, num_workers: int) -> Generator[dict[str, Any], None, None]:
-    """Yields the elements in order, the same ones for any number of workers.
+    """Yield the elements in order, the same ones for any number of workers.
 
     Closing the generator, leaving it by an exception, or the end of the program ends the workers and frees their
     shared memory, which holds about five elements for each worker.
 
     Args:
-        elements: what to make; each element is a dict of arrays, large enough to be worth sending.
+        elements: the sequence; each element is a dict of arrays, large enough to be worth sending.
         num_workers: processes; 0 for threads of this one.
 
     Raises:
-        InputError: a worker process died. What an element raises is raised here.
+        InputError: a worker process died; errors of an element are raised as they are.
     """
     stream = _stream(elements, num_workers)
     _open_streams.add(stream)
     return stream
 
 
-# One that is still referred to when the interpreter ends would be closed too late to free anything.
+# A stream that is still referenced when the interpreter ends would be closed too late to free its memory.
 _open_streams: weakref.WeakSet[Generator[dict[str, Any], None, None]] = weakref.WeakSet()
 
 
@@ -62,12 +62,12 @@ def _close_streams() -> None:
 
 def _stream(elements: Elements, num_workers: int) -> Generator[dict[str, Any], None, None]:
     if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()  # Grain asks for its flags, and outside absl.app nobody has parsed any
+        flags.FLAGS.mark_as_parsed()  # Grain reads its flags, which nobody parses outside absl.app
     # Grain's own default would hold 500 elements.
     ahead = 0 if num_workers else THREADS
     data = grain.MapDataset.source(elements).to_iter_dataset(grain.ReadOptions(ahead, ahead))
     options = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=1)
-    iterator = iter(data.mp_prefetch(options, worker_init_fn=_settle_worker))
+    iterator = iter(data.mp_prefetch(options, worker_init_fn=_init_worker))
     try:
         yield from map(_out_of_shared_memory, iterator) if num_workers else iterator
     except RuntimeError as error:
@@ -85,16 +85,16 @@ def _stream(elements: Elements, num_workers: int) -> Generator[dict[str, Any], N
 
 
 def _out_of_shared_memory(element: dict[str, Any]) -> dict[str, Any]:
-    """Copies the arrays.
+    """Copy the arrays of an element.
 
-    Those that Grain hands over live in shared memory; where one is still referred to when the interpreter ends (by a
-    traceback, or by JAX, which does not copy on CPU) its memory is leaked.
+    Grain's arrays live in shared memory, which leaks if one is still referenced when the interpreter ends (by a
+    traceback, or by JAX, which does not copy on CPU).
     """
     return {name: np.array(value) if isinstance(value, np.ndarray) else value for name, value in element.items()}
 
 
-def _settle_worker(worker_index: int, worker_count: int) -> None:
-    """Makes a worker outlive a signal to the whole process group, and never its parent."""
+def _init_worker(worker_index: int, worker_count: int) -> None:
+    """Make a worker ignore signals to the whole process group and end with its parent."""
     # The parent finishes its step and saves on SIGTERM; it needs the workers until it closes them.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""A small data set held whole on the device: the host sends indices, the step gathers the images."""
+"""A small data set on the devices: the host sends indices, and the step looks the images up."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from resnet_jax.data.sources.source import ArraySource
 
 
 def put(source: ArraySource, replicated_sharding: Sharding) -> dict[str, jax.Array]:
-    """Copies the set to every device.
+    """Copy the set to every device.
 
     Returns:
         {"images" uint8 [N,H,W,3], "labels" int32 [N]}.
@@ -34,7 +34,7 @@ def train_requests(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """This process's rows of the batches of steps start to stop - 1, the same ones as `pipeline.train_batches`.
+    """Yield this process's rows of the batches of steps start to stop - 1, the same as `pipeline.train_batches`.
 
     Returns:
         dicts of {"epoch" int32 [b], "index" int32 [b], "view" int32 [b], "mask" float32 [b]}.
@@ -55,7 +55,7 @@ def train_requests(
 def eval_requests(
     data_len: int, *, batch_size: int, process_index: int = 0, process_count: int = 1
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Every example once, in order; the last batch is padded and masked with 0.
+    """Yield every example once, in order; the last batch is padded and masked with 0.
 
     Returns:
         dicts of {"epoch" int32 [b], "index" int32 [b], "view" int32 [b], "mask" float32 [b]}; epoch and view are 0.
@@ -73,7 +73,7 @@ def eval_requests(
 
 
 def gather(pool: dict[str, jax.Array], request: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """The batch of one request; pure, to be called inside jit.
+    """Look up the batch of one request; pure, to be called inside jit.
 
     Returns:
         {"image" uint8 [B,H,W,3], "label" int32 [B], "mask", "epoch", "index", "view"}.

@@ -1,4 +1,4 @@
-"""How large the images of a training step are: a function of the step alone, so that a batch has one size everywhere.
+"""The image size of a training step: a function of the step alone, so that a batch has one size on every process.
 
 Every size is a shape that the step is compiled for.
 """
@@ -26,18 +26,18 @@ class FixedSize:
 
 @dataclass(frozen=True)
 class ProgressiveSize:
-    """Small images first: cheaper, and accurate to the end where the last epochs see large ones (Leclerc et al. 2023).
+    """A size that grows during training: cheaper, with the accuracy of the last epochs' size (Leclerc et al. 2023).
 
     `low` up to epoch `start`, `high` from epoch `stop` on, linear in whole epochs between them, rounded to a multiple
-    (half to even) that is not beyond them, as ffcv-imagenet does it.
+    (half to even) and clipped to them, as in ffcv-imagenet.
 
     Attributes:
         low: pixels a side at the beginning.
         high: pixels a side at the end.
         start: last epoch of the smallest size, counted from 0.
         stop: first epoch of the largest size.
-        steps_per_epoch: need not be whole, for batches run across the ends of epochs.
-        multiple: of the sizes between `low` and `high`; those two are taken as they are.
+        steps_per_epoch: need not be whole, because batches cross the ends of epochs.
+        multiple: of the sizes between `low` and `high`, which themselves are not rounded.
 
     Raises:
         InputError: a size is not positive, or sizes or epochs are in the wrong order.

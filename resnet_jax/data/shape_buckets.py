@@ -1,8 +1,8 @@
-"""Whole images of many shapes -> batches of one shape each, every image exactly once.
+"""Whole images of many shapes in batches of one shape each, every image exactly once.
 
-A fully convolutional network takes an image whole, whatever its aspect ratio. Every shape is one that the network is
-compiled for, so an image is stretched to the nearest of a few aspect ratios: on one image of each of ImageNet's classes
-by 0.1 % in the median and by less than 5.1 % for 95 of 100, in 16 shapes.
+A fully convolutional network accepts images of any aspect ratio. Every shape costs a compilation, so an image is
+stretched to the nearest of a few aspect ratios: on one image of each of ImageNet's classes by 0.1 % in the median and
+by less than 5.1 % for 95 of 100, in 16 shapes.
 """
 
 import math
@@ -20,14 +20,14 @@ from resnet_jax.runtime.batch import Batch
 
 Shape = tuple[int, int]  # height and width
 
-# Longer side over shorter side. Those of cameras and screens are exact; what is longer than 4 to 1 is squeezed to it.
+# Longer side over shorter side. The ratios of cameras and screens are exact; longer images are squeezed to 4 to 1.
 ASPECTS = (1.0, 9 / 8, 5 / 4, 4 / 3, 3 / 2, 5 / 3, 2.0, 5 / 2, 3.0, 4.0)
 
-HEADS = 256  # images whose sizes are read as one piece of work
+HEADS = 256  # images whose heads are read as one piece of work
 
 
 def whole_shape(height: int, width: int, short: int) -> Shape:
-    """Height and width that an image is resized to: shorter side `short`, aspect ratio the nearest of `ASPECTS`."""
+    """Return the size to resize an image to: shorter side `short`, aspect ratio the nearest of `ASPECTS`."""
     ratio = max(height, width) / min(height, width)
     long = round(short * min(ASPECTS, key=lambda aspect: abs(math.log(aspect / ratio))))
     return (short, long) if height <= width else (long, short)
@@ -35,7 +35,7 @@ def whole_shape(height: int, width: int, short: int) -> Shape:
 
 @dataclass(frozen=True)
 class ShapedBatch:
-    """What is in one global batch: `index` int32 [n] of the examples, resized to `shape` and padded to `rows`."""
+    """Plan of one global batch: `index` int32 [n] of the examples, resized to `shape` and padded to `rows`."""
 
     shape: Shape
     index: np.ndarray
@@ -43,7 +43,7 @@ class ShapedBatch:
 
 
 def image_sizes(source: Source, num_workers: int) -> np.ndarray:
-    """Height and width of every image, from the heads of the files: int32 [N,2].
+    """Return height and width of every image, from the heads of the files: int32 [N,2].
 
     Raises:
         InputError: an image is unreadable, or a worker process died.
@@ -56,15 +56,15 @@ def image_sizes(source: Source, num_workers: int) -> np.ndarray:
 def shaped_batches(
     sizes: np.ndarray, short: int, rows_of: Callable[[Shape], int], multiple: int = 1
 ) -> tuple[ShapedBatch, ...]:
-    """The batches of one pass over the images, shape by shape: a function of the sizes alone.
+    """Return the batches of one pass over the images, shape by shape: a function of the sizes alone.
 
     All batches of a shape have the same number of rows, so that each shape is compiled for once.
 
     Args:
         sizes: [N,2], heights and widths.
         short: shorter side of the resized images.
-        rows_of: shape -> images of a full batch.
-        multiple: of which every number of rows is one: the devices that share a batch.
+        rows_of: shape -> number of images of a full batch.
+        multiple: divisor of every number of rows: the number of devices that share a batch.
     """
     groups: dict[Shape, list[int]] = {}
     for index, (height, width) in enumerate(sizes.tolist()):
@@ -86,15 +86,15 @@ def whole_images(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Batch]:
-    """This process's rows of the batches.
+    """Yield this process's rows of the batches.
 
     Args:
         source: the examples.
         batches: of `shaped_batches`, the same ones on every process.
         interpolation: of the resizing.
         num_workers: processes that decode; 0 for threads of this one.
-        process_index: which share of every batch is this process's.
-        process_count: how many processes share it.
+        process_index: number of this process.
+        process_count: number of processes that share every batch.
 
     Returns:
         dicts of {"image" uint8 [b,H,W,3], "label" int32 [b], "mask" float32 [b], 0 for padding, "index" int32 [b]}.

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, for a reader, after a crash, and where two processes write the same one."""
+"""Atomic writes: a reader sees the old file or the new one, after a crash and beside other writers too."""
 
 import os
 import secrets
@@ -9,23 +9,23 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A path beside `path`, nobody else's, to write to; at the end of the block it takes the place of `path`.
+    """Yield a temporary path beside `path`, to write to; the end of the block replaces `path` by it.
 
-    It is on the disk before it does, so that not even a machine that fails leaves half of it. If the block fails, it is
-    removed, and what was at `path` stays.
+    The file is synced to the disk first, so that a power failure leaves no partial file. If the block raises, the
+    temporary file is removed and `path` stays as it was.
     """
-    # Not by the process's number: in containers they are alike.
-    draft = path.with_name(f".{secrets.token_hex(8)}.{path.name}")
+    # A random name, not the process id: ids are equal in different containers.
+    temporary = path.with_name(f".{secrets.token_hex(8)}.{path.name}")
     try:
-        yield draft
-        with draft.open("rb") as written:
+        yield temporary
+        with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        os.replace(draft, path)
+        os.replace(temporary, path)
     finally:
-        draft.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write or replace a text file, whole or not at all."""
-    with atomic_path(path) as draft:
-        draft.write_text(text)
+    """Write or replace a text file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)

@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""A lock on a folder: one process at a time works in it."""
 
 import contextlib
 import fcntl
@@ -9,22 +9,22 @@ from pathlib import Path
 
 from resnet_jax.errors import InputError
 
-LOCK = ".lock"  # stays in the folder: removed, it could be held by two
+LOCK = ".lock"  # never removed: a process could hold the deleted file and another its successor
 
 
 @contextlib.contextmanager
 def locked(folder: Path, option: str, doing: str) -> Iterator[None]:
-    """Hold the folder for this process; it is made where it does not exist.
+    """Lock a folder for this process; create it if it does not exist.
 
-    The lock dies with the process, kill -9 included, so a stale one cannot be left behind.
+    The kernel drops the lock with the process, kill -9 included, so none is ever stale.
 
     Args:
-        folder: to be held.
-        option: that names it, for errors.
-        doing: what a holder does in it, for errors: "is training in it".
+        folder: to lock.
+        option: the flag that names it, for errors.
+        doing: the holder's work, for errors: "is training in it".
 
     Raises:
-        InputError: another process holds it, or it cannot be written.
+        InputError: another process holds it, it cannot be written, or its file system has no locks.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +40,11 @@ def locked(folder: Path, option: str, doing: str) -> Iterator[None]:
             raise InputError(
                 f"{option}={folder}: {holder} {doing}; wait for it, stop it, or name another folder"
             ) from None
+        except OSError as error:  # ENOLCK and ENOTSUP, of network file systems without locks
+            raise InputError(
+                f"{option}={folder}: its file system has no locks ({error.strerror}), which keep two processes from "
+                "writing the same files; name a folder on another one"
+            ) from error
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()

@@ -1,5 +1,7 @@
 """Learning rate, optimizer and EMA of a config."""
 
+from dataclasses import dataclass
+
 import optax
 
 from resnet_jax.config.options import Config
@@ -10,8 +12,33 @@ from resnet_jax.optim.optimizers import make_optimizer
 from resnet_jax.optim.schedules import make_schedule
 
 
-def training_steps(config: Config, num_train: int) -> int:
-    """Return the number of steps of a training on `num_train` examples."""
+@dataclass(frozen=True)
+class Optimizer:
+    """The parts of a run that move its parameters.
+
+    Attributes:
+        tx: the optax transformation.
+        schedule: learning rate of every step, counted from 0.
+        ema: average of the weights; None when none is kept.
+    """
+
+    tx: optax.GradientTransformation
+    schedule: optax.Schedule
+    ema: Ema | None
+
+
+def build_optimizer(config: Config, total_steps: int) -> Optimizer:
+    """Return the optimizer of a config's training of so many steps.
+
+    Raises:
+        InputError: an optimizer that does not have this kind of decay.
+    """
+    schedule = build_schedule(config, total_steps)
+    return Optimizer(build_tx(config, schedule, total_steps), schedule, build_ema(config, total_steps))
+
+
+def build_length(config: Config, num_train: int) -> int:
+    """Return the steps of a config's training on so many examples."""
     return config.steps or max(1, round(config.epochs * num_train / config.batch_size))
 
 
@@ -37,8 +64,8 @@ def peak_learning_rate(config: Config) -> float:
     return config.learning_rate * (scale**0.5 if config.rate_scaling == "sqrt" else scale)
 
 
-def build_optimizer(config: Config, schedule: optax.Schedule, total_steps: int) -> optax.GradientTransformation:
-    """Return the optimizer of a config.
+def build_tx(config: Config, schedule: optax.Schedule, total_steps: int) -> optax.GradientTransformation:
+    """Return the optax transformation of a config.
 
     Raises:
         InputError: an optimizer that does not have this kind of decay.

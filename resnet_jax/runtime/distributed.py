@@ -12,29 +12,31 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.compilation_cache import disable_cache
 
 T = TypeVar("T")
 
 
-def connect(config: Config) -> None:
-    """Join the processes of the run, from the options or from what a TPU pod or a Slurm job announces.
+def connect(coordinator_address: str, num_processes: int, process_id: int) -> None:
+    """Join the processes of a run, by the options or by the variables of a TPU pod or a Slurm job.
 
-    Must come before anything asks for JAX's devices. A run of one process needs nothing.
+    Must come before anything uses JAX's devices. A run of one process needs nothing.
+
+    Args:
+        coordinator_address: HOST:PORT of process 0; "" for none.
+        num_processes: how many there are; 0 for none.
+        process_id: the number of this one, from 0; -1 for none.
 
     Raises:
         InputError: some but not all of the three options, or the processes do not find each other.
     """
-    options = (config.coordinator_address, config.num_processes, config.process_id)
+    options = (coordinator_address, num_processes, process_id)
     given = (bool(options[0]), options[1] > 0, options[2] >= 0)
     if any(given) and not all(given):
         raise InputError("--coordinator_address, --num_processes and --process_id go together; give all three")
-    if config.process_id >= max(config.num_processes, 1):
-        raise InputError(
-            f"--process_id={config.process_id} of --num_processes={config.num_processes}: they count from 0"
-        )
+    if process_id >= max(num_processes, 1):
+        raise InputError(f"--process_id={process_id} of --num_processes={num_processes}: they count from 0")
     if all(given):
         try:
             # A dead process is noticed after this long (JAX's default of 100 s leaves the others hanging).

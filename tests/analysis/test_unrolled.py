@@ -10,7 +10,7 @@ import pytest
 from flax import linen as nn
 
 from resnet_jax.analysis.activations import feature_maps, layer_responses, response_std
-from resnet_jax.analysis.capture import blocks, main_convs, main_norms, unrolled
+from resnet_jax.analysis.capture import blocks, main_convs, main_norms
 from resnet_jax.analysis.gates import gate_values
 from resnet_jax.analysis.grad_cam import grad_cam
 from resnet_jax.analysis.gradients import gradient_norms
@@ -21,6 +21,7 @@ from resnet_jax.analysis.path_lengths import path_lengths
 from resnet_jax.analysis.permutations import error_by_swaps
 from resnet_jax.models.highway import Highway
 from resnet_jax.models.registry import create_model
+from resnet_jax.models.resnet.scan import unrolled
 
 from .toys import random_examples, random_variables, toy
 

@@ -136,8 +136,9 @@ def assert_every_part_is_cut_from_the_whole(data: bytes) -> None:
     height, width = picture.shape[:2]
     for bottom in range(1, height + 1, 3):
         top, left, right = bottom // 2, bottom % width, width
-        part = decode_part(data, "x", lambda *_: (top, left, bottom - top, right - left))  # noqa: B023
-        np.testing.assert_array_equal(part, picture[top:bottom, left:right])
+        for intact in (False, True):
+            part = decode_part(data, "x", lambda *_: (top, left, bottom - top, right - left), intact=intact)  # noqa: B023
+            np.testing.assert_array_equal(part, picture[top:bottom, left:right])
 
 
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
@@ -169,7 +170,9 @@ def test_parts_of_real_jpegs_are_cut_from_the_whole(real_data):
         rows, columns = picture.shape[:2]
         top, left, height, width = box = crop_box(rows, columns, rng, (0.08, 1), (3 / 4, 4 / 3))
         expected = picture[top : top + height, left : left + width]
-        np.testing.assert_array_equal(decode_part(data, "x", lambda *_: box), expected)  # noqa: B023
+        for intact in (False, True):
+            part = decode_part(data, "x", lambda *_: box, intact=intact)  # noqa: B023
+            np.testing.assert_array_equal(part, expected)
         head = jpeg_head(data)
         assert head is not None
         assert head[1:3] == (rows, columns)
@@ -182,11 +185,13 @@ def test_parts_of_real_jpegs_are_cut_from_the_whole(real_data):
 def test_a_part_of_a_damaged_jpeg_is_right_or_refused(subsampling):
     picture = Image.fromarray(np.random.default_rng(2).integers(0, 256, (96, 40, 3), np.uint8))
     data = encoded(picture, "JPEG", subsampling=subsampling)
-    with pytest.raises(UnreadableImage, match=r"^cat\.jpg: damaged"):
-        decode_part(data[: len(data) * 3 // 4], "cat.jpg", lambda height, width: (0, 0, 16, width))
     torn = bytearray(data)
     torn[len(data) * 3 // 4 : len(data) * 3 // 4 + 2] = b"\xff\xd9"  # ends before the lower rows
-    upper = decode_part(bytes(torn), "cat.jpg", lambda height, width: (0, 0, 16, width))
+    for damaged in (data[: len(data) * 3 // 4], bytes(torn)):
+        with pytest.raises(UnreadableImage, match=r"^cat\.jpg: damaged"):
+            decode_part(damaged, "cat.jpg", lambda height, width: (0, 0, 16, width))
+    # Where the file is known to be whole, rows below the part are not decoded.
+    upper = decode_part(bytes(torn), "cat.jpg", lambda height, width: (0, 0, 16, width), intact=True)
     np.testing.assert_array_equal(upper, decode_image(data, "x")[:16])
     head = jpeg_head(bytes(torn))
     assert head is not None

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writes and the lock on a folder."""
 
 import os
 
@@ -28,9 +28,9 @@ def test_a_crash_in_the_middle_of_a_replacement_leaves_the_old_text(tmp_path, mo
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
     def fail():
-        with atomic_path(tmp_path / "figure.png") as draft:
-            draft.write_bytes(b"half a fig")
-            assert draft.suffix == ".png"  # by which matplotlib and others tell the format
+        with atomic_path(tmp_path / "figure.png") as temporary:
+            temporary.write_bytes(b"half a fig")
+            assert temporary.suffix == ".png"  # by which matplotlib and others tell the format
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

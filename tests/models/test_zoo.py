@@ -1,4 +1,4 @@
-"""What holds for every network of the zoo, seen on shapes alone."""
+"""Every network of the zoo keeps its interface, checked on shapes alone."""
 
 from functools import partial
 

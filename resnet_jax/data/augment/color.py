@@ -6,7 +6,7 @@ from PIL import Image
 from resnet_jax.data.augment.image_ops import Step, apply_steps
 from resnet_jax.errors import InputError
 
-# Principal components of the RGB values, 0 to 1, of ImageNet's training images: columns, and what each is scaled with.
+# Principal components of the RGB values, 0 to 1, of ImageNet's training images: columns, and the scale of each.
 # Numbers of fb.resnet.torch.
 PCA_VALUES = np.array([0.2175, 0.0188, 0.0045])
 PCA_VECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
@@ -20,7 +20,7 @@ def color_jitter(
     saturation: float = 0.0,
     hue: float = 0.0,
 ) -> np.ndarray:
-    """Brightness, contrast, saturation and hue changed at random, in random order, as torchvision's ColorJitter does.
+    """Change brightness, contrast, saturation and hue at random, in random order, as torchvision's ColorJitter does.
 
     Args:
         image: uint8 [H,W,3].
@@ -43,7 +43,7 @@ def color_jitter(
 def jitter_steps(
     rng: np.random.Generator, brightness: float, contrast: float, saturation: float, hue: float
 ) -> list[Step]:
-    """What color_jitter does to an image: the operations in the order drawn, with their factors."""
+    """Draw the operations of `color_jitter` for one image, in random order and with their factors."""
     if min(brightness, contrast, saturation, hue) < 0 or hue > 0.5:
         raise InputError(
             f"--color_jitter={brightness},{contrast},{saturation},{hue}: brightness, contrast and saturation must be "
@@ -57,7 +57,7 @@ def jitter_steps(
 
 
 def pca_lighting(image: np.ndarray, rng: np.random.Generator, std: float = 0.1) -> np.ndarray:
-    """One color added to all pixels, drawn along the principal components of ImageNet (Krizhevsky et al. 2012).
+    """Add one random color to all pixels, along the principal components of ImageNet (Krizhevsky et al. 2012).
 
     Args:
         image: uint8 [H,W,3].
@@ -65,7 +65,7 @@ def pca_lighting(image: np.ndarray, rng: np.random.Generator, std: float = 0.1) 
         std: of the three normal draws, in units of PCA_VALUES.
 
     Returns:
-        uint8 [H,W,3], rounded and kept within 0 to 255; the original goes on in floating point.
+        uint8 [H,W,3], rounded and clipped to 0 to 255; the original stays in floating point.
     """
     added = 255 * PCA_VECTORS @ (PCA_VALUES * rng.normal(0, std, 3))
     table = np.clip(np.rint(np.arange(256) + added[:, None]), 0, 255)
@@ -73,7 +73,7 @@ def pca_lighting(image: np.ndarray, rng: np.random.Generator, std: float = 0.1) 
 
 
 def three_augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Gray, solarized above 128, or blurred by 0.1 to 2 pixels, one of the three (DeiT III, Touvron et al. 2022).
+    """Convert to gray, solarize above 128 or blur by 0.1 to 2 pixels, at random (DeiT III, Touvron et al. 2022).
 
     Args:
         image: uint8 [H,W,3].
@@ -86,6 +86,6 @@ def three_augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def three_augment_step(rng: np.random.Generator) -> Step:
-    """What three_augment does to an image."""
+    """Draw the operation of `three_augment` for one image."""
     choices = (Step("Gray"), Step("Solarize", 128), Step("GaussianBlur", rng.uniform(0.1, 2.0)))
     return choices[rng.integers(3)]

@@ -1,7 +1,7 @@
 """Flips, crops and normalization of a batch on the device: pure, batch in and batch out, to be called inside jit.
 
-Each example has a key of its own that depends on the seed, the epoch, the example and its view, not on its place in
-the batch or on the device that holds it. `erasing` and `mixing` hold the other augmentations.
+Each example has a key of its own that depends on the seed, the epoch, the example and its view, not on its row in the
+batch or on the device that holds it. `erasing` and `mixing` hold the other augmentations.
 """
 
 import functools
@@ -19,13 +19,13 @@ FLIP, CROP, ERASE, CUTOUT = range(4)
 
 
 def example_keys(seed: int | jax.Array, epoch: ArrayLike, index: ArrayLike, view: ArrayLike = 0) -> jax.Array:
-    """One key for each example.
+    """Return one key for each example.
 
     Args:
         seed: of the run.
         epoch: int32 [B].
         index: int32 [B], the example's number in the source.
-        view: int32 [B], which of an epoch's views of the example; or one for all.
+        view: int32 [B] or a scalar, which of an epoch's views of the example.
 
     Returns:
         keys [B].
@@ -39,20 +39,20 @@ def example_keys(seed: int | jax.Array, epoch: ArrayLike, index: ArrayLike, view
 
 
 def keys_for(keys: jax.Array, augmentation: int) -> jax.Array:
-    """The keys [B] of one of the augmentations that are numbered above, from those of the examples."""
+    """Fold one of the augmentation numbers above into the keys [B] of the examples."""
     return jax.vmap(lambda key: jax.random.fold_in(key, augmentation))(keys)
 
 
 def random_flip(batch: Batch, keys: jax.Array) -> Batch:
-    """Mirrors images [B,H,W,C] left to right, each with probability one half."""
-    return _mirrored(batch, _coins(keys))
+    """Mirror images [B,H,W,C] left to right, each with probability one half."""
+    return _mirrored(batch, _random_bits(keys))
 
 
 def alternating_flip(batch: Batch, seed: int | jax.Array) -> Batch:
-    """Mirrors each image left to right in every other epoch (Jordan 2024, https://arxiv.org/abs/2404.00498).
+    """Mirror each image left to right in every other epoch (Jordan 2024, https://arxiv.org/abs/2404.00498).
 
-    A coin decides in which: in epoch 0 this is `random_flip` of the first views. Two epochs in a row then always show
-    both sides, which half of the pairs of epochs would not by chance.
+    A random bit of the example decides in which: epoch 0 equals `random_flip` of the first views. Any two consecutive
+    epochs then show both orientations, which independent flips do in half of the cases.
 
     Args:
         batch: with "image" [B,H,W,C], "epoch" and "index" int32 [B].
@@ -62,18 +62,18 @@ def alternating_flip(batch: Batch, seed: int | jax.Array) -> Batch:
         The batch with "image" of the same shape.
     """
     epoch, index = batch["epoch"], batch["index"]
-    coins = _coins(example_keys(seed, jnp.zeros_like(epoch), index))
-    return _mirrored(batch, (coins + epoch) % 2 == 1)
+    bits = _random_bits(example_keys(seed, jnp.zeros_like(epoch), index))
+    return _mirrored(batch, (bits + epoch) % 2 == 1)
 
 
 def pad_and_crop(batch: Batch, keys: jax.Array, padding: int, mode: Literal["zeros", "reflect"] = "zeros") -> Batch:
-    """Moves images by up to `padding` pixels each way, as a random crop of the padded image (He et al. 2015).
+    """Shift images by up to `padding` pixels each way, as a random crop of the padded image (He et al. 2015).
 
     Args:
         batch: with "image" [B,H,W,C]; uint8, before normalization, if the zeros are to be black.
         keys: [B].
         padding: pixels on each side.
-        mode: what comes in from the edge: zeros, or the image reflected about its outermost pixels (Jordan 2024).
+        mode: of the padding: zeros, or the image reflected about its outermost pixels (Jordan 2024).
 
     Returns:
         The batch with "image" of the same shape.
@@ -91,7 +91,7 @@ def pad_and_crop(batch: Batch, keys: jax.Array, padding: int, mode: Literal["zer
 
 
 def normalize(batch: Batch, mean: Sequence[float], std: Sequence[float]) -> Batch:
-    """Scales images to 0 to 1, subtracts the mean and divides by the standard deviation of each channel.
+    """Scale images to 0 to 1, subtract the mean and divide by the standard deviation of each channel.
 
     Args:
         batch: with "image" uint8 [B,H,W,C].
@@ -107,7 +107,7 @@ def normalize(batch: Batch, mean: Sequence[float], std: Sequence[float]) -> Batc
     return {**batch, "image": (batch["image"].astype(jnp.float32) / 255 - center) / spread}
 
 
-def _coins(keys: jax.Array) -> jax.Array:
+def _random_bits(keys: jax.Array) -> jax.Array:
     return jax.vmap(jax.random.bernoulli)(keys_for(keys, FLIP))
 
 

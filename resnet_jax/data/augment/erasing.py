@@ -1,7 +1,7 @@
-"""Rectangles erased from the images of a batch on the device: random erasing and cutout.
+"""Erasing of rectangles in a batch on the device: random erasing and cutout.
 
-Both come after normalization, where zero is the mean of the training set, and are pure, to be called inside jit. What
-is erased is a mask of comparisons with row and column numbers, for the boxes of a batch differ in size.
+Both come after normalization, where zero is the mean of the training set, and are pure, to be called inside jit. The
+mask compares row and column numbers with the box, because the boxes of a batch differ in size.
 """
 
 import math
@@ -24,7 +24,7 @@ def random_erasing(
     ratio: tuple[float, float] = (0.3, 3.3),
     fill: Literal["zero", "noise"] = "zero",
 ) -> Batch:
-    """Erases a random rectangle of each image with some probability (Zhong et al. 2020), as torchvision does it.
+    """Erase a random rectangle of each image with some probability (Zhong et al. 2020), as torchvision does.
 
     https://arxiv.org/abs/1708.04896
 
@@ -55,14 +55,14 @@ def random_erasing(
 def erasing_box(
     key: jax.Array, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
 ) -> jax.Array:
-    """Draws the box to erase: ten tries, of which the first counts that is smaller than the image both ways.
+    """Draw the box to erase: the first of ten tries that is smaller than the image in height and width.
 
     Returns:
         int32 [4]: top, left, height, width; all 0 where no try fits.
     """
-    # All in one draw: XLA on CPUs spends longest on compiling those (measured, 7 s with eight, 3 s with four).
+    # One draw for all numbers: draws dominate XLA's compile time on CPUs (measured: 7 s with eight, 3 s with four).
     numbers = jax.random.uniform(key, (2 * TRIES + 2,))
-    part, tilt, place = jnp.split(numbers, (TRIES, 2 * TRIES))
+    part, tilt, corner = jnp.split(numbers, (TRIES, 2 * TRIES))
     area = height * width * (scale[0] + (scale[1] - scale[0]) * part)
     low, high = math.log(ratio[0]), math.log(ratio[1])
     aspect = jnp.exp(low + (high - low) * tilt)
@@ -70,15 +70,15 @@ def erasing_box(
     size = jnp.array([height, width])
     fits = (sides < size[None, :]).all(axis=1)
     chosen = jnp.where(fits.any(), sides[fits.argmax()], 0)
-    corner = jnp.floor(place * (size - chosen + 1)).astype(jnp.int32)
+    corner = jnp.floor(corner * (size - chosen + 1)).astype(jnp.int32)
     return jnp.concatenate([jnp.where(fits.any(), corner, 0), chosen])
 
 
 def cutout(batch: Batch, keys: jax.Array, size: int) -> Batch:
-    """Sets a square of each image to zero, at a random place wholly inside the image, as airbench96 does (Jordan 2024).
+    """Set a square of each image to zero, at a random position inside the image, as airbench96 does (Jordan 2024).
 
-    DeVries & Taylor 2017 (https://arxiv.org/abs/1708.04552) draw the square's center instead and cut off what lies
-    beyond the edge, which erases less: of a square of 16 pixels, in images of 32, a side of 14 on average.
+    DeVries & Taylor 2017 (https://arxiv.org/abs/1708.04552) draw the square's center instead and clip the square at the
+    edge, which erases less: of a square of 16 pixels, in images of 32, a side of 14 on average.
 
     Args:
         batch: with "image" float32 [B,H,W,C], normalized.
@@ -100,7 +100,7 @@ def cutout(batch: Batch, keys: jax.Array, size: int) -> Batch:
 
 
 def _inside(box: jax.Array, height: int, width: int) -> jax.Array:
-    """Which pixels [H,W] lie in a box of (top, left, height, width)."""
+    """Return a mask [H,W] of the pixels in a box of (top, left, height, width)."""
     top, left, tall, wide = box
     row, column = jnp.arange(height) - top, jnp.arange(width) - left
     return ((row >= 0) & (row < tall))[:, None] & ((column >= 0) & (column < wide))[None, :]

@@ -9,9 +9,12 @@ from PIL import Image
 from resnet_jax.data.augment.opencv_resize import fast_resize
 from resnet_jax.errors import InputError
 
-# "random" is bilinear or bicubic, drawn for every image as timm does; the random crops take it, and nothing else.
-# "fast" is nearly bilinear (see `fast_resize`).
+# "random" draws bilinear or bicubic for every image, as timm does; the random crops alone accept it. "fast" is nearly
+# bilinear (`fast_resize`).
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "random", "fast"]
+
+# Longer side over shorter side, up to which an image is resized whole: 64 times 256 x 256 pixels are 13 MB.
+MAX_ASPECT = 64
 
 
 def random_resized_crop(
@@ -22,7 +25,7 @@ def random_resized_crop(
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
     interpolation: Interpolation = "bilinear",
 ) -> np.ndarray:
-    """A random part of the image, resized to a square (Szegedy et al. 2015), as torchvision does it.
+    """Crop a random part of the image and resize it to a square (Szegedy et al. 2015), as torchvision does.
 
     Args:
         image: uint8 [H,W,3].
@@ -36,13 +39,13 @@ def random_resized_crop(
         uint8 [size,size,3].
     """
     top, left, height, width = crop_box(image.shape[0], image.shape[1], rng, scale, ratio)
-    # First the crop, then the resize: with Pillow's own box= the filter would see pixels beyond the crop.
+    # First the crop, then the resize: with Pillow's own box= the filter would read pixels beyond the crop.
     crop = image[top : top + height, left : left + width]
     return resize(crop, size, size, drawn_interpolation(interpolation, rng))
 
 
 def drawn_interpolation(interpolation: Interpolation, rng: np.random.Generator) -> Interpolation:
-    """The interpolation itself, and for "random" one of bilinear and bicubic, each as likely."""
+    """Return the interpolation; for "random", bilinear or bicubic with equal probability."""
     if interpolation == "random":
         return "bilinear" if rng.random() < 0.5 else "bicubic"
     return interpolation
@@ -51,7 +54,7 @@ def drawn_interpolation(interpolation: Interpolation, rng: np.random.Generator) 
 def crop_box(
     height: int, width: int, rng: np.random.Generator, scale: tuple[float, float], ratio: tuple[float, float]
 ) -> tuple[int, int, int, int]:
-    """Draws (top, left, height, width) of a part: ten tries, then the largest central one of an allowed ratio."""
+    """Draw (top, left, height, width) of a crop: ten tries, then the largest central one of an allowed ratio."""
     low, high = math.log(ratio[0]), math.log(ratio[1])
     for _ in range(10):
         area = height * width * rng.uniform(*scale)
@@ -76,7 +79,7 @@ def scale_jitter_crop(
     short_side: tuple[float, float] = (256 / 224, 480 / 224),
     interpolation: Interpolation = "bilinear",
 ) -> np.ndarray:
-    """A random square of the image after resizing it to a random shorter side (He et al. 2015).
+    """Resize the image to a random shorter side and crop a random square (He et al. 2015).
 
     Args:
         image: uint8 [H,W,3].
@@ -89,18 +92,18 @@ def scale_jitter_crop(
         uint8 [size,size,3].
     """
     low, high = (round(size * factor) for factor in short_side)
-    image = resize_short_side(image, int(rng.integers(low, high + 1)), drawn_interpolation(interpolation, rng))
-    top = int(rng.integers(image.shape[0] - size + 1))
-    left = int(rng.integers(image.shape[1] - size + 1))
-    return image[top : top + size, left : left + size]
+    height, width = short_side_size(*image.shape[:2], int(rng.integers(low, high + 1)))
+    interpolation = drawn_interpolation(interpolation, rng)
+    corner = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
+    return resized_windows(image, height, width, [corner], size, interpolation)[0]
 
 
 def pad_and_crop(
     image: np.ndarray, rng: np.random.Generator, padding: int, mode: Literal["zeros", "reflect"] = "zeros"
 ) -> np.ndarray:
-    """The image [H,W,C] moved by up to `padding` pixels each way (He et al. 2015).
+    """Shift the image [H,W,C] by up to `padding` pixels each way (He et al. 2015).
 
-    What comes in from the edges is black, or with "reflect" the image reflected about its outermost pixels.
+    The uncovered edge is black, or with "reflect" the image reflected about its outermost pixels.
     """
     height, width = image.shape[:2]
     top, left = (int(offset) for offset in rng.integers(2 * padding + 1, size=2))
@@ -110,14 +113,14 @@ def pad_and_crop(
 
 
 def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The image [H,W,C], mirrored left to right with probability one half."""
+    """Mirror the image [H,W,C] left to right with probability one half."""
     return image[:, ::-1] if rng.random() < 0.5 else image
 
 
 def resize_and_center_crop(
     image: np.ndarray, size: int, resize: int, interpolation: Interpolation = "bilinear"
 ) -> np.ndarray:
-    """The central square after resizing the shorter side, as torchvision's Resize and CenterCrop do it.
+    """Resize the shorter side and crop the central square, as torchvision's Resize and CenterCrop do.
 
     Args:
         image: uint8 [H,W,3].
@@ -128,15 +131,15 @@ def resize_and_center_crop(
     Returns:
         uint8 [size,size,3].
     """
-    image = at_least(resize_short_side(image, resize, interpolation), size)
-    top, left = (round((side - size) / 2) for side in image.shape[:2])
-    return image[top : top + size, left : left + size]
+    height, width = short_side_size(*image.shape[:2], resize)
+    center = round(max(0, height - size) / 2), round(max(0, width - size) / 2)
+    return at_least(resized_windows(image, height, width, [center], size, interpolation)[0], size)
 
 
 def resize_and_five_crops(
     image: np.ndarray, size: int, resize: int, interpolation: Interpolation = "bilinear"
 ) -> np.ndarray:
-    """The four corners and the center after resizing the shorter side (Krizhevsky et al. 2012).
+    """Resize the shorter side and crop the four corners and the center (Krizhevsky et al. 2012).
 
     Args:
         image: uint8 [H,W,3].
@@ -145,16 +148,71 @@ def resize_and_five_crops(
         interpolation: Pillow's filter, antialiased.
 
     Returns:
-        uint8 [5,size,size,3]: upper left and right, lower left and right, and what `resize_and_center_crop` gives.
+        uint8 [5,size,size,3]: upper left and right, lower left and right, and the crop of `resize_and_center_crop`.
     """
-    image = at_least(resize_short_side(image, resize, interpolation), size)
-    bottom, right = (side - size for side in image.shape[:2])
+    height, width = short_side_size(*image.shape[:2], resize)
+    bottom, right = max(0, height - size), max(0, width - size)
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2))]
-    return np.stack([image[top : top + size, left : left + size] for top, left in corners])
+    windows = resized_windows(image, height, width, corners, size, interpolation)
+    return np.stack([at_least(window, size) for window in windows])
+
+
+def resized_windows(
+    image: np.ndarray,
+    height: int,
+    width: int,
+    corners: list[tuple[int, int]],
+    size: int,
+    interpolation: Interpolation = "bilinear",
+) -> list[np.ndarray]:
+    """Resize an image and cut windows out of the result, in memory that the windows bound.
+
+    The strips beyond an aspect ratio of MAX_ASPECT are resized window by window: whole, 3 x 65,500 pixels would become
+    256 x 5.6 million. Their values equal those of the whole to one level of 255 ("fast" resizes them as bilinear).
+
+    Args:
+        image: uint8 [H,W,3].
+        height: of the resized image, pixels.
+        width: likewise.
+        corners: (top, left) of each window in the resized image.
+        size: of the windows, pixels; smaller where the resized image is.
+        interpolation: Pillow's filter, antialiased.
+
+    Returns:
+        uint8 [min(size,height),min(size,width),3] for each corner.
+    """
+    if max(height, width) <= MAX_ASPECT * min(height, width):
+        whole = resize(image, height, width, interpolation)
+        return [whole[top : top + size, left : left + size] for top, left in corners]
+    across, down = image.shape[1] / width, image.shape[0] / height  # old pixels for a new one
+    resample = Image.Resampling["BILINEAR" if interpolation == "fast" else interpolation.upper()]
+    windows = []
+    for top, left in corners:
+        high, wide = min(size, height - top), min(size, width - left)
+        # Cut first: Pillow holds the box in single precision, too coarse for the far end of a strip. The margin is the
+        # reach of its widest filter, and a pixel for rounding.
+        first_row, last_row = _with_margin(top * down, (top + high) * down, down, image.shape[0])
+        first_column, last_column = _with_margin(left * across, (left + wide) * across, across, image.shape[1])
+        part = Image.fromarray(np.ascontiguousarray(image[first_row:last_row, first_column:last_column]))
+        box = (
+            left * across - first_column,
+            top * down - first_row,
+            (left + wide) * across - first_column,
+            (top + high) * down - first_row,
+        )
+        # Rounding may carry the box beyond the part.
+        box = (box[0], box[1], min(box[2], part.width), min(box[3], part.height))
+        windows.append(np.asarray(part.resize((wide, high), resample, box)))
+    return windows
+
+
+def _with_margin(start: float, stop: float, scale: float, length: int) -> tuple[int, int]:
+    margin = 3 * max(1.0, scale) + 1
+    return max(0, math.floor(start - margin)), min(length, math.ceil(stop + margin))
 
 
 def at_least(image: np.ndarray, size: int) -> np.ndarray:
-    """The image [H,W,C], with black added around it where a side is shorter than `size`."""
+    """Pad the image [H,W,C] with black where a side is shorter than `size`."""
     missing = [max(0, size - side) for side in image.shape[:2]]
     if not any(missing):
         return image
@@ -162,15 +220,19 @@ def at_least(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def resize_short_side(image: np.ndarray, short: int, interpolation: Interpolation = "bilinear") -> np.ndarray:
-    """The image [H,W,3] with a shorter side of `short` pixels; the longer one is truncated, as torchvision does."""
-    height, width = image.shape[:2]
+    """Resize the image [H,W,3] to a shorter side of `short` pixels."""
+    return resize(image, *short_side_size(*image.shape[:2], short), interpolation)
+
+
+def short_side_size(height: int, width: int, short: int) -> tuple[int, int]:
+    """Return the size for a shorter side of `short` pixels; the longer side rounds down, as in torchvision."""
     if height <= width:
-        return resize(image, short, int(short * width / height), interpolation)
-    return resize(image, int(short * height / width), short, interpolation)
+        return short, int(short * width / height)
+    return int(short * height / width), short
 
 
 def resize(image: np.ndarray, height: int, width: int, interpolation: Interpolation = "bilinear") -> np.ndarray:
-    """The image [H,W,C] as [height,width,C], antialiased."""
+    """Resize the image [H,W,C] to [height,width,C], antialiased."""
     if interpolation == "random":
         raise InputError("--interpolation=random is for the random crops of training; take bilinear or bicubic here")
     if interpolation == "fast":

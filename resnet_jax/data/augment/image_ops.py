@@ -1,7 +1,7 @@
-"""What the augmentation policies do to one image, each with an explicit magnitude: RGB Pillow image in and out.
+"""Operations of the augmentation policies, each with an explicit magnitude: RGB Pillow image in and out.
 
-The names are those of timm and torchvision. Pillow does the work where it has the operation, and then the result is
-bit for bit that of both libraries (tests/parity/test_image_ops.py).
+The names are those of timm and torchvision. Where Pillow has the operation it does the work, and the result equals that
+of both libraries bit for bit (tests/parity/test_image_ops.py).
 """
 
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ NEAREST, BILINEAR, BICUBIC = Image.Resampling.NEAREST, Image.Resampling.BILINEAR
 
 
 class Step(NamedTuple):
-    """One operation of a policy, all its randomness drawn."""
+    """One operation of a policy, with all random choices made."""
 
     name: str
     magnitude: float = 0.0
@@ -24,7 +24,7 @@ class Step(NamedTuple):
 
 
 def apply_steps(image: Image.Image, steps: Iterable[Step], fill: Color = BLACK) -> Image.Image:
-    """The image after the steps, in their order; `fill` is what comes in from beyond the edges."""
+    """Apply the steps in their order; `fill` is the color beyond the edges."""
     for step in steps:
         image = apply(image, step.name, step.magnitude, step.resample, fill)
     return image
@@ -33,14 +33,14 @@ def apply_steps(image: Image.Image, steps: Iterable[Step], fill: Color = BLACK) 
 def apply(
     image: Image.Image, name: str, magnitude: float = 0.0, resample: Image.Resampling = NEAREST, fill: Color = BLACK
 ) -> Image.Image:
-    """The operation of that name.
+    """Apply the operation of that name.
 
     Args:
         image: RGB.
         name: a key of FIXED, TONES or GEOMETRY.
-        magnitude: in the operation's own unit, see there; those of FIXED have none.
+        magnitude: in the unit that the operation's docstring gives; those of FIXED have none.
         resample: Pillow's filter, for those of GEOMETRY.
-        fill: what comes in from beyond the edges, for those of GEOMETRY.
+        fill: color beyond the edges, for those of GEOMETRY.
 
     Returns:
         RGB, of the same size.
@@ -53,70 +53,70 @@ def apply(
 
 
 def identity(image: Image.Image) -> Image.Image:
-    """The image as it is."""
+    """Return the image unchanged."""
     return image
 
 
 def auto_contrast(image: Image.Image) -> Image.Image:
-    """Each channel stretched so that its darkest value becomes 0 and its brightest 255."""
+    """Stretch each channel so that its darkest value becomes 0 and its brightest 255."""
     return ImageOps.autocontrast(image)
 
 
 def equalize(image: Image.Image) -> Image.Image:
-    """Each channel mapped so that its values are spread as evenly as a monotonic map allows."""
+    """Map each channel so that its values are spread as evenly as a monotonic map allows."""
     return ImageOps.equalize(image)
 
 
 def invert(image: Image.Image) -> Image.Image:
-    """255 minus every value."""
+    """Replace every value v by 255 - v."""
     return ImageOps.invert(image)
 
 
 def gray(image: Image.Image) -> Image.Image:
-    """The luma 0.299 R + 0.587 G + 0.114 B in all three channels."""
+    """Return the luma 0.299 R + 0.587 G + 0.114 B in all three channels."""
     return image.convert("L").convert("RGB")
 
 
 def posterize(image: Image.Image, bits: float) -> Image.Image:
-    """The highest `bits` bits of every value: none (black) for 0 and less, all for 8 and more."""
+    """Keep the highest `bits` bits of every value: none (black) for 0 and less, all for 8 and more."""
     # Pillow 13's own raises for 0 bits, which timm's tables ask for at their strongest levels.
     mask = 256 - (1 << (8 - max(0, min(8, int(bits)))))
     return image.point([value & mask for value in range(256)] * 3)
 
 
 def solarize(image: Image.Image, threshold: float) -> Image.Image:
-    """Values of `threshold` and above inverted; 256 leaves the image as it is, 0 inverts all of it."""
+    """Invert the values of `threshold` and above; 256 leaves the image unchanged, 0 inverts all of it."""
     return image.point([value if value < threshold else 255 - value for value in range(256)] * 3)
 
 
 def solarize_add(image: Image.Image, amount: float) -> Image.Image:
-    """Values below 128 raised by `amount`, at most to 255."""
+    """Raise the values below 128 by `amount`, at most to 255."""
     amount = int(amount)
     return image.point([min(255, value + amount) if value < 128 else value for value in range(256)] * 3)
 
 
 def color(image: Image.Image, factor: float) -> Image.Image:
-    """Saturation: 0 is gray, 1 the image, more is beyond it."""
+    """Change the saturation: 0 is gray, 1 the image, more is beyond it."""
     return ImageEnhance.Color(image).enhance(factor)
 
 
 def contrast(image: Image.Image, factor: float) -> Image.Image:
-    """0 is the mean luma everywhere, 1 the image, more is beyond it."""
+    """Change the contrast: 0 is the mean luma everywhere, 1 the image, more is beyond it."""
     return ImageEnhance.Contrast(image).enhance(factor)
 
 
 def brightness(image: Image.Image, factor: float) -> Image.Image:
-    """0 is black, 1 the image, more is beyond it."""
+    """Change the brightness: 0 is black, 1 the image, more is beyond it."""
     return ImageEnhance.Brightness(image).enhance(factor)
 
 
 def sharpness(image: Image.Image, factor: float) -> Image.Image:
-    """0 is smoothed over 3 x 3 pixels, 1 the image, more is beyond it."""
+    """Change the sharpness: 0 is smoothed over 3 x 3 pixels, 1 the image, more is beyond it."""
     return ImageEnhance.Sharpness(image).enhance(factor)
 
 
 def hue(image: Image.Image, turn: float) -> Image.Image:
-    """The hue moved by `turn` of the color circle, -0.5 to 0.5, in Pillow's 8-bit HSV."""
+    """Rotate the hue by `turn` of the color circle, -0.5 to 0.5, in Pillow's 8-bit HSV."""
     hues, saturation, value = image.convert("HSV").split()
     shift = int(turn * 255)
     hues = hues.point([(angle + shift) % 256 for angle in range(256)])
@@ -124,61 +124,61 @@ def hue(image: Image.Image, turn: float) -> Image.Image:
 
 
 def gaussian_blur(image: Image.Image, radius: float) -> Image.Image:
-    """Blurred with a standard deviation of `radius` pixels (Pillow's three box filters)."""
+    """Blur with a standard deviation of `radius` pixels (Pillow's three box filters)."""
     return image.filter(ImageFilter.GaussianBlur(radius))
 
 
 def shear_x(
     image: Image.Image, factor: float, resample: Image.Resampling = NEAREST, fill: Color = BLACK
 ) -> Image.Image:
-    """Row y moved to the left by factor * (y + 1/2) pixels: the top edge stays."""
+    """Move row y to the left by factor * (y + 1/2) pixels: the top edge stays."""
     return _affine(image, (1, factor, 0, 0, 1, 0), resample, fill)
 
 
 def shear_y(
     image: Image.Image, factor: float, resample: Image.Resampling = NEAREST, fill: Color = BLACK
 ) -> Image.Image:
-    """Column x moved up by factor * (x + 1/2) pixels: the left edge stays."""
+    """Move column x up by factor * (x + 1/2) pixels: the left edge stays."""
     return _affine(image, (1, 0, 0, factor, 1, 0), resample, fill)
 
 
 def translate_x(
     image: Image.Image, pixels: float, resample: Image.Resampling = NEAREST, fill: Color = BLACK
 ) -> Image.Image:
-    """Moved to the right by so many pixels."""
+    """Move the image to the right by so many pixels."""
     return _affine(image, (1, 0, -pixels, 0, 1, 0), resample, fill)
 
 
 def translate_y(
     image: Image.Image, pixels: float, resample: Image.Resampling = NEAREST, fill: Color = BLACK
 ) -> Image.Image:
-    """Moved down by so many pixels."""
+    """Move the image down by so many pixels."""
     return _affine(image, (1, 0, 0, 0, 1, -pixels), resample, fill)
 
 
 def translate_x_rel(
     image: Image.Image, part: float, resample: Image.Resampling = NEAREST, fill: Color = BLACK
 ) -> Image.Image:
-    """Moved to the right by that part of the width."""
+    """Move the image to the right by that part of the width."""
     return translate_x(image, part * image.width, resample, fill)
 
 
 def translate_y_rel(
     image: Image.Image, part: float, resample: Image.Resampling = NEAREST, fill: Color = BLACK
 ) -> Image.Image:
-    """Moved down by that part of the height."""
+    """Move the image down by that part of the height."""
     return translate_y(image, part * image.height, resample, fill)
 
 
 def rotate(
     image: Image.Image, degrees: float, resample: Image.Resampling = NEAREST, fill: Color = BLACK
 ) -> Image.Image:
-    """Turned counter-clockwise around the center; the size stays."""
+    """Rotate counter-clockwise around the center; the size stays."""
     return image.rotate(degrees, resample, fillcolor=fill)
 
 
 def _affine(image: Image.Image, matrix: tuple[float, ...], resample: Image.Resampling, fill: Color) -> Image.Image:
-    """The pixel at (x, y) is taken from (a x + b y + c, d x + e y + f) of the image."""
+    """Return an image whose pixel (x, y) is the pixel (a x + b y + c, d x + e y + f) of the original."""
     return image.transform(image.size, Image.Transform.AFFINE, matrix, resample, fillcolor=fill)
 
 

@@ -15,7 +15,7 @@ from resnet_jax.runtime.batch import Batch
 
 
 class Shares(NamedTuple):
-    """What an example keeps of itself.
+    """Weights of an example against its partner.
 
     Attributes:
         pixels: float32 [H,W], each 0 to 1.
@@ -27,12 +27,12 @@ class Shares(NamedTuple):
 
 
 def mixup(batch: Batch, key: jax.Array, alpha: float, num_classes: int) -> Batch:
-    """Blends each image with its neighbor (Zhang et al. 2018, https://arxiv.org/abs/1710.09412); see `mix`."""
+    """Blend each image with its neighbor (Zhang et al. 2018, https://arxiv.org/abs/1710.09412), as `mix`."""
     return mix(batch, key, num_classes=num_classes, mixup_alpha=alpha, cutmix_alpha=0.0)
 
 
 def cutmix(batch: Batch, key: jax.Array, alpha: float, num_classes: int) -> Batch:
-    """Pastes a box of its neighbor into each image (Yun et al. 2019, https://arxiv.org/abs/1905.04899); see `mix`."""
+    """Paste a box of its neighbor into each image (Yun et al. 2019, https://arxiv.org/abs/1905.04899), as `mix`."""
     return mix(batch, key, num_classes=num_classes, mixup_alpha=0.0, cutmix_alpha=alpha)
 
 
@@ -46,13 +46,13 @@ def mix(
     probability: float = 1.0,
     switch_probability: float = 0.5,
 ) -> Batch:
-    """Mixes a batch by one of the two, or leaves it as it is; what is drawn is drawn once for the batch.
+    """Apply mixup, CutMix or neither, drawn once for the batch.
 
-    Labels are not smoothed. To smooth the target afterwards is the same as to smooth both labels before.
+    Labels are not smoothed: smoothing the target afterwards equals smoothing both labels before.
 
     Args:
-        batch: with "image" float32 [B,H,W,C], normalized, and "label" int32 [B]; every example counts, for one that is
-            padding would be mixed in like any other.
+        batch: with "image" float32 [B,H,W,C], normalized, and "label" int32 [B]; without padding,
+            which would be mixed in like any example.
         key: of this batch.
         num_classes: K.
         mixup_alpha: the share of the own image is drawn from Beta(alpha, alpha); 0 for no mixup.
@@ -83,7 +83,7 @@ def mix(
 
 
 def mix_by(batch: Batch, shares: Shares, num_classes: int) -> Batch:
-    """Mixes every example with its neighbor by the same shares; returns what `mix` does."""
+    """Mix every example with its neighbor by the same shares; return the batch as `mix` does."""
     own = shares.pixels[None, :, :, None]
     onehot = jax.nn.one_hot(batch["label"], num_classes)
     return {
@@ -94,10 +94,10 @@ def mix_by(batch: Batch, shares: Shares, num_classes: int) -> Batch:
 
 
 def partners(rows: jax.Array) -> jax.Array:
-    """What each example [B,...] is mixed with: rows 2i and 2i + 1 change places, an odd last one stays.
+    """Return the partner of each example [B,...]: rows 2i and 2i + 1 are exchanged, an odd last one stays.
 
-    The order of examples is random, so that any partner is as good, and the neighbor lies on the same device: an even
-    share of a batch on each device is mixed without communication.
+    The order of examples is random, so any partner will do, and the neighbor lies on the same device: with an even
+    number of rows on each device, mixing needs no communication.
     """
     paired = len(rows) // 2 * 2
     swapped = rows[:paired].reshape(paired // 2, 2, *rows.shape[1:])[:, ::-1].reshape(paired, *rows.shape[1:])
@@ -105,19 +105,19 @@ def partners(rows: jax.Array) -> jax.Array:
 
 
 def random_share(key: jax.Array, alpha: jax.Array) -> jax.Array:
-    """A number from Beta(alpha, alpha): float32 scalar."""
+    """Draw a number from Beta(alpha, alpha): float32 scalar."""
     # Both gammas at once: XLA on CPUs compiles this in half the time of jax.random.beta (measured, 1.5 s to 2.7 s).
     one, other = jax.random.loggamma(key, alpha, (2,))
     return jax.nn.sigmoid(one - other)
 
 
 def even_shares(share: jax.Array | float, height: int, width: int) -> Shares:
-    """Mixup's: the same in every pixel."""
+    """Return the shares of mixup: the same in every pixel."""
     return Shares(jnp.full((height, width), share, jnp.float32), jnp.asarray(share, jnp.float32))
 
 
 def shares_outside(box: jax.Array, height: int, width: int) -> Shares:
-    """CutMix's: the example outside the box (top, left, bottom, right), its partner inside it."""
+    """Return the shares of CutMix: 1 outside the box (top, left, bottom, right), 0 inside it."""
     top, left, bottom, right = box
     row, column = jnp.arange(height), jnp.arange(width)
     inside = ((row >= top) & (row < bottom))[:, None] & ((column >= left) & (column < right))[None, :]
@@ -125,22 +125,22 @@ def shares_outside(box: jax.Array, height: int, width: int) -> Shares:
 
 
 def random_box(key: jax.Array, outside: jax.Array, height: int, width: int) -> jax.Array:
-    """A box about a uniformly random pixel, cut off at the edges of the image, as the paper's code and torchvision do.
+    """Draw a box about a uniformly random pixel, clipped at the image's edges, as the paper's code and torchvision do.
 
     Args:
         key: source of randomness.
-        outside: the share of the image that the whole box leaves; once cut off, it leaves more.
+        outside: the share of the image outside the box before it is clipped.
         height: of the image, pixels.
         width: of the image, pixels.
 
     Returns:
-        int32 [4]: top, left, bottom, right; the last two are no longer inside.
+        int32 [4]: top, left, bottom, right; the last two are exclusive.
     """
     return clipped_box(jax.random.randint(key, (2,), 0, jnp.array([height, width])), outside, height, width)
 
 
 def clipped_box(center: jax.Array, outside: jax.Array | float, height: int, width: int) -> jax.Array:
-    """The box about `center` (row, column) of sides sqrt(1 - outside) times the image's; see `random_box`."""
+    """Return the box about `center` (row, column) with sides sqrt(1 - outside) times the image's; as `random_box`."""
     size = jnp.array([height, width])
-    half = (jnp.sqrt(1 - outside) / 2 * size).astype(jnp.int32)  # so that the sides are even; timm's may be odd
+    half = (jnp.sqrt(1 - outside) / 2 * size).astype(jnp.int32)  # the sides are even; timm's may be odd
     return jnp.concatenate([jnp.maximum(center - half, 0), jnp.minimum(center + half, size)])

@@ -1,4 +1,4 @@
-"""Nearly Pillow's antialiased bilinear resizing, by OpenCV in less than half of its time: for training crops."""
+"""Antialiased bilinear resizing by OpenCV, close to Pillow's in less than half of the time: for training crops."""
 
 import math
 from functools import cache
@@ -10,7 +10,7 @@ from resnet_jax.errors import InputError
 
 
 def fast_resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The image [H,W,C] as [height,width,C], antialiased.
+    """Resize the image [H,W,C] to [height,width,C], antialiased.
 
     Equal to Pillow's bilinear resizing to one level where the image grows. Where it shrinks, Pillow weights the pixels
     around every new one by a triangle; here they are blurred first and then interpolated, with the same mean width. On
@@ -33,10 +33,10 @@ def fast_resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def blur(scale: float) -> np.ndarray:
-    """What turns linear interpolation into one with the width of Pillow's triangle: float32 [2n+1], of sum 1.
+    """Return the kernel that widens linear interpolation to Pillow's triangle: float32 [2n+1], of sum 1.
 
     The triangle of half-width s, in pixels of the old image, has the variance s^2 / 6, and linear interpolation is that
-    of half-width 1: the blur has what is missing, as three values up to s = 2, as a triangle beyond.
+    of half-width 1: the kernel supplies the difference, as three values up to s = 2, as a triangle beyond.
 
     Args:
         scale: old size / new size, s.
@@ -54,7 +54,7 @@ def blur(scale: float) -> np.ndarray:
 
 @cache
 def opencv() -> Any:
-    """The module, with threads of its own switched off: the pipeline has a worker for every core.
+    """Import OpenCV and switch its threads off: the pipeline has a worker for every core.
 
     Raises:
         InputError: it is not installed.
@@ -62,6 +62,6 @@ def opencv() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise InputError("--train_interpolation=fast needs OpenCV: pip install -e '.[fast]'") from error
+        raise InputError("--train_interpolation=fast needs OpenCV: pip install 'residual-jax[fast]'") from error
     cv2.setNumThreads(0)
     return cv2

@@ -1,4 +1,4 @@
-"""Augmentation policies by name: what `--auto_augment` takes."""
+"""Augmentation policies by name, for `--auto_augment`."""
 
 import re
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from resnet_jax.errors import InputError
 
 Policy = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
-# A name of each kind and what it means. Sections may be left out and stand in any order.
-FORMS = {
+# A full name of each kind and its meaning. Sections may be left out, and their order is free.
+SYNTAX = {
     "rand-m7-mstd0.5-inc1": "timm's RandAugment: m level of 10 (10), n operations (2), p probability of each (0.5), "
     "mstd noise on the level (0; above 100 it is uniform from 0 to m), mmax highest level (10), inc 1 for a higher "
     "level to be always the stronger (0)",
@@ -36,16 +36,16 @@ _SECTIONS: dict[str, dict[str, tuple[float, float]]] = {
 }
 _FRACTIONAL = {"p", "mstd", "a"}
 
-# Torchvision's training script interpolates bilinearly. The default of its RandAugment and TrivialAugment is this.
+# Torchvision's training script interpolates bilinearly; its RandAugment and TrivialAugment alone default to nearest.
 _NEAREST = "-nearest"
 _TAKE_NEAREST = {"randaugment", "ta_wide", "augmix"}
 
 
 def policy(name: str) -> Policy:
-    """The policy of that name: (image uint8 [H,W,3], rng) -> uint8 [H,W,3]; it pickles.
+    """Return the policy of that name: (image uint8 [H,W,3], rng) -> uint8 [H,W,3]; picklable.
 
     Args:
-        name: as in FORMS. The geometric operations of randaugment, ta_wide and augmix interpolate bilinearly; with
+        name: as in SYNTAX. The geometric operations of randaugment, ta_wide and augmix interpolate bilinearly; with
             "-nearest" at the end they take the nearest pixel.
 
     Raises:
@@ -53,7 +53,7 @@ def policy(name: str) -> Policy:
     """
     kind = name.split("-", 1)[0]
     if kind not in _SECTIONS:
-        raise InputError(f"--auto_augment={name}: there is no such policy; there are {', '.join(FORMS)}")
+        raise InputError(f"--auto_augment={name}: there is no such policy; there are {', '.join(SYNTAX)}")
     resample = BILINEAR
     text = name.removeprefix(kind)
     if kind in _TAKE_NEAREST and text.endswith(_NEAREST):
@@ -82,11 +82,11 @@ def policy(name: str) -> Policy:
 
 
 def _values(name: str, kind: str, text: str) -> dict[str, float]:
-    """From "-m7-mstd0.5" {"m": 7.0, "mstd": 0.5}, checked against the sections of that kind."""
+    """Parse "-m7-mstd0.5" to {"m": 7.0, "mstd": 0.5} and check it against the sections of that kind."""
     allowed = _SECTIONS[kind]
     listed = ", ".join(allowed) or "none"
     values: dict[str, float] = {}
-    # A dash before a digit is a sign. What stands before the first section is wrong, unless it is nothing.
+    # A dash before a digit is a sign. Text before the first section is an error.
     first, *sections = re.split(r"-(?!\d)", text)
     for section in [first, *sections] if first else sections:
         match = re.fullmatch(r"([a-z]+)(-?\d+(?:\.\d+)?)", section)

@@ -1,4 +1,4 @@
-"""RandAugment as timm has it: levels 0 to 10, noise on the level, each operation applied or not (Wightman 2021)."""
+"""RandAugment of timm: levels 0 to 10, noise on the level, each operation applied or not (Wightman 2021)."""
 
 import math
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from PIL import Image
 
 from resnet_jax.data.augment.image_ops import BICUBIC, BILINEAR, GEOMETRY, Color, Step, apply_steps
 
-# The level that the largest magnitudes below belong to.
+# The level of the largest magnitudes below.
 FULL = 10.0
 
-# ImageNet's mean color, with which timm fills what comes in from beyond the edges.
+# ImageNet's mean color, timm's color beyond the edges.
 IMAGENET_MEAN: Color = (124, 116, 104)
 
 
@@ -68,7 +68,7 @@ _ALWAYS: dict[str, Magnitude] = {
     "TranslateYRel": partial(_scaled, largest=0.45),
 }
 
-# As in AutoAugment's code, where a higher level is for some operations the weaker one.
+# As in AutoAugment's code, where a higher level makes some operations weaker.
 MAGNITUDES: dict[str, Magnitude] = {
     **_ALWAYS,
     "Posterize": _bits,
@@ -76,7 +76,7 @@ MAGNITUDES: dict[str, Magnitude] = {
     **dict.fromkeys(("Color", "Contrast", "Brightness", "Sharpness"), _factor),
 }
 
-# A higher level is always the stronger one: `inc1`.
+# A higher level is always stronger: `inc1`.
 INCREASING_MAGNITUDES: dict[str, Magnitude] = {
     **_ALWAYS,
     "Posterize": _bits_increasing,
@@ -93,10 +93,10 @@ class RandAugment:
         level: of every operation, before the noise.
         count: how many operations are drawn for an image, with replacement.
         std: of the noise on the level; infinite draws it uniformly from 0 to `level`.
-        highest: the level is kept within 0 to this.
+        highest: upper limit of the level; the lower one is 0.
         increasing: whether the tables are INCREASING_MAGNITUDES.
         probability: with which each operation drawn is applied.
-        fill: what comes in from beyond the edges.
+        fill: color beyond the edges.
     """
 
     level: float = FULL
@@ -112,7 +112,7 @@ class RandAugment:
         return np.asarray(apply_steps(Image.fromarray(image), steps, self.fill)) if steps else image
 
     def draw(self, rng: np.random.Generator) -> list[Step]:
-        """The operations for one image; geometric ones are bilinear or bicubic, as drawn."""
+        """Draw the operations for one image; geometric ones are bilinear or bicubic at random."""
         magnitudes = INCREASING_MAGNITUDES if self.increasing else MAGNITUDES
         names = tuple(magnitudes)
         steps = []

@@ -1,4 +1,4 @@
-"""RandAugment, TrivialAugment and AugMix as torchvision has them: magnitudes are the numbered bins of a range."""
+"""RandAugment, TrivialAugment and AugMix of torchvision: magnitudes are the numbered bins of a range."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,16 @@ from resnet_jax.data.augment.image_ops import BILINEAR, Step, apply_steps
 
 @dataclass(frozen=True)
 class Ranges:
-    """How far each operation goes at the highest bin; at bin 0 it does nothing or little.
+    """Magnitudes of the operations at the highest bin; at bin 0 an operation does nothing or little.
 
     Attributes:
         bins: how many magnitudes there are.
         shear: pixels per pixel.
         move: part of the side.
-        move_pixels: pixels besides, whatever the size of the image.
+        move_pixels: pixels added to that, independent of the size of the image.
         turn: degrees.
-        factor: how far from 1 brightness, saturation, contrast and sharpness go.
-        bits: how many Posterize leaves at bin 0, and how many it leaves at the highest.
+        factor: largest distance from 1 of brightness, saturation, contrast and sharpness.
+        bits: how many Posterize keeps at bin 0 and at the highest.
         identity: whether doing nothing is among the operations.
     """
 
@@ -45,12 +45,12 @@ OPERATIONS = (*SIGNED, "Posterize", "Solarize", "AutoContrast", "Equalize")
 
 
 def operations(ranges: Ranges) -> tuple[str, ...]:
-    """Names of the operations, each as likely as the other."""
+    """Return the names of the operations, which are drawn with equal probability."""
     return ("Identity", *OPERATIONS) if ranges.identity else OPERATIONS
 
 
 def magnitude(ranges: Ranges, name: str, index: int, sign: int, size: tuple[int, int]) -> float:
-    """An operation's magnitude, in the unit that image_ops gives it.
+    """Return an operation's magnitude, in the unit of image_ops.
 
     Args:
         ranges: of the policy.
@@ -75,7 +75,7 @@ def magnitude(ranges: Ranges, name: str, index: int, sign: int, size: tuple[int,
             first, last = ranges.bits
             return first - round(part * (first - last))
         case "Solarize":
-            # In this order whole thresholds are exact, and the values on them not left to rounding.
+            # This order of operations keeps whole thresholds exact.
             return 255 - 255 * index / (ranges.bins - 1)
         case _:
             return 0.0
@@ -84,7 +84,7 @@ def magnitude(ranges: Ranges, name: str, index: int, sign: int, size: tuple[int,
 def draw_step(
     ranges: Ranges, rng: np.random.Generator, index: int, size: tuple[int, int], resample: Image.Resampling
 ) -> Step:
-    """One of the operations, at a bin, in a direction drawn."""
+    """Draw one of the operations and its direction, at a given bin."""
     names = operations(ranges)
     name = names[rng.integers(len(names))]
     sign = 1 if rng.random() < 0.5 else -1
@@ -104,7 +104,7 @@ class BinnedRandAugment:
         return np.asarray(apply_steps(Image.fromarray(image), steps))
 
     def draw(self, rng: np.random.Generator, height: int, width: int) -> list[Step]:
-        """The operations for one image of that size, in pixels."""
+        """Draw the operations for one image of that size, in pixels."""
         return [draw_step(RAND_AUGMENT, rng, self.index, (height, width), self.resample) for _ in range(self.count)]
 
 
@@ -118,13 +118,13 @@ class TrivialAugment:
         return np.asarray(apply_steps(Image.fromarray(image), self.draw(rng, *image.shape[:2])))
 
     def draw(self, rng: np.random.Generator, height: int, width: int) -> list[Step]:
-        """The operation for one image of that size, in pixels."""
+        """Draw the operation for one image of that size, in pixels."""
         return [draw_step(WIDE, rng, int(rng.integers(WIDE.bins)), (height, width), self.resample)]
 
 
 @dataclass(frozen=True)
 class AugMix:
-    """The image mixed with chains of operations on it: (image uint8 [H,W,3], rng) -> uint8 [H,W,3].
+    """The image blended with chains of operations on it: (image uint8 [H,W,3], rng) -> uint8 [H,W,3].
 
     The consistency loss of the paper is not part of it.
 
@@ -152,7 +152,7 @@ class AugMix:
         return np.rint(mixed).clip(0, 255).astype(np.uint8)
 
     def draw(self, rng: np.random.Generator, height: int, width: int) -> tuple[float, np.ndarray, list[list[Step]]]:
-        """The image's own weight, those of the chains [width], and the chains, for one image of that size."""
+        """Draw the image's own weight, the chains' weights [width] and the chains, for one image of that size."""
         kept = float(rng.beta(self.alpha, self.alpha))
         weights = (1 - kept) * rng.dirichlet([self.alpha] * self.width)
         chains = []

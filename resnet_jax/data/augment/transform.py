@@ -1,4 +1,4 @@
-"""What happens to one training image on the host, from its pixels to the size that the network sees."""
+"""The transform of one training image on the host: crop, resize, flip, policy, color."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,20 +14,20 @@ from resnet_jax.data.decode import decode_image, decode_part
 
 @dataclass(frozen=True)
 class TrainTransform:
-    """A training image: (uint8 [H,W,3], rng, size) -> uint8 [size,size,3]. Pickles, for worker processes.
+    """The transform of training: (image uint8 [H,W,3], rng, size) -> uint8 [size,size,3]. Pickles, for workers.
 
     Attributes:
-        crop: "random_resized" (Szegedy et al. 2015), "scale_jitter" (He et al. 2015), or "pad", for small images: moved
-            within a border of `padding` pixels, and resized where `size` is another.
+        crop: "random_resized" (Szegedy et al. 2015), "scale_jitter" (He et al. 2015), or "pad", for small images:
+            shifted within a border of `padding` pixels, and resized where `size` differs.
         scale: of random_resized: smallest and largest part of the area.
         ratio: of random_resized: narrowest and widest width / height.
         padding: of pad.
         padding_mode: of pad: "zeros" or "reflect".
-        interpolation: of the resizing; "fast" decodes files faster too, within the bounds that `fast_resize` gives.
+        interpolation: of the resizing; "fast" decodes files faster too, within the bounds of `fast_resize`.
         flip: mirror half of the images.
         jitter: brightness, contrast and saturation change by up to this part.
         lighting: standard deviation of the noise along the principal components of color.
-        augment: a policy; None is none.
+        augment: a policy, or None.
     """
 
     crop: Literal["random_resized", "scale_jitter", "pad"] = "random_resized"
@@ -51,14 +51,17 @@ class TrainTransform:
             image = self._resized(image, rng, size)
         return self._changed(image, rng)
 
-    def from_file(self, data: bytes, name: str, rng: np.random.Generator, size: int) -> np.ndarray:
-        """The same of an image file, of which no more is decoded than the crop needs; but for "fast", bit for bit.
+    def from_file(
+        self, data: bytes, name: str, rng: np.random.Generator, size: int, intact: bool = False
+    ) -> np.ndarray:
+        """Transform an image file; except for "fast", bit for bit as `__call__`.
 
         Args:
             data: the file.
             name: what errors call it.
             rng: source of randomness.
             size: of the result, pixels.
+            intact: the file is known to be whole, and decoding may end with the crop (`decode_part`).
 
         Returns:
             uint8 [size,size,3].
@@ -69,7 +72,7 @@ class TrainTransform:
         if self.crop != "random_resized":
             return self(decode_image(data, name), rng, size)
         fast = self.interpolation == "fast"
-        part = decode_part(data, name, lambda h, w: host.crop_box(h, w, rng, self.scale, self.ratio), fast)
+        part = decode_part(data, name, lambda h, w: host.crop_box(h, w, rng, self.scale, self.ratio), fast, intact)
         return self._changed(self._resized(part, rng, size), rng)
 
     def _changed(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

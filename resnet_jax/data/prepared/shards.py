@@ -1,7 +1,7 @@
-"""Writes records as array_record shards that appear whole or not at all.
+"""Atomic writes of records as array_record shards.
 
-A shard is written under another name, hashed, described in a note beside it, and renamed. What was killed goes on with
-the first shard that is not there. In the end the notes are gathered into the manifest.
+A shard is written under a temporary name, hashed, described in a note beside it, and renamed. After a kill the first
+missing shard is next. In the end the notes become the manifest.
 """
 
 import errno
@@ -18,24 +18,24 @@ from tqdm import tqdm
 
 from resnet_jax.data.decode import UnreadableImage
 from resnet_jax.data.prefetch import read_ahead
-from resnet_jax.data.prepared.format import pack, sha256
+from resnet_jax.data.prepared.format import ends_sha256, pack, sha256
 from resnet_jax.data.sources.source import Source
 from resnet_jax.errors import InputError
 from resnet_jax.files.atomic import write_atomically
 
-SETTINGS = "preparation.json"  # while the set is not finished: what is being made
+SETTINGS = "preparation.json"  # of an unfinished set
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # a full disk, a used up quota
 CHUNK = 32  # images that a worker encodes as one piece of work
 Note = dict[str, Any]
 
-# Unreadable training images that a shard may have: 20, or a hundredth. More is no accident of a few files.
+# Most unreadable training images in a shard: 20, or a hundredth. More is a damaged data set, not a few damaged files.
 MAX_UNREADABLE = 20
 
 
 def write_split(
     out: Path, split: str, source: Source, encode: Callable[[bytes, str], bytes], shard_size: int, num_workers: int
 ) -> list[Note]:
-    """Writes those shards of a split that are not there yet.
+    """Write the missing shards of a split.
 
     Args:
         out: folder of the set.
@@ -46,7 +46,7 @@ def write_split(
         num_workers: processes that encode; 0 for threads of this one.
 
     Returns:
-        of every shard {"file", "records", "bytes", "sha256", "skipped": why images were left out}.
+        of every shard {"file", "records", "bytes", "sha256", "ends", "skipped": why images were left out}.
 
     Raises:
         InputError: an image is unreadable, or too many are.
@@ -71,13 +71,13 @@ def write_split(
 
 
 def write_shard(out: Path, file: str, chunks: Iterator[Note], progress: Callable[[int], Any]) -> None:
-    """Writes one shard and its note.
+    """Write one shard and its note.
 
     Args:
         out: folder of the set.
         file: the shard's path in it.
         chunks: {"records": bytes of each, "skipped": why images were left out}.
-        progress: told how many images are done.
+        progress: receives how many images were done.
 
     Raises:
         InputError: too many images are unreadable.
@@ -86,12 +86,12 @@ def write_shard(out: Path, file: str, chunks: Iterator[Note], progress: Callable
     from array_record.python.array_record_module import ArrayRecordWriter
 
     path = out / file
-    draft = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(path.name + ".tmp")
     skipped: list[str] = []
     count = 0
-    # Each image can be read by itself, and what is compressed already is not compressed again.
+    # One record a group, so that each image can be read alone; JPEGs are not compressed again.
     with _named_by_errno():
-        writer = ArrayRecordWriter(str(draft), "group_size:1,uncompressed")
+        writer = ArrayRecordWriter(str(temporary), "group_size:1,uncompressed")
     try:
         for chunk in chunks:
             for record in chunk["records"]:
@@ -107,31 +107,41 @@ def write_shard(out: Path, file: str, chunks: Iterator[Note], progress: Callable
             writer.close()
     if not count:
         raise InputError(f"no image of {file} can be read, the last: {skipped[-1]}")
-    with draft.open("rb") as written:
+    with temporary.open("rb") as written:
         os.fsync(written.fileno())
-    note = {"file": file, "records": count, "bytes": draft.stat().st_size, "sha256": sha256(draft), "skipped": skipped}
+    note = {
+        "file": file,
+        "records": count,
+        "bytes": temporary.stat().st_size,
+        "sha256": sha256(temporary),
+        "ends": ends_sha256(temporary),
+        "skipped": skipped,
+    }
     write_atomically(note_path(path), json.dumps(note))
-    draft.replace(path)
+    temporary.replace(path)
     for message in skipped:
         tqdm.write(f"left out: {message}")
 
 
 def note_path(path: Path) -> Path:
-    """Where the note of a shard lies."""
+    """Return the path of a shard's note."""
     return path.with_name(path.name + ".json")
 
 
 def read_note(path: Path) -> Note | None:
-    """The note of a shard that is there as it was written; None where it has to be written."""
+    """Return the note of a shard whose size is as written, None where the shard has to be written."""
     note = note_path(path)
     if not (path.is_file() and note.is_file()):
         return None
-    said = json.loads(note.read_text())
-    return said if path.stat().st_size == said["bytes"] else None
+    try:
+        content = json.loads(note.read_text())
+        return content if path.stat().st_size == content["bytes"] else None
+    except (ValueError, KeyError, TypeError):  # damaged: the shard is written again
+        return None
 
 
 def clean(out: Path, files: list[str]) -> None:
-    """Removes what only an unfinished set needs, besides these shards."""
+    """Remove the settings and the shards' notes, which only an unfinished set needs."""
     (out / SETTINGS).unlink(missing_ok=True)
     for file in files:
         note_path(out / file).unlink(missing_ok=True)
@@ -139,7 +149,7 @@ def clean(out: Path, files: list[str]) -> None:
 
 @contextmanager
 def _named_by_errno() -> Iterator[None]:
-    """What array_record cannot write is an OSError: it raises RuntimeError alone, whose text says what failed."""
+    """Raise a failed write of array_record, a RuntimeError whose text names the reason, as an OSError with `errno`."""
     try:
         yield
     except RuntimeError as error:

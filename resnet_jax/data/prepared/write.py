@@ -1,4 +1,4 @@
-"""Makes a prepared set of a folder or a TFDS set: its images re-encoded small, in shards.
+"""Preparation of a set from a folder or a TFDS set: its images re-encoded small, in shards.
 
 Equal images and settings give equal shards and an equal manifest, whether the run was killed in between or not.
 """
@@ -15,7 +15,7 @@ import simplejpeg
 
 from resnet_jax.data.augment.host import resize_short_side
 from resnet_jax.data.decode import decode_image, is_plain_jpeg
-from resnet_jax.data.prepared.format import FORMAT, MANIFEST, check_sizes, read_manifest
+from resnet_jax.data.prepared.format import FORMAT, MANIFEST, check_shards, read_manifest
 from resnet_jax.data.prepared.shards import NO_ROOM, SETTINGS, clean, write_split
 from resnet_jax.data.sources.folder import FolderSource
 from resnet_jax.data.sources.load import load_source
@@ -44,14 +44,14 @@ class Encoding:
     shard_size: int = 1024
 
     def __call__(self, data: bytes, name: str) -> bytes:
-        """An image file, re-encoded.
+        """Return an image file, re-encoded.
 
         Raises:
             UnreadableImage: it cannot be decoded.
         """
         image = decode_image(data, name)
         if min(image.shape[:2]) > self.short_side:
-            # Bilinear, as evaluation resizes: at its usual 256 pixels it then sees what it would have seen.
+            # Bilinear, as evaluation resizes: at its usual 256 pixels its input is then the same.
             image = resize_short_side(image, self.short_side, "bilinear")
         elif is_plain_jpeg(data, name):
             return data
@@ -67,7 +67,7 @@ def prepare(
     splits: tuple[Split, ...] = ("train", "val"),
     num_workers: int = 0,
 ) -> dict[str, Any]:
-    """Writes the set, or what is missing of it; returns the manifest.
+    """Write the set, or what is missing of it; return the manifest.
 
     Args:
         dataset: as of `load_source`: a folder or a TFDS set.
@@ -107,7 +107,7 @@ def prepare(
 def write(
     out: Path, settings: dict[str, Any], sources: dict[Split, Source], encoding: Encoding, num_workers: int
 ) -> dict[str, Any]:
-    """Writes the set into a folder that is locked, or what is missing of it; returns the manifest.
+    """Write the set, or what is missing of it, into a locked folder; return the manifest.
 
     Raises:
         InputError: as `prepare`.
@@ -131,7 +131,7 @@ def write(
 
 
 def identity(data_dir: str | None, sources: dict[Split, Source]) -> str:
-    """What tells these data from others of the same length.
+    """Return what tells these data from others of the same length.
 
     Returns:
         "sha256:…" of the classes' and the files' names of folders, which may be moved; of other data, where they are.
@@ -146,7 +146,7 @@ def identity(data_dir: str | None, sources: dict[Split, Source]) -> str:
 
 
 def check_encoding(encoding: Encoding) -> None:
-    """Refuses settings that make no images.
+    """Refuse settings that make no images.
 
     Raises:
         InputError: a setting is out of its range.
@@ -161,26 +161,26 @@ def check_encoding(encoding: Encoding) -> None:
 
 
 def finished(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """The manifest of a finished set of these settings.
+    """Return the manifest of a finished set of these settings.
 
     Raises:
-        InputError: it has others, or its shards are not as large as they were.
+        InputError: it has others, or its shards differ from the manifest.
     """
     manifest = read_manifest(out)
     refuse_others(out, manifest, settings)
     for split in manifest["splits"].values():
-        check_sizes(out, split["shards"])
+        check_shards(out, split["shards"])
     clean(out, shard_files(manifest))
     return manifest
 
 
 def shard_files(manifest: dict[str, Any]) -> list[str]:
-    """The paths of all shards, in the folder."""
+    """Return the paths of all shards, in the folder."""
     return [shard["file"] for split in manifest["splits"].values() for shard in split["shards"]]
 
 
 def refuse_occupied(out: Path) -> None:
-    """Refuses a folder that holds what is not a begun set.
+    """Refuse a folder that holds anything but an unfinished set.
 
     Raises:
         InputError: it does.
@@ -188,25 +188,32 @@ def refuse_occupied(out: Path) -> None:
     if not out.is_dir() or (out / SETTINGS).exists():
         return
     # A set that was killed at its first step has no more than these.
-    if {entry.name for entry in out.iterdir() if not entry.name.endswith(f".{SETTINGS}")} - {LOCK}:  # or its drafts
+    if {entry.name for entry in out.iterdir() if not entry.name.endswith(f".{SETTINGS}")} - {
+        LOCK
+    }:  # or its temporary files
         raise InputError(f"--out={out} holds something else; take an empty folder")
 
 
 def begin(out: Path, settings: dict[str, Any]) -> None:
-    """Takes a folder, empty or with a begun set, for a set of these settings.
+    """Begin a set of these settings in a folder, or check that the unfinished one there has them.
 
     Raises:
         InputError: it holds one of others.
     """
     path = out / SETTINGS
     if path.exists():
-        refuse_others(out, json.loads(path.read_text()), settings)
+        try:
+            begun = json.loads(path.read_text())
+            begun["splits"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} is damaged ({error}); remove {out} and begin again") from error
+        refuse_others(out, begun, settings)
     else:
         write_atomically(path, json.dumps(settings) + "\n")
 
 
 def refuse_others(out: Path, there: dict[str, Any], settings: dict[str, Any]) -> None:
-    """Refuses to go on with a set of other settings.
+    """Refuse a set of other settings.
 
     Raises:
         InputError: they differ; names the first.

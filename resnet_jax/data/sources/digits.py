@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: real images that come with a package and need no download."""
+"""scikit-learn's handwritten digits: real images without a download."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ HELD_OUT = 360
 
 
 def digits_source(split: Literal["train", "val"]) -> ArraySource:
-    """The 1,797 digits of 8x8 pixels: 1,437 to train on, 360 held out.
+    """Return the 1,797 digits of 8x8 pixels: 1,437 to train on, 360 held out.
 
     The held-out set is stratified by class and the same in every run, whatever the run's seed.
     """

@@ -1,4 +1,4 @@
-"""Random images in the shape and number of ImageNet, to measure speed and try commands without data."""
+"""Random images in the shape and number of ImageNet, for speed measurements and trial commands without data."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ LENGTH = {"train": 1_281_167, "val": 256}
 
 
 def fake_source(split: Literal["train", "val"], image_size: int) -> ArraySource:
-    """64 random images of [image_size, image_size, 3] that repeat up to ImageNet's length; 224 pixels for 0."""
+    """Return 64 random images [image_size,image_size,3], repeated to ImageNet's length; 0 is 224 pixels."""
     size = image_size or 224
     rng = np.random.default_rng(("train", "val").index(split))
     return ArraySource(

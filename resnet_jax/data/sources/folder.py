@@ -1,16 +1,23 @@
 """A folder of images: ROOT/train/CLASS/*.jpg and ROOT/val/CLASS/*.jpg; or ROOT/CLASS/*.jpg, to evaluate on."""
 
 import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
-from resnet_jax.data.decode import FORMATS, UnreadableImage
+from resnet_jax.data.decode import UnreadableImage
+from resnet_jax.data.notices import print_notice
+from resnet_jax.data.sources.image_files import image_extensions, images_in, listed, refuse_escape, unread_line
 from resnet_jax.data.sources.source import Example
 from resnet_jax.errors import InputError
+
+# Names that others give a split.
+OTHER_NAMES = {"train": ("training",), "val": ("valid", "validation", "test", "testing", "dev", "eval")}
 
 
 @dataclass(frozen=True)
@@ -34,103 +41,117 @@ class FolderSource:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Example:
-        path = self.root / os.fsdecode(self.files[index])
+        path = self.path(index)
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise UnreadableImage(f"{path}: {error.strerror}") from error
+            raise UnreadableImage(f"{path}: {error.strerror}; restore it, or make it readable") from error
         return Example(data, int(self.labels[index]), str(path))
 
+    def path(self, index: int) -> Path:
+        """Return the path of an example's file."""
+        return self.root / os.fsdecode(self.files[index])
 
-def folder_source(split: Literal["train", "val"], data_dir: str | None) -> FolderSource:
-    """The images of one split; hidden files and files that are no images are passed over.
+    def identity(self) -> Iterator[bytes]:
+        """Yield the names of the files in `root`, and their labels, for `example_digest`."""
+        yield b"\0".join(self.files)
+        yield self.labels.astype("<i4").tobytes()
 
-    Where `data_dir` has neither train/ nor val/, its own class folders are the set to evaluate on.
+
+def folder_source(split: Literal["train", "val"], data_dir: str | None, links_out: bool = False) -> FolderSource:
+    """Open one split, in the order of torchvision's ImageFolder: sub-folders of a class belong to it.
+
+    Hidden files are skipped; other files that are no images are counted by ending in a line on standard error. Where
+    `data_dir` has no split, its own class folders are the set to evaluate on.
+
+    Args:
+        split: of the set.
+        data_dir: ROOT.
+        links_out: allow symbolic links that leave ROOT.
 
     Raises:
-        InputError: a folder is missing or has no classes, a class has no images, the two splits have different
-            classes, or a symbolic link leaves `data_dir`.
+        InputError: a folder is missing, cannot be read or has no classes, a class has no images, the two splits have
+            different classes, or a symbolic link leaves `data_dir` or leads back to itself.
     """
     if data_dir is None:
         raise InputError("--dataset=folder needs --data_dir=ROOT with ROOT/train/CLASS/* and ROOT/val/CLASS/*")
     root = Path(data_dir).expanduser()
+    inside = None if links_out else root
     other = "val" if split == "train" else "train"
-    whole = split == "val" and not (root / split).is_dir() and not (root / other).is_dir()
-    folder = "." if whole else split
-    names = class_folders(root, folder)
-    if (root / other).is_dir():
-        check_same_classes(root, {split: names, other: class_folders(root, other)})
+    splits = {name for name in ("train", "val") if (root / name).is_dir()}
+    if split not in splits and root.is_dir():
+        refuse_other_name(root, split)
+    whole = split == "val" and not splits
+    folder = root if whole else root / split
+    classes = class_folders(root, folder, inside)
+    if other in splits:
+        check_same_classes(root, {split: tuple(classes), other: tuple(class_folders(root, root / other, inside))})
     extensions = image_extensions()
+    unread: Counter[str] = Counter()
     files, counts = [], []
-    for name in names:
-        images = images_in(root, root / folder / name, extensions)
+    for parts in classes.values():
+        before = unread.copy()
+        images = []
+        for part in parts:
+            images += [f"{part}/{image}" for image in images_in(folder / part, extensions, unread, inside)]
         if not images:
+            ignored = unread_line(unread - before)
             raise InputError(
-                f"{root / folder / name} holds no images; put some there, or remove the folder from every split"
+                f"{folder / parts[0]} holds no images{f' ({ignored})' if ignored else ''}; put some there, or remove "
+                "the folder from every split"
             )
-        files += [os.fsencode(f"{name}/{image}") for image in images]
+        files += map(os.fsencode, images)
         counts.append(len(images))
-    labels = np.repeat(np.arange(len(names), dtype=np.int32), counts)
-    return FolderSource(root=root / folder, files=np.array(files), labels=labels, class_names=names)
+    unread["outside the class folders"] += sum(
+        entry.is_file() and Path(entry.name).suffix.lower() in extensions for entry in listed(folder)
+    )
+    if ignored := unread_line(+unread):
+        print_notice(f"{folder}: {ignored}")
+    labels = np.repeat(np.arange(len(classes), dtype=np.int32), counts)
+    return FolderSource(root=folder, files=np.array(files), labels=labels, class_names=tuple(classes))
 
 
-def class_folders(root: Path, split: str) -> tuple[str, ...]:
-    """The sorted names of the class folders of a split.
+def class_folders(root: Path, folder: Path, inside: Path | None) -> dict[str, list[str]]:
+    """Return the folders of each class of a split, by class name in sorted order.
+
+    A name is in Unicode's composed form (NFC), whichever form the file system holds: archives made on a Mac decompose
+    accents.
 
     Raises:
-        InputError: there are none, or one is a link out of `root`.
+        InputError: there are none, one cannot be read, or one is a link out of `inside`.
     """
-    for folder, remedy in ((root, "give --data_dir=ROOT"), (root / split, f"put the images in {root}/{split}/CLASS/")):
-        if not folder.is_dir():
-            raise InputError(f"{folder} is not a folder; {remedy}")
-        refuse_escape(root, folder)
-    with os.scandir(root / split) as entries:
-        folders = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-    for entry in folders:
+    for path, remedy in ((root, "give --data_dir=ROOT"), (folder, f"put the images in {folder}/CLASS/")):
+        if not path.is_dir():
+            raise InputError(f"{path} is not a folder; {remedy}")
+        refuse_escape(inside, path)
+    classes: dict[str, list[str]] = {}
+    for entry in listed(folder):
         if entry.is_symlink():
-            refuse_escape(root, Path(entry.path))
-    if not folders:
-        raise InputError(f"{root / split} has no class folders; put the images in {root / split}/CLASS/")
-    return tuple(sorted(entry.name for entry in folders))
+            refuse_escape(inside, Path(entry.path))
+        if entry.is_dir():
+            classes.setdefault(unicodedata.normalize("NFC", entry.name), []).append(entry.name)
+    if not classes:
+        raise InputError(f"{folder} has no class folders; put the images in {folder}/CLASS/")
+    return {name: sorted(classes[name]) for name in sorted(classes)}
 
 
-def images_in(root: Path, folder: Path, extensions: frozenset[str]) -> list[str]:
-    """The sorted names of the image files in one class folder.
-
-    Raises:
-        InputError: one is a link out of `root`.
-    """
-    names = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") or os.path.splitext(entry.name)[1].lower() not in extensions:
-                continue
-            if entry.is_symlink():
-                refuse_escape(root, Path(entry.path))
-            if entry.is_file():
-                names.append(entry.name)
-    return sorted(names)
-
-
-def image_extensions() -> frozenset[str]:
-    """The file name extensions of the formats that `decode_image` reads, in lower case, with their dot."""
-    known = Image.registered_extensions().items()
-    return frozenset(extension for extension, kind in known if kind in FORMATS)
-
-
-def refuse_escape(root: Path, path: Path) -> None:
-    """Refuses a path that, links followed, lies outside `root`: a data set must not reach other files.
+def refuse_other_name(root: Path, split: str) -> None:
+    """Refuse a root that has the split under another name.
 
     Raises:
-        InputError: it does.
+        InputError: it does; names the folder.
     """
-    target = path.resolve()
-    if not target.is_relative_to(root.resolve()):
-        raise InputError(f"{path} is a link out of {root}, to {target}; copy the data into {root}")
+    for entry in listed(root):
+        named = entry.name.lower() in (split, *OTHER_NAMES[split])
+        if named and entry.is_dir() and any(part.is_dir() for part in listed(Path(entry.path))):
+            raise InputError(
+                f"{root / split} is not a folder, but {root / entry.name} is there; rename it, or link it: "
+                f"ln -s {entry.name} {root / split}"
+            )
 
 
 def check_same_classes(root: Path, splits: dict[str, tuple[str, ...]]) -> None:
-    """Refuses two splits whose classes differ: their labels would not mean the same.
+    """Refuse two splits whose classes differ: their labels would not mean the same.
 
     Raises:
         InputError: they differ; lists the difference.

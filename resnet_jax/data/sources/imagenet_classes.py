@@ -7,7 +7,7 @@ from pathlib import Path
 
 @cache
 def wnids() -> tuple[str, ...]:
-    """The 1,000 WordNet ids in the order of the labels, which is their own: n01440764, the tench, is 0."""
+    """Return the 1,000 WordNet ids by label; they are sorted: n01440764, the tench, is 0."""
     # From the list that TFDS ships, without importing TFDS, which takes seconds.
     spec = find_spec("tensorflow_datasets")
     assert spec is not None

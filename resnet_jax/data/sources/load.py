@@ -1,4 +1,4 @@
-"""Where images come from: a name and a split -> examples by index."""
+"""Data sources by name: `load_source` opens a split of any of them."""
 
 from dataclasses import replace
 from typing import Literal
@@ -11,18 +11,16 @@ from resnet_jax.data.sources.digits import digits_source
 from resnet_jax.data.sources.fake import fake_source
 from resnet_jax.data.sources.folder import folder_source
 from resnet_jax.data.sources.prepared import prepared_source
-from resnet_jax.data.sources.source import ArraySource, Example, Source
+from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.data.sources.tfds import tfds_source
 from resnet_jax.errors import InputError
-
-__all__ = ["ArraySource", "Example", "Source", "load_source"]
 
 # CIFAR-10 at 224 pixels, which fine-tuning wants, is 7.5 GB.
 MAX_RESIZED_BYTES = 8 * 2**30
 
 
 def load_source(name: str, split: Literal["train", "val"], data_dir: str | None, image_size: int) -> Source:
-    """Opens one split of a data set.
+    """Open one split of a data set.
 
     Args:
         name: "digits", "cifar10", "cifar100", "folder", "prepared", "fake", or an image classification set of TFDS.
@@ -48,7 +46,7 @@ def load_source(name: str, split: Literal["train", "val"], data_dir: str | None,
 
 
 def resized(source: ArraySource, image_size: int) -> ArraySource:
-    """The same set with square images of image_size (0: as they are), bilinear with antialiasing.
+    """Return the same set with square images of image_size (0: as they are), bilinear with antialiasing.
 
     Raises:
         InputError: the result would not fit in memory.

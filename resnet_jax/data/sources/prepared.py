@@ -1,18 +1,12 @@
-"""Sets that `experiments.prepare` wrote: encoded images, labels and names in array_record shards beside a manifest.
-
-    OUT/manifest.json                     written last: a folder without it is not finished
-    OUT/train/00000-of-00042.array_record
-    OUT/val/00000-of-00002.array_record
-
-A record is the label (4 bytes, little-endian), the length of the name (2 bytes), the name (UTF-8) and the image file.
-"""
+"""Source of the sets that `experiments.prepare` wrote; `prepared.format` describes them."""
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from resnet_jax.data.prepared.format import check_sizes, read_manifest, unpack
+from resnet_jax.data.prepared.format import check_shards, read_manifest, unpack
 from resnet_jax.data.sources.source import Example, check_label
 from resnet_jax.errors import InputError
 
@@ -25,11 +19,15 @@ class PreparedSource:
         records: array_record's data source over the shards; it reads by index, from any thread, and pickles.
         class_names: K names.
         name: the folder and the split.
+        sums: SHA-256 of each shard, for `example_digest`.
     """
 
     records: Any
     class_names: tuple[str, ...]
     name: str
+    sums: tuple[str, ...]
+
+    intact = True  # the images were decoded when they were written, and array_record checks what it reads
 
     def __len__(self) -> int:
         return len(self.records)
@@ -47,13 +45,17 @@ class PreparedSource:
         name = f"{self.name} example {index} ({name})"
         return Example(image, check_label(label, len(self.class_names), name), name)
 
+    def identity(self) -> Iterator[bytes]:
+        """Yield the sums of the shards, for `example_digest`."""
+        return map(str.encode, self.sums)
+
 
 def prepared_source(split: Literal["train", "val"], data_dir: str | None) -> PreparedSource:
-    """Opens one split; looks at the size of every shard, not at its sum.
+    """Open one split; compare the size and the ends of every shard with the manifest, not its sum.
 
     Raises:
-        InputError: the folder is no finished prepared set, it has no such split, or a shard is missing or has another
-            size.
+        InputError: the folder is no finished prepared set, it has no such split, or a shard is missing or
+            differs.
     """
     if data_dir is None:
         raise InputError("--dataset=prepared needs --data_dir=OUT, the folder that experiments.prepare wrote")
@@ -62,10 +64,18 @@ def prepared_source(split: Literal["train", "val"], data_dir: str | None) -> Pre
     if split not in manifest["splits"]:
         raise InputError(f"{root} has no split {split}, only {', '.join(manifest['splits'])}; prepare it with --splits")
     shards = manifest["splits"][split]["shards"]
-    check_sizes(root, shards)
+    check_shards(root, shards)
     from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-    records = ArrayRecordDataSource([str(root / shard["file"]) for shard in shards])
-    if len(records) != (expected := sum(shard["records"] for shard in shards)):
-        raise InputError(f"{root}: {split} has {len(records)} records instead of {expected}; prepare it again")
-    return PreparedSource(records, tuple(manifest["class_names"]), f"{root} {split}")
+    try:
+        records = ArrayRecordDataSource([str(root / shard["file"]) for shard in shards])
+        count = len(records)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"{root}: a shard of {split} is damaged ({reason}); copy it again, or prepare it again"
+        ) from error
+    if count != (expected := sum(shard["records"] for shard in shards)):
+        raise InputError(f"{root}: {split} has {count} records instead of {expected}; prepare it again")
+    sums = tuple(shard["sha256"] for shard in shards)
+    return PreparedSource(records, tuple(manifest["class_names"]), f"{root} {split}", sums)

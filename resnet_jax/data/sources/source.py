@@ -1,5 +1,8 @@
-"""What a data source is: examples by index, and the one that is held in memory."""
+"""Data sources: examples by index, the source that is held in memory, and a digest of the examples."""
 
+import hashlib
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -14,7 +17,7 @@ class Example(NamedTuple):
     Attributes:
         image: the bytes of an image file, or the decoded image, uint8 [H,W,3].
         label: the class, 0 to K - 1.
-        name: what an error message calls it, usually the file's path.
+        name: in error messages, usually the file's path.
     """
 
     image: bytes | np.ndarray
@@ -23,7 +26,11 @@ class Example(NamedTuple):
 
 
 class Source(Protocol):
-    """Examples that can be read in any order, by any number of threads; pickles, for worker processes."""
+    """Examples that can be read in any order, by any number of threads; pickles, for worker processes.
+
+    A source may have an attribute `intact`, True where its image files are known to be whole (`decode_part`), and a
+    method `identity`, for `example_digest`.
+    """
 
     @property
     def class_names(self) -> tuple[str, ...]: ...
@@ -69,9 +76,32 @@ class ArraySource:
         stored = index % len(self.images)
         return Example(self.images[stored], int(self.labels[stored]), f"example {index}")
 
+    def identity(self) -> Iterator[bytes]:
+        """Yield the pixels and the labels, for `example_digest`."""
+        yield json.dumps(self.images.shape).encode()
+        yield np.ascontiguousarray(self.images).tobytes()
+        yield self.labels.astype("<i4").tobytes()
+
+
+def example_digest(source: Source) -> str:
+    """Return a hash that tells the examples of a source from others, without decoding an image.
+
+    It covers the class names, the number of examples, and: the names and labels of files in a folder (which may be
+    moved as a whole), the pixels and labels of an array set, the sums of a prepared set's shards, the name, version and
+    shards of a TFDS set.
+
+    Returns:
+        "sha256:…".
+    """
+    digest = hashlib.sha256(json.dumps([len(source), *source.class_names]).encode())
+    for part in getattr(source, "identity", tuple)():
+        digest.update(len(part).to_bytes(8))  # so that two parts cannot be read as one
+        digest.update(part)
+    return f"sha256:{digest.hexdigest()}"
+
 
 def check_label(label: int, num_classes: int, name: str) -> int:
-    """Returns the label; JAX itself would train on one that is out of range without a word.
+    """Return the label if it is in range; JAX itself would train on any.
 
     Raises:
         InputError: it is not in 0 to num_classes - 1.

@@ -1,6 +1,10 @@
 """Any image classification set of TensorFlow Datasets, read by index and without TensorFlow."""
 
 import difflib
+import io
+import re
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,11 +27,13 @@ class TfdsSource:
         records: the TFDS data source, whose images stay encoded.
         class_names: K names.
         name: the set and its split.
+        version: its full name with version, and the lengths of its shards, for `example_digest`.
     """
 
     records: Any
     class_names: tuple[str, ...]
     name: str
+    version: str = ""
 
     def __len__(self) -> int:
         return len(self.records)
@@ -38,9 +44,13 @@ class TfdsSource:
         name = f"{self.name} example {index}{file}"
         return Example(record["image"], check_label(record["label"], len(self.class_names), name), name)
 
+    def identity(self) -> Iterator[bytes]:
+        """Yield the version, for `example_digest`."""
+        yield self.version.encode()
+
 
 def tfds_source(name: str, split: Literal["train", "val"], data_dir: str | None) -> TfdsSource:
-    """Opens a set that TFDS prepared; validation is its "validation" split or, where it has none, "test".
+    """Open a set that TFDS prepared; validation is its "validation" split or, where it has none, "test".
 
     Raises:
         NotPrepared: it is not in `data_dir` (None: TFDS's own default).
@@ -48,10 +58,7 @@ def tfds_source(name: str, split: Literal["train", "val"], data_dir: str | None)
     """
     import tensorflow_datasets as tfds
 
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        raise InputError(unknown_name(name, tfds_names())) from error
+    builder = opened_builder(name, data_dir)
     splits = builder.info.splits
     if not splits:
         raise NotPrepared(how_to_prepare(name, data_dir))
@@ -60,8 +67,13 @@ def tfds_source(name: str, split: Literal["train", "val"], data_dir: str | None)
     if chosen is None:
         raise InputError(f"--dataset={name} has no split {' or '.join(wanted)}, only {', '.join(sorted(splits))}")
     features = builder.info.features
-    if not {"image", "label"} <= set(features) or not isinstance(features["label"], tfds.features.ClassLabel):
-        raise InputError(f"--dataset={name} is not image classification: it has {', '.join(sorted(features))}")
+    names = sorted(features) if isinstance(features, tfds.features.FeaturesDict) else [type(features).__name__]
+    if (
+        not {"image", "label"} <= set(names)
+        or not isinstance(features["image"], tfds.features.Image)
+        or not isinstance(features["label"], tfds.features.ClassLabel)
+    ):
+        raise InputError(f"--dataset={name} is not image classification: it has {', '.join(names)}")
     if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
         raise NotPrepared(
             f"--dataset={name} in {builder.data_dir} is in another format, {builder.info.file_format}. "
@@ -69,11 +81,40 @@ def tfds_source(name: str, split: Literal["train", "val"], data_dir: str | None)
         )
     check_shards(splits[chosen])
     records = builder.as_data_source(split=chosen, decoders={"image": tfds.decode.SkipDecoding()})
-    return TfdsSource(records, tuple(features["label"].names), f"{name} {chosen}")
+    version = f"{builder.info.full_name} {chosen} {list(splits[chosen].shard_lengths)}"
+    return TfdsSource(records, tuple(features["label"].names), f"{name} {chosen}", version)
+
+
+def opened_builder(name: str, data_dir: str | None) -> Any:
+    """Return TFDS's builder of a set.
+
+    Raises:
+        InputError: there is no such set, or TFDS cannot open it.
+    """
+    import tensorflow_datasets as tfds
+
+    output = io.StringIO()  # a page about installing TensorFlow
+    try:
+        with redirect_stdout(output), redirect_stderr(output):
+            return tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        raise InputError(unknown_name(name, tfds_names())) from error
+    except ImportError as error:  # whose text TFDS puts behind its own
+        package = re.search(r"No module named '?([\w.]+)", str(error))
+        needed = f"the package {package[1]}" if package else "other packages"
+        raise InputError(
+            f"--dataset={name} needs {needed}, as sets do that are more than images and labels; take an image "
+            "classification set, or a folder of images with --dataset=folder"
+        ) from error
+    except Exception as error:  # an unknown version, a set of another host, broken metadata
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"--dataset={name} cannot be opened by TensorFlow Datasets ({reason}); check the name and --data_dir"
+        ) from error
 
 
 def check_shards(split: Any) -> None:
-    """Counts the records of every file from its footer, before hours of training meet the one that is cut short.
+    """Count the records of every file from its footer, before hours of training meet the one that is cut short.
 
     Args:
         split: TFDS's SplitInfo.
@@ -97,11 +138,11 @@ def check_shards(split: Any) -> None:
 
 
 def how_to_prepare(name: str, data_dir: str | None) -> str:
-    """One line: how to get the set, and how to do without TFDS."""
+    """Return one line: how to get the set, and how to do without TFDS."""
     where = data_dir or "~/tensorflow_datasets"
     manual = f"put {' and '.join(IMAGENET_FILES)} in {where}/downloads/manual, then " if name == "imagenet2012" else ""
     return (
-        f"--dataset={name} is not prepared in {where}: {manual}run pip install -e '.[prepare]' and python -c "
+        f"--dataset={name} is not prepared in {where}: {manual}run pip install 'residual-jax[prepare]' and python -c "
         f"\"import tensorflow_datasets as tfds; tfds.builder('{name}', data_dir='{where}')"
         ".download_and_prepare(file_format='array_record')\"; or use a folder of images with --dataset=folder "
         "--data_dir=ROOT"
@@ -109,7 +150,7 @@ def how_to_prepare(name: str, data_dir: str | None) -> str:
 
 
 def unknown_name(name: str, known: list[str]) -> str:
-    """One line: the names that are meant most likely."""
+    """Return one line: the names that are meant most likely."""
     close = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
     return (
         f"unknown --dataset={name}; "
@@ -120,7 +161,7 @@ def unknown_name(name: str, known: list[str]) -> str:
 
 
 def tfds_names() -> list[str]:
-    """Every data set that the installed TFDS knows, and our own."""
+    """Return every data set that the installed TFDS knows, and our own."""
     from tensorflow_datasets.core import registered
 
     return ["digits", "folder", "prepared", "fake", *registered.list_imported_builders()]

@@ -8,13 +8,13 @@ from PIL import Image
 
 from resnet_jax.data.augment import timm_randaugment, torchvision_policies
 from resnet_jax.data.augment.image_ops import BICUBIC, BILINEAR, GEOMETRY, NEAREST, Step, apply_steps
-from resnet_jax.data.augment.policies import FORMS, policy
+from resnet_jax.data.augment.policies import SYNTAX, policy
 from resnet_jax.data.augment.timm_randaugment import RandAugment
 from resnet_jax.data.augment.torchvision_policies import AugMix, BinnedRandAugment, TrivialAugment
 from resnet_jax.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (24, 37, 3), np.uint8)
-NAMES = [*FORMS, "rand-m6-mstd0.5-inc1", "rand-m9-n3-mstd0.5", "ta_wide-nearest", "augmix-d2-w2"]
+NAMES = [*SYNTAX, "rand-m6-mstd0.5-inc1", "rand-m9-n3-mstd0.5", "ta_wide-nearest", "augmix-d2-w2"]
 
 
 def assert_as_often(counts: Counter, names, total: int):
@@ -69,7 +69,7 @@ class TestNames:
 
     @pytest.mark.parametrize("name", ["", "autoaugment", "rand9", "Rand-m7", "ra", "rand m7"])
     def test_what_there_is_not(self, name):
-        with pytest.raises(InputError, match=rf"--auto_augment={name}: .*{', '.join(FORMS)}"):
+        with pytest.raises(InputError, match=rf"--auto_augment={name}: .*{', '.join(SYNTAX)}"):
             policy(name)
 
     @pytest.mark.parametrize(

@@ -311,7 +311,7 @@ def test_a_manifest_of_another_time_is_refused(photographs, tmp_path):
     out = tmp_path / "out"
     manifest = prepare("folder", str(photographs), out, SMALL)
     (out / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
-    with pytest.raises(InputError, match="is of form 2, this program reads form 1"):
+    with pytest.raises(InputError, match="has format 2, this program reads format 1"):
         load_source("prepared", "train", str(out), 0)
     (out / "manifest.json").write_text("{")
     with pytest.raises(InputError, match=r"manifest\.json cannot be read"):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_jax.data.sources.load import MAX_RESIZED_BYTES, ArraySource, load_source, resized
+from resnet_jax.data.sources.load import MAX_RESIZED_BYTES, load_source, resized
+from resnet_jax.data.sources.source import ArraySource
 from resnet_jax.errors import InputError
 
 

@@ -1,0 +1,91 @@
+"""A check of all images of a source before a run, by the heads and the ends of their files."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnet_jax.data.decode import UnreadableImage, decode_image, decoded_size
+from resnet_jax.data.prefetch import read_ahead
+from resnet_jax.data.sources.folder import FolderSource
+from resnet_jax.data.sources.source import ArraySource, Source
+from resnet_jax.errors import InputError
+
+HEAD, TAIL = 2**16, 12  # bytes; metadata of most JPEGs fit in the head
+CHUNK = 256  # images that are checked as one piece of work
+NAMED = 5  # damaged images in an error
+
+# How a whole file begins and ends, by format. What does not is decoded, which decides.
+_WHOLE = ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))
+
+
+def check_heads(source: Source, num_workers: int) -> None:
+    """Check that every image of a source has a valid head, and its end where the format marks one.
+
+    Damage between them is found by decoding alone. Of image files in folders, 64 KiB each are read.
+
+    Args:
+        source: the examples.
+        num_workers: processes that read; 0 for threads of this one.
+
+    Raises:
+        InputError: images are damaged, with the names of the first; or a worker process died.
+    """
+    if isinstance(source, ArraySource):
+        return
+    problems = [problem for part in read_ahead(_Checks(source), num_workers) for problem in part["problems"]]
+    if problems:
+        count = f"{len(problems)} of {len(source)} images cannot be read: " if problems[1:] else ""
+        more = f"; and {len(problems) - NAMED} more" if problems[NAMED:] else ""
+        raise InputError(count + "; ".join(problems[:NAMED]) + more)
+
+
+@dataclass(frozen=True)
+class _Checks:
+    """What is wrong with the images, CHUNK at a time."""
+
+    source: Source
+
+    def __len__(self) -> int:
+        return -(-len(self.source) // CHUNK)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        numbers = range(index * CHUNK, min((index + 1) * CHUNK, len(self.source)))
+        return {"problems": [problem for number in numbers if (problem := _problem(self.source, number))]}
+
+
+def _problem(source: Source, index: int) -> str | None:
+    """Return what is wrong with an image, None where its head and end are valid."""
+    try:
+        if isinstance(source, FolderSource) and _ends_are_whole(source.path(index)):
+            return None
+        image, _, name = source[index]
+        if not isinstance(image, np.ndarray):
+            decoded_size(image, name)
+            if not _is_whole(image[:TAIL], image[-TAIL:]):
+                decode_image(image, name)
+    except UnreadableImage as error:
+        return str(error)
+    return None
+
+
+def _ends_are_whole(path: Path) -> bool:
+    """Return whether a JPEG or PNG file has a valid head and its end; False where the whole file has to be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+            tail = file.read()
+        if not head.startswith(tuple(start for start, _ in _WHOLE)) or not _is_whole(head, tail):
+            return False
+        decoded_size(head, str(path))
+    except (OSError, UnreadableImage):
+        return False
+    return True
+
+
+def _is_whole(head: bytes, tail: bytes) -> bool:
+    """Return whether a file ends as its format does; True of formats without a mark."""
+    return all(tail.endswith(end) for start, end in _WHOLE if head.startswith(start))
