@@ -1,23 +1,27 @@
-"""Measure the speed of a part of this package on this machine; prints one JSON object.
+"""Measure the speed of a part of this package on this machine, and print one JSON object.
 
     python -m experiments.benchmark --mode=train --model=resnet50 --batch_size=256 --dtype=bfloat16
     python -m experiments.benchmark --mode=infer --model=resnet50 --batch_size=32 --against="python other.py"
     python -m experiments.benchmark --sweep --models resnet18 resnet50 --batch_sizes 8 32
     python -m experiments.benchmark --mode=input --data_dir=ROOT --num_workers=8
     python -m experiments.benchmark --mode=compile --model=resnet110_cifar --image_size=32 --batch_size=128 --scan
+    python -m experiments.benchmark --mode=communication
 
 --mode=train, infer: images a second of the training step, and of inference with normalizations folded into the
-convolutions; the images are noise and on the device already. "share" is what part of the device's own speed that is: of
-a large copy and of a large matrix product, measured in the same run. On a CPU wall times mean little; compare in turn.
+convolutions, on noise that is already on the device. "share" compares this with the device's own speed, that of a large
+copy and of a large matrix product in the same run. On a CPU wall times mean little; compare in turn (--against).
 
---mode=resume: how long a checkpoint holds up the training, how long it takes to be written and to be restored.
+--mode=resume: how long a checkpoint holds up the training, and how long it takes to write and to restore it.
 
---mode=input: images a second that decoding, random-resized crops and batching make, on a core (in CPU seconds, beside
-Pillow's transforms and tf.data's, where TensorFlow is installed) and with worker processes (in wall time: let nothing
-else run). ROOT is any folder with images in it, or what experiments.prepare wrote.
+--mode=input: images a second of decoding, random-resized crops and batching, on one core (in CPU seconds, beside
+Pillow's transforms, and tf.data's where TensorFlow is installed) and with worker processes (in wall time: let nothing
+else run). ROOT is any folder of images, or a set that experiments.prepare wrote.
 
---mode=compile: seconds that a training takes to begin, and those of a step: first state, tracing, compiling, in wall
-time and in CPU seconds, and the memory that a step needs beside its arguments.
+--mode=compile: seconds until a training begins (initial state, tracing, compiling) and of a step, in wall time and in
+CPU seconds, and the memory of a step beside its arguments.
+
+--mode=communication prints two tables instead, computed and not measured: the values that devices exchange in a
+training step, and the speed that is left of 8 to 1,024 devices (docs/scaling.md has them, with the assumptions).
 
 --against runs another program in turn with this one, --rounds times; it must print one JSON object with
 "images_per_second". --sweep measures every network of --models at every batch size of --batch_sizes, in training and in
@@ -32,8 +36,9 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
-from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.benchmark.checkpointing import measure_resume
+from resnet_jax.benchmark.communication import tables
 from resnet_jax.benchmark.compile_time import machine, measure_compile
 from resnet_jax.benchmark.input_pipeline import measure_input
 from resnet_jax.benchmark.throughput import measure_infer, measure_train
@@ -48,87 +53,85 @@ from resnet_jax.models.build import build_model
 from resnet_jax.run.build import Run, build_run
 from resnet_jax.runtime.compilation_cache import disable_cache
 
-Mode = Literal["train", "infer", "resume", "input", "compile"]
+Mode = Literal["train", "infer", "resume", "input", "compile", "communication"]
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of benchmark."""
+    """Options."""
 
     mode: Mode = "train"
-    """What is measured."""
+    """Measurement"""
     rounds: int = 10
-    """How often everything is done; the medians count, of compile the fastest step."""
+    """Repetitions; the median is printed, with compile the fastest step"""
     image_size: int = 224
-    """Pixels a side of what the network sees."""
+    """Side of the network's input, pixels"""
     model: str = "resnet50"
-    """The network."""
+    """Network"""
     batch_size: int = 32
-    """Examples a step."""
+    """Examples a step"""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of the computation."""
+    """Type of the computation"""
     scan: bool = False
-    """Compile the identical blocks of a stage once."""
+    """Compile identical blocks once"""
     remat: bool = False
-    """Keep each block's input alone for the backward pass."""
+    """Recompute activations in the backward pass"""
     steps_per_call: int = 1
-    """Of train: steps that one device call makes."""
+    """With train: steps in one device call"""
     seeds: int = 1
-    """Of train: networks that are trained side by side in one program."""
+    """With train: networks trained side by side in one program"""
     forms: str = ""
-    """Ways in which layers are written, instead of the device's own: a list of names in networks/forms.py, or none."""
+    """Lowerings in place of the device's defaults: names in resnet_jax/ops/lowering.py, or none"""
     fold: bool = True
-    """Of infer: fold normalizations into the convolutions before them."""
+    """With infer: fold normalizations into the convolutions before them"""
     profile: str = ""
-    """Of train and infer: folder for a trace of a few more steps, for TensorBoard or ui.perfetto.dev."""
+    """With train and infer: folder for a trace of a few more steps (TensorBoard, ui.perfetto.dev)"""
     data_dir: str = ""
-    """Of input: a folder with images in it, or a prepared set."""
+    """With input: a folder of images, or a prepared set"""
     num_workers: int = -1
-    """Of input: worker processes. 0: none are measured; -1: one for every core but one, at most 16."""
+    """With input: worker processes. 0: not measured; -1: one for every core but one, at most 16"""
     against: str = ""
-    """Command of another program, run in turn with this one."""
+    """Command of another program, run in turn with this one"""
     sweep: bool = False
-    """Measure --models at --batch_sizes in training and inference, and print a table."""
+    """Print a table of --models at --batch_sizes in training and inference"""
     models: tuple[str, ...] = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-    """Of --sweep."""
+    """With --sweep: networks"""
     batch_sizes: tuple[int, ...] = (1, 8, 32)
-    """Of --sweep."""
-    debug: bool = False
-    """Print the traceback of an error."""
+    """With --sweep: batch sizes"""
 
 
-def of_train(options: Options) -> dict[str, Any]:
-    """Of the training step."""
+def measured_train(options: Options) -> dict[str, Any]:
+    """Measure the training step."""
     run = fake_run(options, steps_per_call=options.steps_per_call)
     return measure_train(run, options.rounds, seeds=options.seeds, profile=options.profile)
 
 
-def of_infer(options: Options) -> dict[str, Any]:
-    """Of inference."""
+def measured_infer(options: Options) -> dict[str, Any]:
+    """Measure inference."""
     model = build_model(fake_config(options), NUM_CLASSES)
     size, batch = options.image_size, options.batch_size
     return measure_infer(model, size, batch, options.rounds, fold=options.fold, profile=options.profile)
 
 
-def of_resume(options: Options) -> dict[str, Any]:
-    """Of checkpoints."""
+def measured_resume(options: Options) -> dict[str, Any]:
+    """Measure checkpoints."""
     return measure_resume(fake_run(options), options.rounds)
 
 
-def of_input(options: Options) -> dict[str, Any]:
-    """Of the input pipeline."""
+def measured_input(options: Options) -> dict[str, Any]:
+    """Measure the input pipeline."""
     if not options.data_dir:
-        raise InputError("--mode=input needs --data_dir=ROOT, a folder with images in it")
+        raise InputError("--mode=input needs --data_dir=ROOT, a folder of images")
     return measure_input(options.data_dir, worker_count(options.num_workers), options.rounds, options.image_size)
 
 
-def of_compile(options: Options) -> dict[str, Any]:
-    """Of a training's start."""
+def measured_compile(options: Options) -> dict[str, Any]:
+    """Measure the start of a training."""
     return measure_compile(fake_run(options, augmented=True), options.rounds)
 
 
 def fake_config(options: Options, augmented: bool = False, **settings: Any) -> Config:
-    """A training on noise, which has ImageNet's classes; `augmented` by random crops and flips."""
+    """Return the config of a training on noise with ImageNet's classes; `augmented` with random crops and flips."""
     config = replace(Config(**network(options), dataset="fake", num_workers=0, steps=1_000), **settings)
     if not augmented:
         config = replace(config, flip="none", crop_padding=0)
@@ -137,35 +140,40 @@ def fake_config(options: Options, augmented: bool = False, **settings: Any) -> C
 
 
 def fake_run(options: Options, augmented: bool = False, **settings: Any) -> Run:
-    """The parts of such a training."""
+    """Return the parts of such a training."""
     return build_run(fake_config(options, augmented, **settings))
 
 
 def network(options: Options) -> dict[str, Any]:
-    """The network and how it is computed."""
+    """Return the options of the network and its computation."""
     return {name: getattr(options, name) for name in ("model", "image_size", "batch_size", "dtype", "scan", "remat")}
 
 
-# A mode is a line here and a name in `Mode`.
+# What each mode measures. ("communication" is computed, for many networks at once.)
 MODES: dict[Mode, Callable[[Options], dict[str, Any]]] = {
-    "train": of_train,
-    "infer": of_infer,
-    "resume": of_resume,
-    "input": of_input,
-    "compile": of_compile,
+    "train": measured_train,
+    "infer": measured_infer,
+    "resume": measured_resume,
+    "input": measured_input,
+    "compile": measured_compile,
 }
 SWEPT: tuple[Mode, ...] = ("train", "infer")
 COLUMNS = ("images_per_second", "milliseconds_per_step", "compile_seconds", "program_mib", "peak_memory_mib")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Measure, and print what was found."""
+    """Measure, and print the result."""
     options = parse_options(Options, argv, "benchmark", __doc__)
     for name in ("rounds", "steps_per_call", "seeds", "batch_size", "image_size"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name}={getattr(options, name)} must be at least 1")
     if options.forms:
         os.environ["RESNET_JAX_FORMS"] = "" if options.forms == "none" else options.forms
+    if options.mode == "communication":
+        if options.sweep or options.against:
+            raise InputError("--mode=communication computes its tables; leave out --sweep and --against")
+        print(tables())
+        return
     disable_cache()  # to compile is part of what is measured
     if options.sweep:
         print_sweep(options)
@@ -182,14 +190,14 @@ def main(argv: Sequence[str]) -> None:
 
 
 def command(options: Options) -> list[str]:
-    """The same measurement alone, as a program."""
+    """Return the command of one measurement, for a process of its own."""
     left_out = ("against", "sweep", "models", "batch_sizes")
     chosen = {name: value for name, value in asdict(options).items() if name not in left_out}
     return [sys.executable, "-m", "experiments.benchmark", *(f"--{name}={value}" for name, value in chosen.items())]
 
 
 def print_sweep(options: Options) -> None:
-    """One JSON object a line as it is measured, then all in a table."""
+    """Print one JSON object a line as it is measured, then a table of all."""
     cells = list(product(options.models, options.batch_sizes, SWEPT))
     commands = [command(replace(options, model=m, batch_size=b, mode=mode)) for m, b, mode in cells]
     rows = []

@@ -4,7 +4,7 @@
     python -m experiments.cifar --depth=8 --recipe=fast --epochs=5 --data_dir=DIR
     python -m experiments.cifar --model=plain20_cifar --data_dir=DIR
 
-DIR holds the binary version of CIFAR-10 (cifar-10-batches-bin). The same command again continues the run.
+DIR is the folder of the binary version of CIFAR-10 (cifar-10-batches-bin). The same command again continues the run.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from resnet_jax.config.options import Config
 from resnet_jax.recipes import CIFAR, IMAGENET
 from resnet_jax.run.train import train
 
-# The recipes for photographs keep CIFAR's size.
+# The recipes for photographs are used at CIFAR's image size.
 RECIPES = {name: recipe.for_small_images() for name, recipe in IMAGENET.items()} | CIFAR
 DEFAULTS = Config(model="resnet20_cifar", recipe="he2015", dataset="cifar10", image_size=0)
 
 
 def main(argv: Sequence[str]) -> None:
-    """Train as the command line says."""
+    """Run the training of a command line."""
     train(parse_config(argv, "cifar", __doc__, DEFAULTS, recipes=RECIPES, family="resnet{depth}_cifar"))
 
 

@@ -1,8 +1,8 @@
-"""Put finished runs beside each other: mean and standard deviation over seeds.
+"""Compare finished runs: mean and standard deviation over seeds.
 
     python -m experiments.compare runs/*
 
-Runs that differ in --seed alone are one line. The numbers are those of their result.json: the last checkpoint's.
+Runs that differ in --seed alone share a line. The numbers are those of result.json, from the last checkpoint.
 """
 
 from collections.abc import Sequence
@@ -13,26 +13,26 @@ import tyro
 
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.errors import InputError
-from resnet_jax.studies.seeds import differing_options, grouped, table
+from resnet_jax.studies.seed_groups import differing_options, group_by_options, seed_table
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of compare."""
+    """Options."""
 
     workdirs: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Folders of runs."""
+    """Folders of runs"""
 
 
 def main(argv: Sequence[str]) -> None:
     """Print the table."""
     options = parse_options(Options, argv, "compare", __doc__)
-    groups, unfinished = grouped(options.workdirs)
+    groups, unfinished = group_by_options(options.workdirs)
     for workdir in unfinished:
         print(f"not finished: {workdir}")
     if not groups:
         raise InputError("none of these folders holds a finished run")
-    print(table(groups))
+    print(seed_table(groups))
     if differ := differing_options(groups):
         print(f"\nThey differ in {', '.join(differ)}.")
 

@@ -1,11 +1,11 @@
-"""Turn trained weights into a .safetensors file of ours, or into the state dict that torchvision or timm loads.
+"""Convert trained weights to this package's layout, or to the state dict that torchvision and timm load.
 
     python -m experiments.convert resnet20-12fca82f.th --model=resnet20_cifar --out=resnet20.safetensors
     python -m experiments.convert timm/resnet50.a1_in1k --model=resnet50 --out=resnet50.npz
     python -m experiments.convert RUN --to=torch --out=model.safetensors
 
-The arrays keep their bits both ways. A .safetensors file also says which network it belongs to, where the weights come
-from, how images are preprocessed for them and what their classes are called.
+The arrays keep their bits both ways. A .safetensors file also holds the name of its network, the source of the weights,
+the preprocessing of images and the names of the classes.
 """
 
 from collections.abc import Sequence
@@ -20,26 +20,24 @@ from resnet_jax.inference.convert import convert
 
 @dataclass(frozen=True)
 class Options:
-    """Options of convert."""
+    """Options."""
 
     source: tyro.conf.Positional[str]
-    """A .safetensors, .npz or .pth file, a TensorFlow.js folder, a hub id, or the folder of a training run."""
+    """A .safetensors, .npz or .pth file, a TensorFlow.js folder, a hub id, or the folder of a run"""
     out: str
-    """File to write, .safetensors or .npz."""
+    """File to write, .safetensors or .npz"""
     model: str = ""
-    """Network the weights belong to. A run knows it."""
+    """Network of the weights; not needed for a run"""
     to: Literal["ours", "torch"] = "ours"
-    """Layout of the file: this package's, or PyTorch's."""
+    """Layout of the file: this package's, or PyTorch's"""
     num_classes: int = 0
-    """Outputs of the weights' head. 0: what the file says, or else the network's own."""
+    """Classes of the head. 0: as in the file, or else the network's own"""
     checkpoint: str = "newest"
-    """Of a run: newest, best, or a step."""
-    debug: bool = False
-    """Print the traceback of an error."""
+    """Checkpoint of the run: newest, best, or a step"""
 
 
 def main(argv: Sequence[str]) -> None:
-    """Convert as the command line says."""
+    """Convert, and print what was written."""
     options = parse_options(Options, argv, "convert", __doc__)
     name, count = convert(
         options.source,

@@ -1,12 +1,12 @@
-"""Show the degradation of plain networks, and that residual networks have none (He et al. 2015, section 4.2, figure 6).
+"""Reproduce the degradation of plain networks, which residual networks do not have (He et al. 2015, figure 6).
 
     python -m experiments.degradation --depths=20,32,44,56 --kinds=plain,resnet --data_dir=DIR
     python -m experiments.degradation --depths=20,56 --budget=short --data_dir=DIR
     python -m experiments.degradation --summary
 
-Trains every network in turn, each in a folder of its own, then writes WORKDIR/table.md and WORKDIR/degradation.png. The
-same command again goes on where it was stopped; more depths or seeds join what is there. DIR holds the binary version
-of CIFAR-10.
+Trains every network in turn, each in a folder of its own, and writes WORKDIR/table.md and WORKDIR/degradation.png. The
+same command again continues where it was stopped; more depths or seeds are added to those in the folder. DIR is the
+folder of the binary version of CIFAR-10.
 """
 
 from collections.abc import Sequence
@@ -23,38 +23,36 @@ from resnet_jax.studies.degradation_report import summarize
 
 @dataclass(frozen=True)
 class Options:
-    """Options of degradation."""
+    """Options."""
 
     depths: str = "20,56"
-    """Layers, divided by commas, each 6n + 2; from 110 on training starts with 400 steps at a tenth of the rate."""
+    """Layers, separated by commas, each 6n + 2; from 110 on with 400 steps of warm-up"""
     kinds: str = "plain,resnet"
-    """plain, resnet, preresnet, divided by commas."""
+    """Kinds of network, separated by commas: plain, resnet, preresnet"""
     seeds: int = 1
     """Runs of every network, with seeds 0, 1, …"""
     budget: Literal["paper", "short"] = "paper"
-    """The paper's 64,000 steps of 128; or 4,500 steps of 32 for two CPU cores, which show the effect alone."""
+    """64,000 steps of 128; or 4,500 of 32, for two CPU cores, which only show the effect"""
     workdir: str = ""
-    """Folder of the study; its runs are the folders NAME-seedK in it. Empty: runs/degradation-BUDGET."""
+    """Folder of the study; its runs are NAME-seedK in it. Empty: runs/degradation-BUDGET"""
     data_dir: str = ""
-    """Where the data are."""
+    """Folder of the data"""
     summary: bool = False
-    """Train nothing; write table and figure anew from what is there."""
+    """Train nothing; write table and figure from the runs that exist"""
     dataset: Literal["cifar10", "cifar100", "digits"] = "cifar10"
-    """Another set than the paper's."""
+    """Data set; the paper's is CIFAR-10"""
     steps: int = 0
-    """Length of every training in steps. 0: the budget's."""
+    """Length of every training in steps. 0: the budget's"""
     batch_size: int = 0
-    """Examples a step. 0: the budget's."""
+    """Examples a step. 0: the budget's"""
     width: int = 0
-    """Filters of the first stage. 0: the paper's 16."""
+    """Filters of the first stage. 0: the paper's 16"""
     scan: bool = False
-    """Compile the identical blocks of a stage once, for the deepest networks."""
-    debug: bool = False
-    """Print the traceback of an error."""
+    """Compile identical blocks once, for the deepest networks"""
 
 
 def main(argv: Sequence[str]) -> None:
-    """Train what is not finished yet, and write the summary."""
+    """Train the networks that are not finished, and write the summary."""
     options = parse_options(Options, argv, "degradation", __doc__)
     if options.seeds < 1:
         raise InputError(f"--seeds={options.seeds} must be at least 1")

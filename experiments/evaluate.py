@@ -1,4 +1,4 @@
-"""Evaluate a training run, a set of weights, or several at once, on a set with the same classes: every image once.
+"""Evaluate a run, a set of weights, or an ensemble on a data set with the same classes, every image once.
 
     python -m experiments.evaluate --workdir=RUN
     python -m experiments.evaluate --workdir=RUN --dataset=folder --data_dir=ROOT --checkpoint=best
@@ -20,41 +20,41 @@ from resnet_jax.errors import InputError
 from resnet_jax.evaluation.evaluate import evaluate
 from resnet_jax.evaluation.precise_bn import with_precise_stats
 from resnet_jax.evaluation.protocols import Protocol
-from resnet_jax.inference.trained import Trained, WhichNetwork, load_ensemble, load_trained
+from resnet_jax.inference.trained import Trained, WhichNetwork, load_ensemble, load_named
 from resnet_jax.inference.tta import SCALES
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(WhichNetwork):
-    """Options of evaluate."""
+    """Options."""
 
     ensemble: tuple[str, ...] = ()
-    """Instead of one network: run folders or NAME:WEIGHTS_FILE pairs, whose scores are averaged."""
+    """Instead of one network: run folders or NAME:WEIGHTS_FILE pairs, whose scores are averaged"""
     protocol: Protocol = ""
-    """What a network is shown of every image: center, flip, flip_translate (logits averaged); ten_crop, multi_scale (He
-    et al. 2015; scores averaged). Empty: as it was evaluated in training."""
+    """Views of every image. Empty: as in training
+
+    center, flip, flip_translate: logits averaged; ten_crop, multi_scale: scores averaged (He et al. 2015).
+    """
     scales: tuple[int, ...] = SCALES
-    """Shorter sides of multi_scale, pixels. The whole image is seen, for networks that take any size."""
+    """Shorter sides with multi_scale, pixels; the whole image, for networks that take any size"""
     precise_bn: int = 0
-    """Take the batch statistics anew, from that many training images of the run. 0: the running averages."""
+    """Recompute the batch statistics on so many training images. 0: the running averages"""
     dataset: str = ""
-    """Any data set that training takes. Empty: the one it was trained on."""
+    """Data set, as in training. Empty: the run's own"""
     data_dir: str = ""
-    """Where the data are. Empty: where they were in training."""
+    """Folder of the data. Empty: the run's own"""
     split: Literal["val", "train"] = "val"
-    """Test or training images; both are seen as in evaluation."""
+    """Test or training images; both without augmentation"""
     batch_size: int = 0
-    """Images a step, crops and mirror images included. 0: the run's own. The result does not depend on it."""
+    """Images a step, crops and mirror images included. 0: the run's own; the result does not depend on it"""
     num_workers: int = -1
-    """Processes that decode photographs. 0: threads of this process; -1: one for every core but one, at most 16."""
+    """Decoding processes. 0: threads; -1: one for every core but one, at most 16"""
     json: bool = False
-    """Print one JSON object instead of text."""
-    debug: bool = False
-    """Print the traceback of an error."""
+    """Print one JSON object instead of text"""
 
 
 def networks_of(options: Options) -> list[Trained]:
-    """The one network or the several that the options name.
+    """Load the networks that the options name.
 
     Raises:
         InputError: they name none, contradict each other, or cannot be read.
@@ -62,7 +62,7 @@ def networks_of(options: Options) -> list[Trained]:
     if options.scales != SCALES and options.protocol != "multi_scale":
         raise InputError("--scales goes with --protocol=multi_scale")
     if not options.ensemble:
-        networks = [load_trained(options)]
+        networks = [load_named(options)]
     else:
         others = ("workdir", "model", "weights", "num_classes", "image_size", "resize")
         if given := [f"--{name}" for name in others if getattr(options, name)]:
@@ -70,13 +70,13 @@ def networks_of(options: Options) -> list[Trained]:
         networks = load_ensemble(options.ensemble, options.checkpoint, ema=options.ema)
     if not options.precise_bn:
         return networks
-    folder = "" if options.dataset else options.data_dir  # of another set, it has not the training images
+    folder = "" if options.dataset else options.data_dir  # the folder of another set lacks the training images
     with_stats = partial(with_precise_stats, num_images=options.precise_bn, num_workers=options.num_workers)
     return [with_stats(network, data_dir=folder) for network in networks]
 
 
 def main(argv: Sequence[str]) -> None:
-    """Evaluate as the command line says."""
+    """Evaluate, and print the result."""
     options = parse_options(Options, argv, "evaluate", __doc__)
     result = evaluate(
         networks_of(options),

@@ -13,13 +13,13 @@ from resnet_jax.config.options import Config
 from resnet_jax.recipes import CIFAR, IMAGENET
 from resnet_jax.run.train import train
 
-# Both have a he2015; here it is the one for photographs.
+# Both have a he2015; the one for photographs wins.
 RECIPES = IMAGENET | CIFAR | IMAGENET
 DEFAULTS = Config(model="resnet50", recipe="goyal2017", dataset="imagenet2012", image_size=224)
 
 
 def main(argv: Sequence[str]) -> None:
-    """Train as the command line says."""
+    """Run the training of a command line."""
     train(parse_config(argv, "imagenet", __doc__, DEFAULTS, recipes=RECIPES, family="resnet{depth}"))
 
 

@@ -1,9 +1,9 @@
-"""List every network: parameters, multiply-adds of one image, and what it is equal to.
+"""List every network: parameters, multiply-adds of one image, and the reference it equals.
 
     python -m experiments.models
     python -m experiments.models --markdown > docs/models.md
 
-The parameters are those of the default number of classes, heads that only training uses included.
+Parameters are counted with the default number of classes and with the heads that only training uses.
 """
 
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from resnet_jax.models.references import reference
 
 @dataclass(frozen=True)
 class Options:
-    """Options of models."""
+    """Options."""
 
     markdown: bool = False
-    """Print a Markdown table."""
+    """Print a Markdown table"""
 
 
 COLUMNS = ("network", "parameters", "multiply-adds", "at", "equal to", "proved by (tests/)")
 
 
 def row(name: str) -> tuple[str, ...]:
-    """The line of one network."""
+    """Return the table's row of one network."""
     size = 32 if name.endswith("_cifar") else 224
     model = create_model(name)
     parameters = parameter_count(abstract_variables(model, size)["params"])

@@ -1,9 +1,11 @@
-"""Say what a trained network sees in image files.
+"""Print the most likely classes of image files.
 
-python -m experiments.predict --workdir=RUN photo.jpg other.png
-python -m experiments.predict --workdir=RUN --json *.jpg
-python -m experiments.predict --model=resnet50 photo.jpg
-python -m experiments.predict --model=resnet20_cifar --weights=resnet20-12fca82f.th photo.jpg
+    python -m experiments.predict --workdir=RUN photo.jpg other.png
+    python -m experiments.predict --workdir=RUN --json *.jpg
+    python -m experiments.predict --model=resnet50 photo.jpg
+    python -m experiments.predict --model=resnet20_cifar --weights=resnet20-12fca82f.th photo.jpg
+
+The files may be of any size and of any format that Pillow reads.
 """
 
 import json
@@ -13,35 +15,33 @@ from dataclasses import dataclass
 import tyro
 
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.inference.predict import predict_files
-from resnet_jax.inference.trained import WhichNetwork, load_trained
+from resnet_jax.inference.predict import predict
+from resnet_jax.inference.trained import WhichNetwork, load_named
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(WhichNetwork):
-    """Options of predict."""
+    """Options."""
 
     images: tyro.conf.Positional[tuple[str, ...]]
-    """Image files of any format and size."""
+    """Image files of any format and size"""
     top: int = 5
-    """How many classes to name."""
+    """Number of classes to print"""
     json: bool = False
-    """Print one JSON list instead of text."""
-    debug: bool = False
-    """Print the traceback of an error."""
+    """Print one JSON list instead of text"""
 
 
 def main(argv: Sequence[str]) -> None:
-    """Predict as the command line says."""
+    """Predict, and print the classes."""
     options = parse_options(Options, argv, "predict", __doc__)
-    trained = load_trained(options)
-    answers = predict_files(trained, options.images, options.top)
+    trained = load_named(options)
+    predictions = predict(trained, options.images, options.top)
     if options.json:
-        print(json.dumps(answers, indent=2))
+        print(json.dumps(predictions, indent=2))
         return
-    for answer in answers:
-        print(answer["image"])
-        for entry in answer["classes"]:
+    for prediction in predictions:
+        print(prediction["image"])
+        for entry in prediction["classes"]:
             print(f"  {entry['probability']:7.2%}  {entry['class']}")
 
 

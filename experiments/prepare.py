@@ -1,12 +1,12 @@
-"""Re-encode a folder of photographs, or a TFDS set, once, into shards that decode several times faster.
+"""Re-encode a folder of photographs or a TFDS set into shards that decode several times faster.
 
     python -m experiments.prepare --data_dir=ROOT --out=OUT
     python -m experiments.prepare --dataset=imagenet2012 --out=OUT --short_side=256 --quality=90
     python -m experiments.prepare --check --out=OUT
     python -m experiments.imagenet --dataset=prepared --data_dir=OUT
 
-The same command again goes on where it was stopped. OUT/manifest.json, written last, has the SHA-256 of every shard:
-reading compares sizes, --check the sums. Training images that cannot be read are left out and listed there.
+The same command again continues where it was stopped. OUT/manifest.json, written last, has the SHA-256 of every shard:
+reading compares sizes, --check the sums. It lists the training images that could not be read and were left out.
 """
 
 from collections.abc import Sequence
@@ -28,36 +28,34 @@ SPLITS: tuple[Split, ...] = ("train", "val")
 
 @dataclass(frozen=True)
 class Options:
-    """Options of prepare."""
+    """Options."""
 
     out: str
-    """Folder of the prepared set: empty, or one that was begun with the same settings."""
+    """Folder of the prepared set: empty, or begun with the same settings"""
     dataset: str = "folder"
-    """folder, or the name of an image set of TensorFlow Datasets that is prepared as array_record."""
+    """folder, or the name of a TensorFlow Datasets set that is prepared as array_record"""
     data_dir: str = ""
-    """A folder with train/CLASS/ and val/CLASS/, or the TFDS data."""
+    """Folder with train/CLASS/ and val/CLASS/, or of the TFDS data"""
     splits: str = "train,val"
-    """Which to write, divided by commas."""
+    """Splits to write, separated by commas"""
     short_side: int = 256
-    """Shorter side of the images, in pixels. Smaller ones keep their size."""
+    """Shorter side of the images, pixels; smaller ones keep their size"""
     quality: int = 90
-    """Of the JPEGs, 1 to 100."""
+    """JPEG quality, 1 to 100"""
     subsampling: Literal["420", "444"] = "420"
-    """Half the resolution of color, as most JPEGs have it, or all of it in larger files that take longer to decode."""
+    """Chroma subsampling: 420 as in most JPEGs; 444 keeps all color, in larger files that decode slower"""
     shard_size: int = 1024
-    """Images a shard: what is done again when the command is killed."""
+    """Images a shard, which is the most that is repeated after a kill"""
     num_workers: int = -1
-    """Processes that encode. 0: threads of this process; -1: one for every core but one, at most 16."""
+    """Encoding processes. 0: threads; -1: one for every core but one, at most 16"""
     check: bool = False
-    """Write nothing; compare every shard of --out with its SHA-256."""
-    debug: bool = False
-    """Print the traceback of an error."""
+    """Write nothing; compare every shard of --out with its SHA-256"""
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prepare, or check, as the command line says."""
+    """Prepare a data set, or check one."""
     options = parse_options(Options, argv, "prepare", __doc__)
-    out = Path(options.out).expanduser()
+    out = Path(options.out)
     if options.check:
         print(f"{out}: {check(out)} shards are as they were written")
         return
@@ -75,10 +73,10 @@ def main(argv: Sequence[str]) -> None:
 
 
 def check(out: Path) -> int:
-    """Compares every shard with its sum; returns how many there are.
+    """Compare every shard with its sum, and return their number.
 
     Raises:
-        InputError: some are missing or damaged; names the first of them.
+        InputError: shards are missing or damaged; the first are named.
     """
     splits = read_manifest(out)["splits"].values()
     shards = [shard for split in splits for shard in split["shards"]]
@@ -93,7 +91,7 @@ def check(out: Path) -> int:
 
 
 def is_whole(out: Path, shard: dict[str, Any]) -> bool:
-    """Whether a shard is there as it was written."""
+    """Return whether a shard exists as it was written."""
     try:
         check_shards(out, [shard])
         check_sum(out, shard)

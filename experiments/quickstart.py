@@ -2,7 +2,7 @@
 
     python -m experiments.quickstart
 
-It is the loop of every other experiment. Besides the run's folder it draws a grid of predictions.
+It runs the same training loop as every other experiment, and draws a grid of predictions in the run's folder.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from resnet_jax.analysis.plots import draw_predictions
+from resnet_jax.analysis.plots.images import draw_predictions
 from resnet_jax.cli import parse_config, run_command
 from resnet_jax.config.options import Config
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.inference.predict import probabilities
-from resnet_jax.inference.restore import restore_run
+from resnet_jax.inference.trained import trained_from_run
 from resnet_jax.run.train import train
 
 DEFAULTS = Config(
@@ -39,10 +39,10 @@ DEFAULTS = Config(
 
 
 def main(argv: Sequence[str]) -> None:
-    """Train as the command line says, then draw what the network makes of held-out images."""
+    """Train, then draw the predictions on held-out images."""
     config = parse_config(argv, "quickstart", __doc__, DEFAULTS, recipes={}, family="resnet{depth}_cifar")
     path = Path(config.workdir) / "predictions.png"
-    drawn = path.exists()  # asked before the processes of the run come apart
+    drawn = path.exists()  # read before training, so that all processes of a run agree
     train(config)
     if not drawn:
         draw_test_predictions(config.workdir, path)
@@ -50,14 +50,14 @@ def main(argv: Sequence[str]) -> None:
 
 
 def draw_test_predictions(workdir: str | Path, path: Path, count: int = 32) -> None:
-    """A grid of the first test images of a run on a set of small images, with what the network takes them for."""
-    config, model, variables = restore_run(workdir)
-    source = load_source(config.dataset, "val", config.data_dir or None, config.image_size)
+    """Draw the first test images of a run on small images, each with the network's prediction."""
+    trained = trained_from_run(workdir)
+    source = load_source(trained.dataset, "val", trained.run.data_dir or None, trained.preprocessing.image_size)
     examples = [source[i] for i in range(min(count, len(source)))]
     images = np.stack([example.image for example in examples])
-    p = probabilities(model, variables, images, config)
+    p = probabilities(trained, images)
     names = source.class_names
-    if jax.process_index() > 0:  # all processes are needed to restore and compute, one to write
+    if jax.process_index() > 0:  # all processes restore and compute, one writes
         return
     draw_predictions(
         images,

@@ -1,4 +1,4 @@
-"""List the training recipes: source, published result, cost, and every setting.
+"""List the training recipes: source, published result, cost, every setting, and differences from the source.
 
     python -m experiments.recipes
     python -m experiments.recipes --markdown > docs/recipes.md
@@ -17,24 +17,24 @@ from resnet_jax.recipes import CIFAR, IMAGENET, Recipe
 
 @dataclass(frozen=True)
 class Options:
-    """Options of recipes."""
+    """Options."""
 
     markdown: bool = False
-    """Print Markdown."""
+    """Print Markdown"""
 
 
 HEAD = """# Recipes
 
-Printed by `python -m experiments.recipes --markdown`. Results and costs are published ones; what was measured here
-stands in the [README](../README.md#results). Times are fractions of the training, and rates belong to a batch of
-`reference_batch_size`. What is not named is as in `resnet_jax/config.py`; the defaults in `--help` are those of the
-experiment's own recipe.
+Printed by `python -m experiments.recipes --markdown`. Results and costs are those published; measurements made here
+are in the [README](../README.md#results). Times are fractions of the training, and learning rates are given for a batch
+of `reference_batch_size`. A setting that is not listed has the default of `resnet_jax/config/`;
+`python -m experiments.imagenet --recipe=NAME --help` shows all of them.
 """
 TITLES = {"imagenet": "Photographs: `experiments.imagenet`", "cifar": "Small images: `experiments.cifar`"}
 
 
 def settings(recipe: Recipe) -> str:
-    """Everything a recipe sets, as options."""
+    """Return everything a recipe sets, as options."""
     return " ".join(
         f"--{name}{' ' if isinstance(value, tuple) else '='}"
         f"{' '.join(map(_short, value)) if isinstance(value, tuple) else _short(value)}"

@@ -1,10 +1,10 @@
-"""Draw what a network sees in training: a batch after every augmentation of a recipe, with its targets.
+"""Draw a training batch as the network receives it, after every augmentation, with its targets.
 
     python -m experiments.show_batch --recipe=rsb_a3 --dataset=folder --data_dir=ROOT
     python -m experiments.show_batch --recipe=airbench94 --dataset=cifar10 --data_dir=DIR
 
-It takes every option of experiments.imagenet (with CIFAR or digits, of experiments.cifar) and draws the batch of step 0
-to WORKDIR/batch.png.
+It takes the options of experiments.imagenet (with CIFAR or digits, those of experiments.cifar) and draws the batch of
+step 0 to WORKDIR/batch.png.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> None:
     defaults = dataclasses.replace(DEFAULTS, image_size=0) if small else DEFAULTS
     recipes = cifar.RECIPES if small else RECIPES
     config = parse_config(argv, "show_batch", __doc__, defaults, recipes=recipes, family="resnet{depth}")
-    # A picture of a recipe's own batch would be too large; what divides that batch has no say here.
+    # The picture of a recipe's own batch would be too large; the options that divide that batch do not apply.
     if not is_given(argv, "batch_size"):
         config = dataclasses.replace(config, batch_size=DEFAULTS.batch_size, bn_group_size=0, accumulate=1)
     print(f"drawn to {show_batch(config)}")

@@ -1,10 +1,10 @@
-"""Compare the tables of the papers with the runs that are there.
+"""Compare the tables of the papers with your runs.
 
     python -m experiments.tables --table=cifar --runs=runs
     python -m experiments.tables --table=preact --runs=runs/degradation-paper,elsewhere
 
-Prints for every line its training as a command (add --seed=K), the published error, and whether the runs below the
-given folders reproduce it, are within tolerance with fewer seeds, or fail; or that it has not been run. Read are
+Prints for every line of a table the command that trains it (add --seed=K), the published error, and whether the runs
+below the given folders reproduce it, are within tolerance with fewer seeds, or fail; or that it has not been run. Reads
 config.json and result.json, and ten_crop.json where the paper tested on ten crops.
 """
 
@@ -15,27 +15,29 @@ from typing import Literal
 
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.studies.published import TABLES
-from resnet_jax.studies.reproduction import compare, find_runs
+from resnet_jax.studies.verdicts import find_runs, verdict_table
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of tables."""
+    """Options."""
 
     table: Literal["cifar", "shortcuts", "preact", "imagenet"] = "cifar"
-    """ResNets on CIFAR-10 (He et al. 2015, table 6); shortcuts A, B and C on ImageNet (table 3); shortcuts, orders and
-    pre-activation on CIFAR (He et al. 2016, tables 1, 2 and 4); ResNet-50 to 152 on ImageNet, by recipe."""
+    """Table of a paper
+
+    cifar: ResNets on CIFAR-10 (He et al. 2015, table 6); shortcuts: shortcuts A, B and C on ImageNet (table 3); preact:
+    shortcuts, orders and pre-activation on CIFAR (He et al. 2016, tables 1, 2 and 4); imagenet: ResNet-50 to 152 on
+    ImageNet, by recipe.
+    """
     runs: str = "runs"
-    """Folders, divided by commas; runs are found at any depth below."""
-    debug: bool = False
-    """Print the traceback of an error."""
+    """Folders, separated by commas; runs are found at any depth below"""
 
 
 def main(argv: Sequence[str]) -> None:
     """Print one table."""
     options = parse_options(Options, argv, "tables", __doc__)
     runs, problems = find_runs([Path(folder) for folder in options.runs.split(",")])
-    print(f"# Table {options.table}\n\n{compare(TABLES[options.table], runs)}")
+    print(f"# Table {options.table}\n\n{verdict_table(TABLES[options.table], runs)}")
     for problem in problems:
         print(problem)
 

@@ -24,14 +24,14 @@ from pathlib import Path
 import numpy as np
 from IPython.display import Markdown
 
+import resnet_jax
 from resnet_jax.analysis.lesions import error_by_number_removed, error_by_removed_block, removable_blocks
+from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.analysis.path_lengths import path_lengths, residual_blocks
 from resnet_jax.analysis.permutations import error_by_swaps
-from resnet_jax.analysis.plots import draw_path_lengths, draw_permutations, draw_removed_blocks, draw_removed_numbers
-from resnet_jax.analysis.tables import markdown_table
-from resnet_jax.data.build import plain_images
+from resnet_jax.analysis.plots.lesions import draw_permutations, draw_removed_blocks, draw_removed_numbers
+from resnet_jax.analysis.plots.path_lengths import draw_path_lengths
 from resnet_jax.data.sources.load import load_source
-from resnet_jax.inference.trained import WhichNetwork, load_trained
 
 # %% tags=["parameters"]
 networks = {
@@ -50,9 +50,10 @@ figures = Path("../runs/notebooks")
 figures.mkdir(parents=True, exist_ok=True)
 source = load_source(dataset, "val", data_dir, 0)
 labels = source.labels[:num_images]
-nets = {label: load_trained(WhichNetwork(**which)) for label, which in networks.items()}
-# Each network sees the images as it was trained to see them.
-images = {label: plain_images(source, net.config, net.image_size, num_images) for label, net in nets.items()}
+nets = {label: resnet_jax.load_trained(**which) for label, which in networks.items()}
+# Each network gets the images normalized as in its training.
+first = {"image": source.images[:num_images]}
+images = {label: np.asarray(net.preprocessing.normalize(first)["image"]) for label, net in nets.items()}
 
 
 def measured(function, labels_of_networks=nets, **settings):
@@ -87,7 +88,7 @@ columns = ("network", "whole", "one block less: median", "largest", "without whi
 Markdown(markdown_table(columns, map(summary, nets)))
 
 # %% [markdown]
-# A plain network is a chain: what a layer expects is what the layer before it has learnt to give. A residual network
+# A plain network is a chain: a layer depends on the features of the layer before it. A residual network
 # without one block still has every path that does not go through it, half of all. In the run shown the plain network
 # falls nearly to chance (90 %) whichever block goes, and no residual network does on the whole. But the blocks are not
 # equal. Two kinds are missed most: the first of a stage, at which the shape changes and the shortcut alone is a poor

@@ -30,15 +30,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import resnet_jax
-from resnet_jax.analysis.batching import map_batches
-from resnet_jax.analysis.plots import Drawing, draw_predictions
-from resnet_jax.config.options import Config
-from resnet_jax.data.build import normalizer
+from resnet_jax.analysis.map_batches import map_batches
+from resnet_jax.analysis.plots.canvas import Drawing
+from resnet_jax.analysis.plots.images import draw_predictions
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.inference.predict import probabilities, read_images
-from resnet_jax.inference.trained import WhichNetwork, load_trained
 from resnet_jax.run.show_batch import show_batch
-from resnet_jax.run.train import train
 
 # %% tags=["parameters"]
 runs = Path("../runs")
@@ -47,17 +44,17 @@ folder = "../data/hymenoptera"  # holds train/CLASS/* and val/CLASS/*
 folder_model = {"model": "resnet18", "width": 16, "image_size": 64}  # a quarter of the usual filters, small pictures
 folder_epochs, folder_batch_size = 16.0, 32
 pretrained = {"model": "resnet50_v1", "weights": "../weights/package/ResNet50", "image_size": 128}
-# {"model": "resnet50"} fetches torchvision's weights instead, and sees 224 pixels
+# {"model": "resnet50"} fetches torchvision's weights instead, and takes 224 pixels
 
 # %% [markdown]
 # ## 1. Digits
 #
-# A training run is a `Config`; every field is an option of the command line, and `Config`'s docstrings say what each
-# one does. This is what `python -m experiments.quickstart` runs: a ResNet of 8 layers (the smallest of the paper's
-# family $6n + 2$), SGD with momentum, a rate that climbs for a fifth of the training and then falls to zero.
+# A training run is a `Config`; every field is an option of the command line, explained by `--help`. This is what
+# `python -m experiments.quickstart` runs: a ResNet of 8 layers (the smallest of the paper's family $6n + 2$), SGD with
+# momentum, a rate that climbs for a fifth of the training and then falls to zero.
 
 # %%
-digits = Config(
+digits = resnet_jax.Config(
     workdir=str(runs / "notebook-digits"),
     dataset="digits",
     model="resnet8_cifar",
@@ -77,14 +74,14 @@ digits = Config(
 )
 
 # %% [markdown]
-# Look at what the network will see before training it: most mistakes (a wrong label, a mirrored digit, a crop that
-# misses the object) can be seen here and nowhere else.
+# Look at a batch as the network will receive it before training: most mistakes (a wrong label, a mirrored digit, a crop
+# that misses the object) are visible here and nowhere else.
 
 # %%
 Drawing(show_batch(digits))
 
 # %%
-result = train(digits)
+result = resnet_jax.train(digits)
 
 # %%
 Drawing(Path(digits.workdir) / "curves.png")
@@ -93,13 +90,13 @@ Drawing(Path(digits.workdir) / "curves.png")
 # Training error is measured on shifted digits, while the network still learns; test error on whole ones afterwards. So
 # the test error may well be the lower of the two, and that is no mistake.
 #
-# What does the network get wrong? The run's folder is all one needs: `restore_run` gives the network back. Below are
-# the held-out digits to whose true class it gives the lowest probability.
+# What does the network get wrong? The run's folder is all one needs: `load_trained` returns its network. Below are the
+# held-out digits to whose true class it gives the lowest probability.
 
 # %%
-config, model, variables = resnet_jax.restore_run(digits.workdir)
-held_out = load_source("digits", "val", None, config.image_size)
-p = probabilities(model, variables, held_out.images, config)
+trained = resnet_jax.load_trained(digits.workdir)
+held_out = load_source("digits", "val", None, trained.preprocessing.image_size)
+p = probabilities(trained, held_out.images)
 hardest = np.argsort(p[np.arange(len(p)), held_out.labels])[:16]
 wrong = int((p.argmax(axis=1) != held_out.labels).sum())
 print(f"{wrong} of {len(p)} held-out digits are wrong; the 16 hardest:")
@@ -125,7 +122,7 @@ for split, images in source.items():
 majority = max(np.bincount(source["val"].labels)) / len(source["val"])
 print(f"who always names the most frequent class is right in {majority:.1%}")
 
-own = Config(
+own = resnet_jax.Config(
     **folder_model,
     workdir=str(runs / "notebook-folder"),
     dataset="folder",
@@ -144,41 +141,40 @@ own = Config(
 Drawing(show_batch(own))
 
 # %%
-result = train(own)
+result = resnet_jax.train(own)
 print(f"right in {result['top1']:.1%} of {result['num_examples']}, against {majority:.1%} for the most frequent class")
 Drawing(Path(own.workdir) / "curves.png")
 
 # %% [markdown]
-# A few hundred pictures are not enough to learn to see from: a network has to find out from a hundred bees that there
-# are edges, legs and flowers. In the run shown the first test loss is far above the training loss, though the errors
-# are alike: evaluation normalizes by running averages, training by the batch, and while the rate is high the two can be
-# far apart.
+# A few hundred pictures are not enough to learn visual features: from a hundred bees a network has to find out that
+# there are edges, legs and flowers. In the run shown the first test loss is far above the training loss, though the
+# errors are alike: evaluation normalizes by running averages, training by the batch, and while the rate is high the two
+# can differ widely.
 
 # %% [markdown]
-# ## 3. The same folder, with eyes that were trained elsewhere
+# ## 3. The same folder, with pretrained features
 #
-# Take a network that was trained on ImageNet, leave out its head (`num_classes=0`), and look at the values that it
-# averages over places at the end. On these a *linear* classifier is trained. No weight of the network is changed; each
-# picture goes through it once.
+# Take a network that was trained on ImageNet, remove its head (`num_classes=0`), and use the features that it averages
+# over positions at the end. A *linear* classifier is trained on them. No weight of the network changes; each picture
+# goes through it once.
 
 
 # %%
-eyes = load_trained(WhichNetwork(**pretrained))
-backbone = resnet_jax.create_model(eyes.config.model, num_classes=0)
-prepare = normalizer(eyes.config)
+trunk = resnet_jax.load_trained(**pretrained)
+backbone = resnet_jax.create_model(trunk.name, num_classes=0)
 
 
 @jax.jit
-def look(pictures):
-    return backbone.apply(eyes.variables, prepare({"image": pictures})["image"])
+def features(pictures):
+    return backbone.apply(trunk.variables, trunk.preprocessing.normalize({"image": pictures})["image"])
 
 
 def files_of(split):
     return [source[split].root / os.fsdecode(name) for name in source[split].files]
 
 
-pictures = {split: read_images(files_of(split), eyes.config, eyes.image_size) for split in source}
-values = {split: map_batches(look, 32, pictures[split]) for split in source}
+pictures = {split: read_images(files_of(split), trunk.preprocessing) for split in source}
+values = {split: map_batches(features, 32, pictures[split]) for split in source}
 labels = {split: source[split].labels for split in source}
 
 linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
@@ -205,7 +201,6 @@ draw_predictions(
 #
 # Digits need a small network, a minute on two idle cores, and no accelerator. A few hundred photographs are another
 # matter. Compare the numbers above: in the run shown a small network, trained from nothing, is right in 64 % where
-# naming the most frequent class gives 54 %; a linear classifier on the values of a network that has seen a million
-# other photographs is right in 90 %, after one pass, with pictures of 128 pixels, and without changing a weight. So
-# with few pictures start from pretrained weights, and train from nothing where pictures are many, or unlike
-# photographs.
+# naming the most frequent class gives 54 %; a linear classifier on the features of a network that was trained on a
+# million other photographs is right in 90 %, with pictures of 128 pixels, and without changing a weight. So with few
+# pictures start from pretrained weights, and train from nothing where pictures are many, or unlike photographs.

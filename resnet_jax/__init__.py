@@ -1,7 +1,50 @@
 """Residual networks in JAX: train, trust, understand and use them."""
 
-from resnet_jax.inference.restore import restore_run
-from resnet_jax.models.registry import create_model, list_models
-from resnet_jax.weights.pretrained import load_pretrained
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["create_model", "list_models", "load_pretrained", "restore_run"]
+if TYPE_CHECKING:
+    from resnet_jax.config.options import Config
+    from resnet_jax.evaluation.evaluate import evaluate
+    from resnet_jax.inference.predict import predict
+    from resnet_jax.inference.restore import restore_run
+    from resnet_jax.inference.trained import load_trained
+    from resnet_jax.models.registry import create_model, list_models
+    from resnet_jax.run.train import train
+    from resnet_jax.weights.pretrained import load_pretrained
+
+__all__ = [
+    "Config",
+    "create_model",
+    "evaluate",
+    "list_models",
+    "load_pretrained",
+    "load_trained",
+    "predict",
+    "restore_run",
+    "train",
+]
+__version__ = "0.1.0"
+
+# Imported when they are first used: `import resnet_jax` alone loads neither JAX nor a data library.
+_MODULES = {
+    "Config": "config.options",
+    "create_model": "models.registry",
+    "evaluate": "evaluation.evaluate",
+    "list_models": "models.registry",
+    "load_pretrained": "weights.pretrained",
+    "load_trained": "inference.trained",
+    "predict": "inference.predict",
+    "restore_run": "inference.restore",
+    "train": "run.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,46 +2,84 @@
 
 import dataclasses
 import difflib
+import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 import tyro
 
+from resnet_jax.config.help import format_help
 from resnet_jax.config.options import Config, progressive_sizes
-from resnet_jax.errors import InputError, InterruptedRunError, NonFiniteError
+from resnet_jax.errors import DONE, InputError
 from resnet_jax.recipes import Recipe
+from resnet_jax.runtime import program, signals
 from resnet_jax.runtime.compilation_cache import enable_cache
-
-# Exit statuses of every command. A scheduler may start an INTERRUPTED run again as it is.
-DONE, BAD_INPUT, NON_FINITE, INTERRUPTED = 0, 2, 3, 75
-
+from resnet_jax.runtime.ending import ending_together, report
 
 Options = TypeVar("Options")
 
 
-def parse_options(kind: type[Options], argv: Sequence[str], name: str, description: str | None, **more: Any) -> Options:
-    """A dataclass from the command line of `python -m experiments.NAME`.
+def parse_options(
+    kind: type[Options],
+    argv: Sequence[str],
+    name: str,
+    description: str | None,
+    *,
+    default: Options | None = None,
+    recipes: Mapping[str, Recipe] = MappingProxyType({}),
+) -> Options:
+    """Return the options of `python -m experiments.NAME`, read from its command line.
+
+    Args:
+        kind: dataclass of the options.
+        argv: the command line behind the command's name.
+        name: the experiment's.
+        description: head of its help.
+        default: values of the options that are not given; None: those of the fields.
+        recipes: what --recipe may name, for the help.
 
     Raises:
         SystemExit: an unknown or ill-typed option (status 2, with a suggestion), or --help (status 0).
     """
-    switches = {f"--{f.name}" for f in dataclasses.fields(cast(Any, kind)) if f.type is bool}
-    return tyro.cli(
+    program = f"python -m experiments.{name}"
+    if "--help" in argv or "-h" in argv:
+        summaries = {known: recipe.summary for known, recipe in recipes.items()}
+        print(f"usage: {program} [OPTIONS]\n\n{format_help(kind, default, description or '', summaries)}")
+        sys.exit(DONE)
+    fields = dataclasses.fields(cast(Any, kind))
+    switches = {f"--{f.name}" for f in fields if f.type is bool}
+    # `--nesterov` alone means `--nesterov=True`, which tyro's own switches would refuse.
+    given = [
+        f"{a}=True" if a in switches and following not in ("True", "False") else a
+        for a, following in zip_longest(argv, argv[1:])
+    ]
+    # Every command takes --debug; it is `run_command` that reads it.
+    if all(f.name != "debug" for f in fields):
+        given = [a for a in given if a not in ("--debug", "--debug=True", "--debug=False")]
+    options = tyro.cli(
         kind,
-        # `--debug` alone means `--debug=True`, which tyro's own switches would refuse.
-        args=[
-            f"{a}=True" if a in switches and following not in ("True", "False") else a
-            for a, following in zip_longest(argv, argv[1:])
-        ],
-        prog=f"python -m experiments.{name}",
-        description=description,
+        args=given,
+        prog=program,
+        default=tyro.MISSING_NONPROP if default is None else default,
         use_underscores=True,
         config=(tyro.conf.FlagConversionOff,),
-        **more,
     )
+    return dataclasses.replace(cast(Any, options), **{f.name: expanded(getattr(options, f.name)) for f in fields})
+
+
+def expanded(value: Any) -> Any:
+    """Return an option's value with every ~ at the beginning of a path replaced by the home directory.
+
+    A shell does that for `--workdir ~/run`, not for `--workdir=~/run`. A colon separates a network from its weights.
+    """
+    if isinstance(value, tuple):
+        return tuple(map(expanded, value))
+    if isinstance(value, str) and "~" in value:
+        return ":".join(map(os.path.expanduser, value.split(":")))
+    return value
 
 
 def parse_config(
@@ -53,13 +91,13 @@ def parse_config(
     recipes: Mapping[str, Recipe],
     family: str,
 ) -> Config:
-    """The config of a training command.
+    """Return the config of a training command.
 
     Args:
         argv: the command line behind the command's name.
         name: the experiment's.
-        description: the head of its help; the recipes are added.
-        defaults: the experiment's own settings; its `recipe` is the one that holds when none is named.
+        description: head of its help.
+        defaults: the experiment's own settings; its `recipe` is the one used when none is named.
         recipes: what `--recipe` may name.
         family: name of the network at a depth, such as "resnet{depth}_cifar".
 
@@ -74,9 +112,8 @@ def parse_config(
         known = ", ".join(recipes) or "none"
         raise InputError(f"--recipe={recipe}: there is no such recipe here; {hint}known are: {known}")
     settings = recipes[recipe].settings if recipe else {}
-    listing = "\n\n".join(f"--recipe={n}: {r}" for n, r in recipes.items())
     base = dataclasses.replace(defaults, **settings, recipe=recipe)
-    config = parse_options(Config, argv, name, f"{description}\n{listing}", default=base)
+    config = parse_options(Config, argv, name, description, default=base, recipes=recipes)
     config = _scaled_sizes(config, base, argv)
     model = config.model
     if config.depth:
@@ -88,7 +125,7 @@ def parse_config(
 
 
 def _scaled_sizes(config: Config, base: Config, argv: Sequence[str]) -> Config:
-    """The sizes of a recipe that were not given, in proportion to the --image_size that was."""
+    """Return the config with the recipe's other image sizes scaled by the --image_size that was given."""
     if config.image_size == base.image_size or not base.image_size:
         return config
     scale = config.image_size / base.image_size
@@ -104,7 +141,7 @@ def _scaled_sizes(config: Config, base: Config, argv: Sequence[str]) -> Config:
 
 
 def value_of(argv: Sequence[str], name: str, default: str) -> str:
-    """The value that an option has on a command line; the last one counts."""
+    """Return the value of an option on a command line, the last one where it is repeated."""
     for i, argument in reversed(list(enumerate(argv))):
         if argument == f"--{name}" and i + 1 < len(argv):
             return argv[i + 1]
@@ -114,28 +151,26 @@ def value_of(argv: Sequence[str], name: str, default: str) -> str:
 
 
 def is_given(argv: Sequence[str], name: str) -> bool:
-    """Whether an option stands on a command line, be it with an empty value."""
+    """Return whether an option is on a command line, with an empty value or any other."""
     return any(argument == f"--{name}" or argument.startswith(f"--{name}=") for argument in argv)
 
 
 def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:
-    """Run a command and leave the process with its exit status: 0 done, 2 bad input, 3 not finite, 75 interrupted.
+    """Run a command and leave the process with its exit status (`errors`).
 
-    An error that the user can mend is one line on standard error; `--debug` shows the traceback besides.
+    An error that the user can mend is one line on standard error; `--debug` prints its traceback too.
     """
     argv = sys.argv[1:] if argv is None else argv
+    debug = "--debug" in argv or "--debug=True" in argv
     enable_cache()
+    status = DONE
     try:
-        command(argv)
-    except InterruptedRunError as stop:
-        print(stop, file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except KeyboardInterrupt:  # while a training runs it is heard, and saved; before and in other commands it ends here
-        print("interrupted; nothing was lost, the same command begins again", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except (InputError, NonFiniteError) as error:
-        if "--debug" in argv or "--debug=True" in argv:
-            traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT if isinstance(error, InputError) else NON_FINITE)
-    sys.exit(DONE)
+        if program.begun():
+            signals.interrupt()
+        with ending_together(debug=debug):
+            command(argv)
+    except (Exception, KeyboardInterrupt) as error:
+        _, status = report(error, debug=debug)
+    if program.begun():  # nothing is left that a signal could stop, or that could be said of it
+        signals.end_at_once(status)
+    sys.exit(status)

@@ -1,4 +1,4 @@
-"""What checkpoints cost: how long a save holds up the training, how long the write takes, how long a restart."""
+"""Cost of checkpoints: how long a save blocks the training, how long the write takes, and how long a restore."""
 
 import time
 from pathlib import Path
@@ -10,44 +10,44 @@ import jax
 
 from resnet_jax.models.resnet.scan import stack_scan_groups
 from resnet_jax.run.build import Run
-from resnet_jax.run.state import first_state, stored
+from resnet_jax.run.state import checkpoint_content, checkpoint_shapes, first_state
 from resnet_jax.run.step import build_train_step
-from resnet_jax.training.metrics import zero_sums
-from resnet_jax.training.state import stored_shapes
+from resnet_jax.training.metrics import Sums, zero_sums
+from resnet_jax.training.state import TrainState
 from resnet_jax.workdir import checkpoint
 from resnet_jax.workdir.async_save import save_in_background
 
 
 def measure_resume(run: Run, rounds: int) -> dict[str, Any]:
-    """Medians over `rounds` saves of a training's state, each after a step, and one restart from the last.
+    """Measure `rounds` saves of a training's state, each after a step, and one restore of the last.
 
     Returns:
-        {"checkpoint_mib": its size on disk, "save_milliseconds": until the training may go on, as median and range,
-        "write_seconds": until the checkpoint is whole, "restore_seconds": of the checkpoint, read and compared with its
-        fingerprint, "step_milliseconds": to compare with}.
+        {"checkpoint_mib": its size on disk, "save_milliseconds": that a save blocks the training, median and range,
+        "write_seconds": until the checkpoint is complete, "restore_seconds": to read the checkpoint and compare it with
+        its fingerprint, "step_milliseconds": to compare with}; medians.
     """
     state, sums = first_state(run), jax.jit(zero_sums)()
-    batch = next(iter(run.training.batches(0, 1)))
+    batch = next(iter(run.data.train.batches(0, 1)))
     compiled = build_train_step(run).lower(state, sums, batch).compile()
     steps, saves, writes = [], [], []
     with TemporaryDirectory() as folder:
         with checkpoint.open_manager(Path(folder)) as manager:
 
-            def store(at: int, carry: dict[str, Any]) -> None:
-                checkpoint.save(manager, at, stored(run, carry))
+            def write(step: int, state: TrainState, sums: Sums) -> None:
+                checkpoint.save(manager, step, checkpoint_content(run, state, sums))
                 manager.wait_until_finished()
 
             for at in range(1, rounds + 2):
                 began = time.perf_counter()
                 state, sums = jax.block_until_ready(compiled(state, sums, batch))
                 stepped = time.perf_counter()
-                with save_in_background(store) as save:
-                    save(at, {"state": state, "sums": sums})
+                with save_in_background(write) as save:
+                    save(at, state, sums)
                     saves.append(time.perf_counter() - stepped)
                 steps.append(stepped - began)
                 writes.append(time.perf_counter() - stepped)
             size = sum(path.stat().st_size for path in (Path(folder) / str(at)).rglob("*") if path.is_file())
-        target = stored_shapes(run.model, run.tx, run.image_size, run.mesh, averaged=run.average is not None)
+        target = checkpoint_shapes(run)
         began = time.perf_counter()
         with checkpoint.open_manager(Path(folder)) as manager:
             _, content = checkpoint.restore_newest(manager, target, print) or (0, {})

@@ -1,4 +1,4 @@
-"""What no run can have: refused in one line, before anything is loaded or written."""
+"""Checks of a config: impossible values are refused in one line, before anything is loaded or written."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from resnet_jax.recipes import CIFAR, IMAGENET
 
 INF = math.inf
 
-# Smallest and largest value that a run can have, of numbers and of every number in a tuple.
+# Smallest and largest value of an option, or of every number in its tuple.
 RANGES: tuple[tuple[str, float, float], ...] = (
     *((name, 1, INF) for name in ("batch_size", "log_every", "keep", "repeats", "ema_every", "accumulate")),
     ("steps_per_call", 1, INF),
@@ -29,6 +29,8 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("crop_ratio", 1e-3, 1e3),
     ("target_threshold", -1, 1),
     ("num_workers", -1, INF),
+    ("connect_timeout", 1, 86400),
+    ("stall_minutes", 0, 1e6),
 )
 
 
@@ -55,16 +57,21 @@ def check_config(config: Config) -> None:
         if len(value) not in (0, 3) or (name == "std" and not all(v > 0 for v in value)):
             numbers = " ".join(map(str, value))
             raise InputError(f"--{name} {numbers}: give three numbers{' above 0' if name == 'std' else ''}, or none")
+    if config.norm == "frozen":
+        raise InputError(
+            "--norm=frozen needs trained statistics, and this training starts from random weights; "
+            "take --norm=batch or --norm=group"
+        )
     check_needs(config)
     whole = config.accumulate * max(1, config.bn_group_size)
     if config.batch_size % whole:
         groups = f" of groups of --bn_group_size={config.bn_group_size}" if config.bn_group_size else ""
         parts = f"{config.accumulate} micro-batches{groups}" if config.accumulate > 1 else f"groups of {whole}"
         raise InputError(f"--batch_size={config.batch_size} cannot be divided into {parts}; take a multiple of {whole}")
-    progressive_sizes(config.progressive)
+    progressive_sizes(config.progressive)  # raises
 
 
-# Options that do nothing by themselves, when they do something, and what to add.
+# Options without effect by themselves, when they have one, and what to add.
 NEEDS: dict[str, tuple[Callable[[Config], Any], str]] = {
     "mix_probability": (lambda c: c.mixup or c.cutmix, "--mixup or --cutmix"),
     "erase_fill": (lambda c: c.erase, "--erase"),
@@ -86,7 +93,7 @@ NEEDS: dict[str, tuple[Callable[[Config], Any], str]] = {
 
 
 def check_needs(config: Config) -> None:
-    """Refuse an option that would be ignored, unless a recipe brought it and another option made it idle.
+    """Refuse an option that has no effect, unless a recipe set it and another option disabled it.
 
     Raises:
         InputError: the first such option.

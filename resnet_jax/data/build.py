@@ -1,12 +1,13 @@
-"""From a data source to batches on the devices: which way a set is fed, and what happens to its images on it.
+"""The door of the data: from a config to sources, loaders and preprocessing.
 
-Small sets that are arrays live whole on the device, and a batch is only a list of indices; photographs are decoded and
-cropped by worker processes. Both ways follow the same order of examples.
+Small sets that are arrays live whole on the devices, and a batch is then a list of indices; photographs are decoded and
+cropped by worker processes. Both follow the same order of examples.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -14,34 +15,141 @@ from jax.sharding import Mesh
 
 from resnet_jax.config.options import Config, progressive_sizes
 from resnet_jax.data import pipeline, resident
-from resnet_jax.data.augment import device, host
+from resnet_jax.data.augment import device
 from resnet_jax.data.augment.erasing import cutout, random_erasing
 from resnet_jax.data.augment.mixing import mix
 from resnet_jax.data.augment.opencv_resize import opencv
 from resnet_jax.data.augment.policies import policy
 from resnet_jax.data.augment.transform import TrainTransform
 from resnet_jax.data.decode import decode_image
-from resnet_jax.data.loader import Loader, processes, worker_count
+from resnet_jax.data.heads import check_heads
+from resnet_jax.data.loader import Loader, eval_loader, process_share, worker_count
 from resnet_jax.data.order import check_train, epoch_order
-from resnet_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MEAN_STD, Batch, Preprocessing
+from resnet_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MEAN_STD, Preprocessing
 from resnet_jax.data.resolution import FixedSize, ProgressiveSize
-from resnet_jax.data.sources.load import ArraySource, Source
+from resnet_jax.data.sources.load import load_source
+from resnet_jax.data.sources.source import ArraySource, Source, example_digest
 from resnet_jax.errors import InputError
+from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import replicated, sharded
 
 
+@dataclass(frozen=True)
+class Data:
+    """The data of a training run.
+
+    Attributes:
+        train: loader of the training set.
+        test: loader of the test set, one pass.
+        num_train: examples in the training set.
+        num_test: examples in the test set.
+        train_examples: digest of the training examples.
+        test_examples: digest of the test examples.
+        class_names: K names, in the order of the labels.
+        image_size: pixels a side of the images in evaluation.
+        train_size_at: step -> the same in training.
+        plain_images: count -> float32 [N,H,W,3], training images as in evaluation, for layers computed from images.
+    """
+
+    train: Loader
+    test: Loader
+    num_train: int
+    num_test: int
+    train_examples: str
+    test_examples: str
+    class_names: tuple[str, ...]
+    image_size: int
+    train_size_at: FixedSize | ProgressiveSize
+    plain_images: Callable[[int], np.ndarray]
+
+
+def build_data(config: Config, mesh: Mesh) -> Data:
+    """Open the sets of a config and build their loaders.
+
+    Raises:
+        InputError: the data are missing, a test image is damaged, or the data do not go with the options.
+    """
+    train_set = build_source(config, "train")
+    test_set = load_source(config.dataset, "val", config.data_dir or None, config.eval_image_size or config.image_size)
+    check_heads(test_set, 0)  # threads suffice to read heads
+    train_size = image_size_of(train_set, config)
+    image_size = config.eval_image_size or train_size
+    size_at = build_sizes(config, train_size, len(train_set))
+    return Data(
+        train=build_train_loader(train_set, config, size_at, mesh),
+        test=eval_loader(
+            test_set,
+            build_preprocessing(config, image_size),
+            batch_size=config.eval_batch_size or config.batch_size,
+            num_workers=config.num_workers,
+            mesh=mesh,
+        ),
+        num_train=len(train_set),
+        num_test=len(test_set),
+        train_examples=example_digest(train_set),
+        test_examples=example_digest(test_set),
+        class_names=tuple(train_set.class_names),
+        image_size=image_size,
+        train_size_at=size_at,
+        plain_images=partial(plain_images, train_set, config, train_size),
+    )
+
+
+def build_source(config: Config, split: Literal["train", "val"]) -> Source:
+    """Open a split of a config's data set at the size of its training images."""
+    return load_source(config.dataset, split, config.data_dir or None, config.image_size)
+
+
+def image_size_of(source: Source, config: Config) -> int:
+    """Return pixels a side of the network's input.
+
+    Raises:
+        InputError: photographs, which come in all sizes, and no --image_size.
+    """
+    if config.image_size:
+        return config.image_size
+    if isinstance(source, ArraySource):
+        return source.images.shape[1]
+    raise InputError(f"--image_size=0: the images of --dataset={config.dataset} have no common size; name one")
+
+
+def last_size(source: Source, config: Config) -> int:
+    """Return pixels a side at the end of a training, whose images may grow: the size the parameters were left with."""
+    sizes = progressive_sizes(config.progressive)
+    return sizes[1] if sizes else image_size_of(source, config)
+
+
+def build_preprocessing(config: Config, image_size: int, resize: int = 0) -> Preprocessing:
+    """Return the preprocessing of a config's network in evaluation.
+
+    Args:
+        config: of the run.
+        image_size: pixels a side of the crop.
+        resize: shorter side before the crop; 0 is the config's.
+    """
+    mean, std = MEAN_STD.get(config.dataset, (IMAGENET_MEAN, IMAGENET_STD))
+    crop = 1.0 if config.dataset in MEAN_STD else config.eval_crop  # small images are used whole
+    return Preprocessing(
+        image_size=image_size,
+        resize=resize or config.eval_resize or round(image_size / crop),
+        mean=config.mean or mean,
+        std=config.std or std,
+        interpolation=config.interpolation,
+    )
+
+
 def build_train_loader(source: Source, config: Config, size_at: FixedSize | ProgressiveSize, mesh: Mesh) -> Loader:
-    """The loader of a training run.
+    """Return the loader of a training set.
 
     Args:
         source: the examples.
-        config: the run's.
+        config: of the run.
         size_at: step -> pixels a side of its images.
         mesh: the devices.
 
     Raises:
-        InputError: the devices cannot share the batch, the set is smaller than one, there is no such policy, or what
-            the interpolation needs is not installed.
+        InputError: the devices cannot share the batch, the set is smaller than one batch, there is no such policy, or
+            a package that the interpolation needs is not installed.
     """
     devices = mesh.devices.size
     if config.batch_size % devices:
@@ -50,9 +158,9 @@ def build_train_loader(source: Source, config: Config, size_at: FixedSize | Prog
     check_train(len(source), config.batch_size, config.seed, config.repeats)
     if config.cutout >= size_at(0):
         raise InputError(f"--cutout={config.cutout} leaves nothing of images of {size_at(0)} pixels")
-    order = {"batch_size": config.batch_size, "seed": config.seed, "repeats": config.repeats, **processes()}
+    order = {"batch_size": config.batch_size, "seed": config.seed, "repeats": config.repeats, **process_share()}
     finish = partial(finish_batch, config=config, num_classes=len(source.class_names))
-    if isinstance(source, ArraySource) and not host_work(source, config, size_at):
+    if isinstance(source, ArraySource) and not needs_host(source, config, size_at):
         pool = resident.put(source, replicated(mesh))
 
         def prepare(batch: Batch, step: Any) -> Batch:
@@ -75,7 +183,7 @@ def build_train_loader(source: Source, config: Config, size_at: FixedSize | Prog
 
     interpolation = config.train_interpolation or config.interpolation
     if interpolation == "fast":
-        opencv()  # a worker would miss it only after the run has begun
+        opencv()  # a worker would find it missing only after the run has begun
     transform = TrainTransform(
         crop="pad" if isinstance(source, ArraySource) else config.crop,
         scale=config.crop_scale,
@@ -99,14 +207,14 @@ def build_train_loader(source: Source, config: Config, size_at: FixedSize | Prog
     return Loader(streamed, finish)
 
 
-def host_work(source: ArraySource, config: Config, size_at: FixedSize | ProgressiveSize) -> bool:
-    """Whether a set of small images needs what is done to one image at a time, on the host."""
+def needs_host(source: ArraySource, config: Config, size_at: FixedSize | ProgressiveSize) -> bool:
+    """Return whether a set of small images needs augmentations that run on one image at a time, on the host."""
     resized = size_at != FixedSize(source.images.shape[1])
     return resized or bool(config.auto_augment or config.color_jitter or config.lighting)
 
 
 def batch_keys(config: Config, batch: Batch) -> jax.Array:
-    """The keys [B] of a training batch's examples."""
+    """Return the keys [B] of a training batch's examples."""
     return device.example_keys(config.seed, batch["epoch"], batch["index"], batch["view"])
 
 
@@ -115,14 +223,14 @@ MIX = 0x6D6978
 
 
 def finish_batch(batch: Batch, step: Any, *, config: Config, num_classes: int) -> Batch:
-    """What is done to whole batches after crops and operations: the end of every training loader.
+    """Finish a training batch after crops and operations on single images.
 
-    Alternating flips, normalization, then rectangles erased (zero is the mean by now), then mixing of examples.
+    Alternating flips, normalization, then erased rectangles (zero is the mean by now), then mixing of examples.
     """
     keys = batch_keys(config, batch)
     if config.flip == "alternating":
         batch = device.alternating_flip(batch, config.seed)
-    batch = normalizer(config)(batch)
+    batch = build_preprocessing(config, 0).normalize(batch)
     if config.erase:
         batch = random_erasing(batch, keys, config.erase, fill=config.erase_fill)
     if config.cutout:
@@ -140,63 +248,8 @@ def finish_batch(batch: Batch, step: Any, *, config: Config, num_classes: int) -
     return batch
 
 
-def build_eval_loader(source: Source, config: Config, image_size: int, mesh: Mesh) -> Loader:
-    """The loader of an evaluation: every example once, the last batch padded; any eval_batch_size on any devices."""
-    devices = mesh.devices.size
-    batch_size = -(-(config.eval_batch_size or config.batch_size) // devices) * devices
-    normalize = normalizer(config)
-    if isinstance(source, ArraySource) and source.images.shape[1] == image_size:
-        pool = resident.put(source, replicated(mesh))
-
-        def requests() -> Iterator[Batch]:
-            rows = resident.eval_requests(len(source), batch_size=batch_size, **processes())
-            for request in pipeline.to_device(rows, sharded(mesh)):
-                yield {"pool": pool, "request": request}
-
-        return Loader(requests, lambda batch: normalize(resident.gather(batch["pool"], batch["request"])))
-
-    transform = eval_transform(config, image_size)
-    workers = worker_count(config.num_workers)
-
-    def streamed() -> Iterator[Batch]:
-        host = pipeline.eval_batches(source, transform, batch_size=batch_size, num_workers=workers, **processes())
-        return pipeline.to_device(host, sharded(mesh))
-
-    return Loader(streamed, normalize)
-
-
-def eval_transform(config: Config, image_size: int) -> Callable:
-    """The center crop that evaluation and prediction see: uint8 [H,W,3] -> [image_size,image_size,3]."""
-    seen = preprocessing(config, image_size)
-    return partial(
-        host.resize_and_center_crop,
-        size=seen.image_size,
-        resize=seen.resize,
-        interpolation=seen.interpolation,
-    )
-
-
-def normalizer(config: Config) -> Callable[[Batch], Batch]:
-    """uint8 images -> float32 with the mean and deviation that the network was trained with."""
-    seen = preprocessing(config, 0)
-    return partial(device.normalize, mean=seen.mean, std=seen.std)
-
-
-def preprocessing(config: Config, image_size: int) -> Preprocessing:
-    """What a config's network expects to see in evaluation."""
-    mean, std = MEAN_STD.get(config.dataset, (IMAGENET_MEAN, IMAGENET_STD))
-    crop = 1.0 if config.dataset in MEAN_STD else config.eval_crop  # small images are seen whole
-    return Preprocessing(
-        image_size=image_size,
-        resize=config.eval_resize or round(image_size / crop),
-        mean=config.mean or mean,
-        std=config.std or std,
-        interpolation=config.interpolation,
-    )
-
-
 def build_sizes(config: Config, image_size: int, num_train: int) -> FixedSize | ProgressiveSize:
-    """Pixels a side of every training step's images, in a training on so many examples."""
+    """Return the function from a step to pixels a side of its images, for a training set of `num_train` examples."""
     sizes = progressive_sizes(config.progressive)
     if sizes is None:
         return FixedSize(image_size)
@@ -208,29 +261,17 @@ def build_sizes(config: Config, image_size: int, num_train: int) -> FixedSize | 
 
 
 def plain_images(source: Source, config: Config, image_size: int, count: int) -> np.ndarray:
-    """`count` images of a source, or all it has, as evaluation sees them: float32 [N,size,size,3].
+    """Return `count` training images, or all there are, preprocessed as in evaluation: float32 [N,size,size,3].
 
-    The first ones of a set that is an array, whose order is random, and of any other the first of a random order:
-    folders are sorted by class.
+    They are the first ones of a set that is an array, whose order is random, and for any other the first of a random
+    order: folders are sorted by class.
     """
-    transform = eval_transform(config, image_size)
+    preprocessing = build_preprocessing(config, image_size)
+    crop = preprocessing.crop()
     order = range(len(source)) if isinstance(source, ArraySource) else epoch_order(config.seed, 0, len(source))
     images = []
     for index in order[:count]:
         image, _, name = source[int(index)]
         image = image if isinstance(image, np.ndarray) else decode_image(image, name)
-        images.append(image if image.shape[:2] == (image_size, image_size) else transform(image))
-    return np.asarray(normalizer(config)({"image": np.stack(images)})["image"])
-
-
-def image_size_of(source: Source, config: Config) -> int:
-    """Pixels a side of what the network sees.
-
-    Raises:
-        InputError: photographs, which come in all sizes, and no --image_size.
-    """
-    if config.image_size:
-        return config.image_size
-    if isinstance(source, ArraySource):
-        return source.images.shape[1]
-    raise InputError(f"--image_size=0: the images of --dataset={config.dataset} have no common size; name one")
+        images.append(image if image.shape[:2] == (image_size, image_size) else crop(image))
+    return np.asarray(preprocessing.normalize({"image": np.stack(images)})["image"])

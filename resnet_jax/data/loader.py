@@ -1,22 +1,29 @@
+"""Loaders: batches of a source on the devices, and the part of preprocessing that runs there."""
+
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import jax
+from jax.sharding import Mesh
 
-from resnet_jax.data.preprocessing import Batch
+from resnet_jax.data import pipeline, resident
+from resnet_jax.data.preprocessing import Preprocessing
+from resnet_jax.data.sources.source import ArraySource, Source
+from resnet_jax.runtime.batch import Batch
+from resnet_jax.runtime.sharding import replicated, sharded
 
 
 @dataclass(frozen=True)
 class Loader:
-    """Batches and what the device does to each inside the step.
+    """Batches, and a function that finishes each inside the compiled step.
 
     Attributes:
         batches: from `(start, stop)`, in steps, to the batches of training; from `()` to one pass of evaluation.
-        prepare: pure; the fed batch, and in training the steps done before it -> {"image" float32 [B,H,W,3] normalized,
+        prepare: pure: (batch, in training also the steps done before it) -> {"image" float32 [B,H,W,3] normalized,
             "label", "mask", …}.
-        requests: of a training set that the devices hold, from `(start, stop)` to what each step asks of it, on the
-            host; None of others. A batch is {**held, "request": one of them}.
+        requests: for a training set that lives on the devices, from `(start, stop)` to the indices of each step's
+            examples, on the host; None for others. A batch is then {**held, "request": one of them}.
         held: arrays on the devices that all these batches share.
     """
 
@@ -26,11 +33,51 @@ class Loader:
     held: Batch = field(default_factory=dict)
 
 
-def processes() -> dict[str, int]:
-    """Which share of every batch this process loads."""
+def eval_loader(
+    source: Source, preprocessing: Preprocessing, *, batch_size: int, num_workers: int, mesh: Mesh
+) -> Loader:
+    """Return the loader of an evaluation: every example once, the last batch padded.
+
+    Args:
+        source: the examples.
+        preprocessing: of the network.
+        batch_size: rounded up to a multiple of the devices.
+        num_workers: processes that decode; 0 threads of this one, -1 one for every core but one.
+        mesh: the devices.
+    """
+    devices = mesh.devices.size
+    batch_size = -(-batch_size // devices) * devices
+    if isinstance(source, ArraySource) and source.images.shape[1] == preprocessing.image_size:
+        pool = resident.put(source, replicated(mesh))
+
+        def resident_batches() -> Iterator[Batch]:
+            rows = resident.eval_requests(len(source), batch_size=batch_size, **process_share())
+            for request in pipeline.to_device(rows, sharded(mesh)):
+                yield {"pool": pool, "request": request}
+
+        def prepare(batch: Batch) -> Batch:
+            return preprocessing.normalize(resident.gather(batch["pool"], batch["request"]))
+
+        return Loader(resident_batches, prepare)
+
+    def streamed_batches() -> Iterator[Batch]:
+        host = pipeline.eval_batches(
+            source,
+            preprocessing.crop(),
+            batch_size=batch_size,
+            num_workers=worker_count(num_workers),
+            **process_share(),
+        )
+        return pipeline.to_device(host, sharded(mesh))
+
+    return Loader(streamed_batches, preprocessing.normalize)
+
+
+def process_share() -> dict[str, int]:
+    """Return which share of every batch this process loads, as arguments of the pipeline."""
     return {"process_index": jax.process_index(), "process_count": jax.process_count()}
 
 
 def worker_count(num_workers: int) -> int:
-    """Decoding processes: as asked for, or one for every core but one, at most 16."""
+    """Return how many decoding processes to start: as given, or for -1 one for every core but one, at most 16."""
     return num_workers if num_workers >= 0 else max(1, min(16, (os.cpu_count() or 1) - 1))

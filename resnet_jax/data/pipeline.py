@@ -15,9 +15,9 @@ from jax.sharding import Sharding
 from resnet_jax.data.decode import UnreadableImage, decode_image
 from resnet_jax.data.order import check_train, epoch_order, epoch_positions, eval_rows, example_rng, local_slice
 from resnet_jax.data.prefetch import read_ahead
-from resnet_jax.data.preprocessing import Batch
 from resnet_jax.data.sources.source import Source
 from resnet_jax.errors import InputError
+from resnet_jax.runtime.batch import Batch
 
 TrainTransform = Callable[[np.ndarray, np.random.Generator, Any], np.ndarray]
 

@@ -1,9 +1,16 @@
-from dataclasses import dataclass
-from typing import Any, Literal
+"""Preprocessing of images for inference: resize, center crop, normalize; plain values, no config."""
 
-Batch = dict[str, Any]
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
 
+from resnet_jax.data.augment import device, host
+from resnet_jax.runtime.batch import Batch
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+# Data sets of small images, which a network gets whole. All others are treated as photographs, with ImageNet's values.
 MEAN_STD = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
@@ -11,12 +18,9 @@ MEAN_STD = {
 }
 
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network expects to see: the central square of a resized image, normalized.
+    """The input that a network was trained for: the central square of a resized image, normalized.
 
     Attributes:
         image_size: pixels a side of the square.
@@ -31,3 +35,17 @@ class Preprocessing:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+
+    def at_size(self, image_size: int, resize: int = 0) -> "Preprocessing":
+        """Return the same for another square; `resize` 0 keeps the crop's share of the image."""
+        return replace(self, image_size=image_size, resize=resize or round(self.resize * image_size / self.image_size))
+
+    def crop(self) -> Callable:
+        """Return the center crop: uint8 [H,W,3] -> uint8 [image_size,image_size,3]; it pickles."""
+        return partial(
+            host.resize_and_center_crop, size=self.image_size, resize=self.resize, interpolation=self.interpolation
+        )
+
+    def normalize(self, batch: Batch) -> Batch:
+        """Return the batch with "image" uint8 [B,H,W,3] as float32, mean subtracted and divided by std."""
+        return device.normalize(batch, mean=self.mean, std=self.std)

@@ -15,8 +15,8 @@ from resnet_jax.data.augment.host import Interpolation, resize
 from resnet_jax.data.decode import decode_image, decoded_size
 from resnet_jax.data.order import local_slice
 from resnet_jax.data.prefetch import read_ahead
-from resnet_jax.data.preprocessing import Batch
 from resnet_jax.data.sources.source import ArraySource, Source
+from resnet_jax.runtime.batch import Batch
 
 Shape = tuple[int, int]  # height and width
 

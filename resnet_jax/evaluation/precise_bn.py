@@ -1,4 +1,4 @@
-"""Batch statistics as a true average over training images, in place of the running averages of the last few batches.
+"""Precise batch normalization: statistics averaged over training images, instead of running averages of a few batches.
 
 A running average forgets: at momentum 0.9, nine tenths of it are the last 22 batches, each seen by other parameters.
 The authors of He et al. 2015 computed the statistics of their released models anew after training; Wu and Johnson 2021
@@ -15,10 +15,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from resnet_jax.config.options import progressive_sizes
-from resnet_jax.data.build import build_train_loader, image_size_of
+from resnet_jax.data.build import build_source, build_train_loader, last_size
 from resnet_jax.data.resolution import FixedSize
-from resnet_jax.data.sources.load import load_source
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained
 from resnet_jax.layers.norm import BatchNorm, group_statistics
@@ -26,7 +24,7 @@ from resnet_jax.runtime.sharding import data_mesh, replicated
 
 
 def precise_batch_stats(model: nn.Module, variables: Any, batches: Iterable[jax.Array], seed: int = 0) -> Any:
-    """The mean and the biased variance, over all images of the batches, of what enters each normalization.
+    """Return mean and biased variance of the input of each normalization, over all images of the batches.
 
     One pass: every layer normalizes by the statistics of its own batch (or group of the batch), as in training, and so
     the layers above see what they saw there. The mean is that of the batches' means. The variance is that of all values
@@ -95,33 +93,31 @@ def _accumulate(share: jax.Array, layer: Callable, args: Any, kwargs: Any, conte
 
 
 def with_precise_stats(trained: Trained, num_images: int, *, data_dir: str = "", num_workers: int = -1) -> Trained:
-    """The network with statistics averaged over training images, augmented and in batches as in training.
+    """Return the network with statistics averaged over training images, augmented and in batches as in training.
 
     Args:
-        trained: of a run; what a set of weights was trained on is not known.
+        trained: network of a run; the training images of other weights are not known.
         num_images: rounded up to whole batches of the run's size (and that to what the devices can share).
-        data_dir: where the training images are; empty is where they were in training.
+        data_dir: folder of the training images; empty is the run's own.
         num_workers: as in `Config`.
 
     Raises:
         InputError: it is no run's, the number is not positive, or the images cannot be read.
     """
-    if not trained.config.workdir:
-        raise InputError(f"--precise_bn goes with runs: on what images {trained.source} was trained is not known")
+    if trained.run is None:
+        raise InputError(f"--precise_bn goes with runs: the training images of {trained.source} are not known")
     if num_images < 1:
         raise InputError(f"--precise_bn={num_images}: take the number of training images, 1 or more")
     mesh = data_mesh()
-    share = math.lcm(mesh.devices.size, trained.config.bn_group_size or 1)
+    share = math.lcm(mesh.devices.size, trained.run.bn_group_size or 1)
     config = dataclasses.replace(
-        trained.config,
-        batch_size=-(-trained.config.batch_size // share) * share,
-        data_dir=data_dir or trained.config.data_dir,
+        trained.run,
+        batch_size=-(-trained.run.batch_size // share) * share,
+        data_dir=data_dir or trained.run.data_dir,
         num_workers=num_workers,
     )
-    source = load_source(config.dataset, "train", config.data_dir or None, config.image_size)
-    # Of images that grow in training, the last size: it is the one that the parameters were left with.
-    sizes = progressive_sizes(config.progressive)
-    loader = build_train_loader(source, config, FixedSize(sizes[1] if sizes else image_size_of(source, config)), mesh)
+    source = build_source(config, "train")
+    loader = build_train_loader(source, config, FixedSize(last_size(source, config)), mesh)
     prepare = jax.jit(loader.prepare)
     steps = -(-num_images // config.batch_size)
     images = (prepare(batch, step)["image"] for step, batch in enumerate(loader.batches(0, steps)))

@@ -1,6 +1,6 @@
-"""The protocols of evaluation: which passes over a set a network makes, and what it is shown of every image in each."""
+"""Protocols of evaluation: the passes of a network over a set, and the views of every image in each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -11,8 +11,7 @@ from jax.sharding import Mesh
 
 from resnet_jax.data import pipeline
 from resnet_jax.data.augment.host import resize_and_five_crops
-from resnet_jax.data.build import build_eval_loader, normalizer, preprocessing
-from resnet_jax.data.loader import Loader, processes, worker_count
+from resnet_jax.data.loader import Loader, eval_loader, process_share, worker_count
 from resnet_jax.data.shape_buckets import Shape, image_sizes, shaped_batches, whole_images
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.errors import InputError
@@ -37,92 +36,99 @@ class Pass:
 
 
 def build_passes(
-    trained: Trained, protocol: Protocol, source: Source, scales: Sequence[int], batch_size: int, mesh: Mesh
+    trained: Trained,
+    protocol: Protocol,
+    source: Source,
+    *,
+    scales: Sequence[int],
+    batch_size: int,
+    num_workers: int,
+    mesh: Mesh,
 ) -> list[Pass]:
-    """The passes of a network over a set, whose scores are to be averaged.
+    """Return the passes of a network over a set, whose scores are to be averaged.
 
     Args:
         trained: the network.
-        protocol: "" is its config's own views.
+        protocol: "" for the network's own views.
         source: the set; for multi_scale in its own size.
-        scales: shorter sides of multi_scale.
+        scales: shorter sides of multi_scale, pixels.
         batch_size: images at once, crops and mirror images included, of the network's size.
+        num_workers: processes that decode, as in `Config`.
         mesh: the devices.
 
     Raises:
         InputError: there is no such protocol or scale, the network cannot take whole images, or one is unreadable.
     """
-    views = protocol or trained.config.eval_views
+    views = protocol or trained.views
     if views in VIEWS:
-        loader = build_eval_loader(source, trained.config, trained.image_size, mesh)
+        loader = eval_loader(source, trained.preprocessing, batch_size=batch_size, num_workers=num_workers, mesh=mesh)
         return [Pass(loader, build_apply(trained.model, views))]
+    workers = worker_count(num_workers)
+    network = build_apply(trained.model, "center")
     if views == "ten_crop":
-        loader = crops_loader(source, trained, batch_size, mesh)
-        return [Pass(loader, partial(of_crops_and_mirror_images, plain(trained)))]
+        loader = five_crops_loader(source, trained, batch_size, workers, mesh)
+        return [Pass(loader, partial(of_crops_and_mirror_images, network))]
     if views != "multi_scale":
         known = ", ".join([*VIEWS, "ten_crop", "multi_scale"])
         raise InputError(f"--protocol={views}: there is no such protocol; known are {known}")
     check_scales(trained, scales)
-    sizes = image_sizes(source, worker_count(trained.config.num_workers))
-    feeds = [whole_images_loader(source, sizes, scale, trained, batch_size, mesh) for scale in scales]
-    return [Pass(loader, partial(of_mirror_images, plain(trained))) for loader in feeds]
+    sizes = image_sizes(source, workers)
+    loaders = [whole_images_loader(source, sizes, scale, trained, batch_size, workers, mesh) for scale in scales]
+    return [Pass(loader, partial(of_mirror_images, network)) for loader in loaders]
 
 
-def plain(trained: Trained) -> Apply:
-    """The network as it is: (variables, images [B,H,W,3]) -> logits [B,K]."""
-    return build_apply(trained.model, "center")
+def five_crops_loader(source: Source, trained: Trained, batch_size: int, workers: int, mesh: Mesh) -> Loader:
+    """Return batches {"image" float32 [B,5,size,size,3], …}: corners and center, which mirror images make ten crops.
 
-
-def crops_loader(source: Source, trained: Trained, batch_size: int, mesh: Mesh) -> Loader:
-    """Batches of five crops of each image, {"image" float32 [B,5,size,size,3], …}; with mirror images they are ten."""
-    config, size = trained.config, trained.image_size
-    seen = preprocessing(config, size)
-    if isinstance(source, ArraySource) and seen.resize <= size:  # square images, all of one size
+    Raises:
+        InputError: images of one size that leave no corners beside the crop.
+    """
+    seen = trained.preprocessing
+    if isinstance(source, ArraySource) and seen.resize <= seen.image_size:  # square images, all of one size
         raise InputError(
-            f"--protocol=ten_crop: images resized to {seen.resize} pixels have no corners beside a crop of {size}; "
-            f"take --resize={round(size / 0.875)}, or --protocol=flip"
+            f"--protocol=ten_crop: images resized to {seen.resize} pixels have no corners beside a crop of "
+            f"{seen.image_size}; take --resize={round(seen.image_size / 0.875)}, or --protocol=flip"
         )
-    transform = partial(resize_and_five_crops, size=size, resize=seen.resize, interpolation=seen.interpolation)
+    crops = partial(resize_and_five_crops, size=seen.image_size, resize=seen.resize, interpolation=seen.interpolation)
     devices = mesh.devices.size
     rows = -(-batch_size // (10 * devices)) * devices
-    workers = worker_count(config.num_workers)
 
-    def batches() -> Iterator[dict[str, Any]]:
-        host = pipeline.eval_batches(source, transform, batch_size=rows, num_workers=workers, **processes())
-        return pipeline.to_device(host, sharded(mesh))
-
-    normalize = normalizer(config)
+    def host_batches() -> Iterator[dict[str, Any]]:
+        return pipeline.eval_batches(source, crops, batch_size=rows, num_workers=workers, **process_share())
 
     def prepare(batch: dict[str, Any]) -> dict[str, Any]:
-        crops = batch["image"]
-        flat = normalize({"image": crops.reshape(-1, *crops.shape[2:])})["image"]
-        return {**batch, "image": flat.reshape(crops.shape)}
+        images = batch["image"]
+        flat = seen.normalize({"image": images.reshape(-1, *images.shape[2:])})["image"]
+        return {**batch, "image": flat.reshape(images.shape)}
 
-    return Loader(batches, prepare)
+    return Loader(on_devices(host_batches, mesh), prepare)
 
 
 def whole_images_loader(
-    source: Source, sizes: Any, short: int, trained: Trained, batch_size: int, mesh: Mesh
+    source: Source, sizes: Any, short: int, trained: Trained, batch_size: int, workers: int, mesh: Mesh
 ) -> Loader:
-    """Batches of whole images with a shorter side of `short`; the larger they are, the fewer at once."""
-    config = trained.config
-    pixels = batch_size * trained.image_size**2
+    """Return batches of whole images with a shorter side of `short`; the larger they are, the fewer at once."""
+    seen = trained.preprocessing
+    pixels = batch_size * seen.image_size**2
 
     def rows_of(shape: Shape) -> int:
         return pixels // (2 * shape[0] * shape[1])
 
     plan = shaped_batches(sizes, short, rows_of, mesh.devices.size)
-    workers = worker_count(config.num_workers)
 
-    def batches() -> Iterator[dict[str, Any]]:
-        host = whole_images(source, plan, interpolation=config.interpolation, num_workers=workers, **processes())
-        return pipeline.to_device(host, sharded(mesh))
+    def host_batches() -> Iterator[dict[str, Any]]:
+        return whole_images(source, plan, interpolation=seen.interpolation, num_workers=workers, **process_share())
 
-    return Loader(batches, normalizer(config))
+    return Loader(on_devices(host_batches, mesh), seen.normalize)
+
+
+def on_devices(host_batches: Callable[[], Iterator[Any]], mesh: Mesh) -> Callable[[], Iterator[Any]]:
+    """Return the same batches on the devices, sharded by examples."""
+    return lambda: pipeline.to_device(host_batches(), sharded(mesh))
 
 
 def check_scales(trained: Trained, scales: Sequence[int]) -> None:
-    """Refuse scales of which an image cannot be, and a network that takes images of one size alone.
+    """Refuse scales that no image can have, and a network that takes images of one size alone.
 
     Raises:
         InputError: see above.
@@ -133,9 +139,9 @@ def check_scales(trained: Trained, scales: Sequence[int]) -> None:
     for scale in (min(scales), max(scales)):
         image = jax.ShapeDtypeStruct((1, scale, 2 * scale, 3), jnp.float32)
         try:
-            jax.eval_shape(plain(trained), trained.variables, image)
+            jax.eval_shape(build_apply(trained.model, "center"), trained.variables, image)
         except Exception as error:  # flax, jax and the networks each raise their own
             raise InputError(
-                f"--protocol=multi_scale: {trained.config.model} does not take images of {scale} x {2 * scale} pixels "
+                f"--protocol=multi_scale: {trained.name} does not take images of {scale} x {2 * scale} pixels "
                 f"({str(error).splitlines()[0]}); take --protocol=ten_crop, or other --scales"
             ) from error

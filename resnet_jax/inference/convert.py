@@ -1,14 +1,14 @@
-"""From any set of weights, or a run, to a file."""
+"""Conversion of weights, or of a run, to a file."""
 
 from pathlib import Path
 from typing import Literal
 
 import jax
 
-from resnet_jax.data.build import preprocessing
 from resnet_jax.errors import InputError
-from resnet_jax.inference.trained import WhichNetwork, load_trained
+from resnet_jax.inference.trained import load_trained
 from resnet_jax.weights.pretrained import write_weights
+from resnet_jax.weights.shapes import options_of
 
 
 def convert(
@@ -37,12 +37,12 @@ def convert(
         InputError: the source cannot be read, does not fit the network, or the file cannot be written.
     """
     if (Path(source) / "config.json").exists():
-        trained = load_trained(WhichNetwork(workdir=source, checkpoint=checkpoint))
+        trained = load_trained(source, checkpoint=checkpoint)
     elif model:
-        trained = load_trained(WhichNetwork(model=model, weights=source, num_classes=num_classes))
+        trained = load_trained(model=model, weights=source, num_classes=num_classes)
     else:
         raise InputError(f"{source} is no run's folder: name the network with --model=NAME")
-    name = trained.config.model
+    name = trained.name
     if model not in ("", name):
         raise InputError(f"--model={model}, but the run in {source} trained {name}")
     write_weights(
@@ -51,7 +51,8 @@ def convert(
         trained.variables,
         layout=to,
         source=trained.source,
-        preprocessing=preprocessing(trained.config, trained.image_size),
+        preprocessing=trained.preprocessing,
         class_names=trained.class_names,
+        options=options_of(name, trained.model),
     )
     return name, sum(leaf.size for leaf in jax.tree.leaves(trained.variables["params"]))

@@ -1,4 +1,4 @@
-"""What a trained network says of images."""
+"""Predictions of a trained network for image files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,27 +8,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from resnet_jax.config.options import Config
-from resnet_jax.data.build import eval_transform, normalizer
 from resnet_jax.data.decode import UnreadableImage, decode_image
+from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained
 from resnet_jax.inference.tta import build_apply
 
 
-def read_images(paths: Sequence[str | Path], config: Config, image_size: int) -> np.ndarray:
-    """Image files as the network's evaluation sees them: uint8 [N,image_size,image_size,3].
+def read_images(paths: Sequence[str | Path], preprocessing: Preprocessing) -> np.ndarray:
+    """Read image files, resized and cropped: uint8 [N,image_size,image_size,3].
 
     Raises:
         InputError: there is none, or some are missing or cannot be read; all of those are named.
     """
     if not paths:
         raise InputError("name at least one image file")
-    transform = eval_transform(config, image_size)
+    crop = preprocessing.crop()
     images, problems = [], []
     for path in map(Path, paths):
         try:
-            images.append(transform(decode_image(path.read_bytes(), str(path))))
+            images.append(crop(decode_image(path.read_bytes(), str(path))))
         except IsADirectoryError:
             problems.append(f"{path} is a folder; name the files in it: {path}/*")
         except OSError as error:
@@ -40,24 +39,24 @@ def read_images(paths: Sequence[str | Path], config: Config, image_size: int) ->
     return np.stack(images)
 
 
-def probabilities(model: Any, variables: Any, images: np.ndarray, config: Config, batch_size: int = 64) -> np.ndarray:
-    """Class probabilities [N,K] of images uint8 [N,H,W,3]."""
-    prepare, logits_of = normalizer(config), build_apply(model, config.eval_views)
+def probabilities(trained: Trained, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    """Return class probabilities [N,K] of images uint8 [N,H,W,3], which are resized and cropped already."""
+    logits_of = build_apply(trained.model, trained.views)
 
     @jax.jit
     def apply(variables: Any, batch: jax.Array) -> jax.Array:
-        return jax.nn.softmax(logits_of(variables, prepare({"image": batch})["image"]))
+        return jax.nn.softmax(logits_of(variables, trained.preprocessing.normalize({"image": batch})["image"]))
 
     # The last batch is filled up, so that the network is compiled once.
     size = min(batch_size, len(images))
     fill = np.zeros((-len(images) % size, *images.shape[1:]), images.dtype)
     filled = np.concatenate([images, fill])
-    parts = [apply(variables, jnp.asarray(filled[i : i + size])) for i in range(0, len(filled), size)]
+    parts = [apply(trained.variables, jnp.asarray(filled[i : i + size])) for i in range(0, len(filled), size)]
     return np.concatenate(jax.device_get(parts))[: len(images)]
 
 
-def predict_files(trained: Trained, paths: Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
-    """For each image file {"image", "classes": [{"class", "probability"}, …]}, the likeliest first.
+def predict(trained: Trained, paths: Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
+    """Return for each image file {"image", "classes": [{"class", "probability"}, …]}, the likeliest class first.
 
     Args:
         trained: the network.
@@ -67,10 +66,10 @@ def predict_files(trained: Trained, paths: Sequence[str | Path], top: int = 5) -
     Raises:
         InputError: an image cannot be read.
     """
-    images = read_images(paths, trained.config, trained.image_size)
-    answers = []
-    for path, p in zip(paths, probabilities(trained.model, trained.variables, images, trained.config), strict=True):
+    images = read_images(paths, trained.preprocessing)
+    predictions = []
+    for path, p in zip(paths, probabilities(trained, images), strict=True):
         best = np.argsort(-p, kind="stable")[:top]
-        classes = [{"class": trained.name_of(int(k)), "probability": round(float(p[k]), 6)} for k in best]
-        answers.append({"image": str(path), "classes": classes})
-    return answers
+        classes = [{"class": trained.class_name(int(k)), "probability": round(float(p[k]), 6)} for k in best]
+        predictions.append({"image": str(path), "classes": classes})
+    return predictions

@@ -1,4 +1,4 @@
-"""A trained network from a run's folder."""
+"""Restoring the trained network of a run from its folder."""
 
 from pathlib import Path
 from typing import Any
@@ -9,27 +9,32 @@ from flax import linen as nn
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
 from resnet_jax.models.build import build_model
-from resnet_jax.optim.build import build_average, build_optimizer
+from resnet_jax.models.resnet.scan import unrolled
+from resnet_jax.optim.build import build_ema, build_tx
 from resnet_jax.runtime.sharding import data_mesh
-from resnet_jax.training.state import stored_shapes
+from resnet_jax.training.state import abstract_checkpoint
 from resnet_jax.workdir import checkpoint, metrics_log
 from resnet_jax.workdir.folder import read_run_config
+
+# A training keeps at least its newest checkpoint, so that a second look finds one.
+ATTEMPTS = 5
 
 
 def restore_run(
     workdir: str | Path, which: str | int = "newest", *, ema: bool = False
 ) -> tuple[Config, nn.Module, dict[str, Any]]:
-    """The config, the network and the trained variables of a run, finished or not.
+    """Return the config, the network and the trained variables of a run, finished or not.
 
-    Nothing in the folder is changed, so that a run that is still training may be looked at.
+    Nothing in the folder is changed, so that it may be used while the run still trains.
 
     Args:
         workdir: the run's folder.
         which: "newest", "best" (the highest evaluated top-1 among the checkpoints that are kept), or a step.
-        ema: the average of the weights instead of the weights themselves.
+        ema: return the average of the weights instead of the weights themselves.
 
     Returns:
-        (config, model, variables): `model.apply(variables, images)` takes normalized float32 images.
+        (config, model, variables): `model.apply(variables, images)` takes normalized float32 images. The model is
+        unrolled, whatever the config says of scan and remat: an analysis watches every block by its name.
 
     Raises:
         InputError: there is no run, no such checkpoint, it is damaged, or no average was kept.
@@ -38,21 +43,52 @@ def restore_run(
     config, facts = read_run_config(workdir)
     model = build_model(config, len(facts["class_names"]))
     # The optimizer's state has the same shape under every schedule, and in a training of any length.
-    tx = build_optimizer(config, optax.constant_schedule(0.0), 1)
-    averaged = build_average(config, 1) is not None
+    tx = build_tx(config, optax.constant_schedule(0.0), 1)
+    averaged = build_ema(config, 1) is not None
     if ema and not averaged:
         raise InputError(f"--workdir={workdir}: this run kept no average of its weights; leave out --ema")
     mesh = data_mesh()
-    target = stored_shapes(model, tx, facts["image_size"], mesh, averaged=averaged)
+    target = abstract_checkpoint(model, tx, facts["image_size"], mesh, with_ema=averaged)
+    state = _restored_state(workdir, which, target)
+    return config, unrolled(model), state.ema if ema else state.variables
+
+
+def _restored_state(workdir: Path, which: str | int, target: Any) -> Any:
+    """Return the state of a checkpoint; a training beside may delete its older ones meanwhile.
+
+    Raises:
+        InputError: as `restore_run`.
+    """
     with checkpoint.open_reader(workdir / "checkpoints") as manager:
-        steps = sorted(manager.all_steps())
-        named = {
-            "newest": steps[-1] if steps else None,
-            "best": metrics_log.best_step(workdir / "metrics.jsonl", steps),
-        }
-        step = named.get(str(which), int(which) if str(which).isdigit() else None)
-        if step is None or step not in steps:
-            there = f"there are {', '.join(map(str, steps))}" if steps else "there is none"
-            raise InputError(f"--workdir={workdir}: no checkpoint {which!r}; {there}")
-        state = checkpoint.restore_step(manager, step, target)["state"]
-    return config, model, state.ema if ema else state.variables
+        for _ in range(ATTEMPTS):
+            steps = sorted(manager.all_steps())
+            step = _chosen_step(workdir, which, steps)
+            if which == "best":
+                _check_log(workdir, manager, steps[-1])
+            try:
+                return checkpoint.restore_step(manager, step, target)["state"]
+            except FileNotFoundError:
+                manager.reload()
+    raise InputError(f"--workdir={workdir}: its training deletes checkpoints faster than they are read; try again")
+
+
+def _chosen_step(workdir: Path, which: str | int, steps: list[int]) -> int:
+    named = {
+        "newest": steps[-1] if steps else None,
+        "best": metrics_log.best_step(workdir / "metrics.jsonl", steps),
+    }
+    step = named.get(str(which), int(which) if str(which).isdigit() else None)
+    if step is None or step not in steps:
+        there = f"there are {', '.join(map(str, steps))}" if steps else "there is none"
+        raise InputError(f"--workdir={workdir}: no checkpoint {which!r}; {there}")
+    return step
+
+
+def _check_log(workdir: Path, manager: Any, newest: int) -> None:
+    """Refuse to choose by a log that is not as it was when the newest checkpoint was saved."""
+    try:
+        sums = checkpoint.stored_record(manager, newest).get("log")
+    except Exception:  # a damaged or deleted checkpoint proves nothing of the log
+        return
+    if sums is not None:
+        metrics_log.check_rows(workdir / "metrics.jsonl", sums)

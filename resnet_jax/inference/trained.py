@@ -1,15 +1,15 @@
-"""A trained network with all that its use takes: from a run's folder, or from a set of weights."""
+"""Trained networks, ready for inference: from a run's folder, or from a set of weights."""
 
-import dataclasses
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
 from flax import linen as nn
 
-from resnet_jax.config.options import Config
-from resnet_jax.data.preprocessing import MEAN_STD, Preprocessing
+from resnet_jax.data.build import build_preprocessing
+from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.data.sources.cifar import LAYOUTS
 from resnet_jax.data.sources.imagenet_classes import wnids
 from resnet_jax.errors import InputError
@@ -22,31 +22,39 @@ from resnet_jax.workdir.folder import read_run_config
 
 @dataclass(frozen=True)
 class Trained:
-    """A network that may be asked.
+    """A trained network, ready for inference.
 
     Attributes:
-        config: how it sees images.
-        model: the network.
+        name: of the network, as `create_model` calls it.
+        model: the network, unrolled.
         variables: its trained variables.
-        image_size: pixels a side of what it sees.
-        class_names: K names; None when nobody said.
+        preprocessing: of its images.
+        class_names: K names; None where they are not known.
         source: the run's folder, or the weights.
+        dataset: the set that it was trained on.
+        views: a key of `tta.VIEWS`, over which its own evaluation averages.
+        batch_size: images at once in its own evaluation.
+        run: config of the run that trained it; None for other weights.
     """
 
-    config: Config
+    name: str
     model: nn.Module
     variables: Any
-    image_size: int
+    preprocessing: Preprocessing
     class_names: tuple[str, ...] | None
     source: str
+    dataset: str
+    views: str = "center"
+    batch_size: int = 64
+    run: Any = None
 
     @property
     def num_classes(self) -> int:
         """K."""
         return cast(Any, self.model).num_classes
 
-    def name_of(self, k: int) -> str:
-        """What class k is called."""
+    def class_name(self, k: int) -> str:
+        """Return the name of class k."""
         return self.class_names[k] if self.class_names else f"class {k}"
 
 
@@ -57,51 +65,77 @@ class WhichNetwork:
     workdir: str = ""
     """Folder of a training run."""
     checkpoint: str = "newest"
-    """Of the run: newest, best, or a step."""
+    """Checkpoint of the run: newest, best, or a step."""
     ema: bool = False
-    """The average of the run's weights instead of the weights."""
+    """Use the average of the run's weights instead of the weights."""
     model: str = ""
     """Instead of a run: a network by name, with --weights."""
     weights: str = ""
     """A .safetensors, .npz or .pth file, a TensorFlow.js folder, or a hub id such as timm/resnet50.tv_in1k; images are
     preprocessed as these weights need it. Empty: the network's default on the hub."""
+    weights_key: str = ""
+    """Set of weights to take from a file that holds several, such as state_dict_ema. Empty: the usual one."""
     num_classes: int = 0
-    """Outputs of the weights' head. 0: what the file says, or else the network's own."""
+    """Outputs of the weights' head. 0: as the file says, or else the network's own."""
     image_size: int = 0
-    """Pixels a side of what the network is to see. 0: the run's or the weights' own."""
+    """Pixels a side of the network's input. 0: the run's or the weights' own."""
     resize: int = 0
     """Shorter side of the image before the center crop. 0: in proportion, as the run or the weights have it."""
 
 
-def load_trained(which: WhichNetwork) -> Trained:
-    """The network that a command's options name.
+def load_named(options: WhichNetwork) -> Trained:
+    """Load the network that a command's options name; raises as `load_trained`."""
+    return load_trained(**{field.name: getattr(options, field.name) for field in fields(WhichNetwork)})
+
+
+def load_trained(
+    workdir: str | Path = "",
+    *,
+    checkpoint: str | int = "newest",
+    ema: bool = False,
+    model: str = "",
+    weights: str | Path = "",
+    weights_key: str = "",
+    num_classes: int = 0,
+    image_size: int = 0,
+    resize: int = 0,
+) -> Trained:
+    """Load a trained network: that of a run, or a network by name with a set of weights.
+
+    Args:
+        workdir: the run's folder.
+        checkpoint: of the run: "newest", "best", or a step.
+        ema: use the average of the run's weights.
+        model: instead of a run: name of the network.
+        weights: its weights, as in `load_pretrained`; empty is its default on the hub.
+        weights_key: set of weights to take from a file that holds several; empty is the usual one.
+        num_classes: K of the weights' head; 0 is as the file says, or else the network's own.
+        image_size: pixels a side of the network's input; 0 is the run's or the weights' own.
+        resize: shorter side before the center crop; 0 keeps the proportion of the run or the weights.
 
     Raises:
-        InputError: they name none or two, or it cannot be read.
+        InputError: the arguments name none or two, or it cannot be read.
     """
-    if bool(which.workdir) == bool(which.model):
+    if bool(workdir) == bool(model):
         raise InputError("name one: --workdir=RUN, or --model=NAME with --weights=FILE_OR_HUB_ID")
-    if which.ema and not which.workdir:
+    if ema and not workdir:
         raise InputError("--ema goes with --workdir: only runs keep an average")
-    if which.workdir and which.weights:
+    if workdir and weights:
         raise InputError("--weights goes with --model=NAME, not with --workdir")
-    if which.workdir:
-        trained = trained_from_run(which.workdir, which.checkpoint, ema=which.ema)
-    else:
-        trained = trained_from_weights(which.model, which.weights or None, which.num_classes)
-    size = which.image_size or trained.image_size
-    scaled = round(trained.config.eval_resize * size / trained.image_size)
-    config = dataclasses.replace(trained.config, eval_resize=which.resize or scaled)
-    return dataclasses.replace(trained, config=config, image_size=size)
+    if workdir:
+        return trained_from_run(workdir, checkpoint, image_size, resize, ema=ema)
+    trained = trained_from_weights(model, weights or None, num_classes, weights_key)
+    size = image_size or trained.preprocessing.image_size
+    return replace(trained, preprocessing=trained.preprocessing.at_size(size, resize))
 
 
 def load_ensemble(networks: Sequence[str], checkpoint: str = "newest", *, ema: bool = False) -> list[Trained]:
-    """The networks of an ensemble.
+    """Load the networks of an ensemble.
 
     Args:
-        networks: a run's folder each, or NAME:WEIGHTS, a network's name and what `--weights` takes.
+        networks: each a run's folder, or NAME:WEIGHTS, a network's name and a value of `--weights`.
         checkpoint: of the runs.
-        ema: of the runs, the average of the weights.
+        ema: use the average of the runs' weights.
 
     Raises:
         InputError: there are less than two, or one cannot be read.
@@ -120,66 +154,84 @@ def load_ensemble(networks: Sequence[str], checkpoint: str = "newest", *, ema: b
     return members
 
 
-def trained_from_run(workdir: str | Path, which: str | int = "newest", *, ema: bool = False) -> Trained:
-    """A run's network; arguments and errors are `restore_run`'s."""
+def trained_from_run(
+    workdir: str | Path, which: str | int = "newest", image_size: int = 0, resize: int = 0, *, ema: bool = False
+) -> Trained:
+    """Load the network of a run.
+
+    Args:
+        workdir: the run's folder.
+        which: checkpoint, as in `restore_run`.
+        image_size: pixels a side of the network's input; 0 is the run's own.
+        resize: shorter side before the center crop; 0 keeps the run's proportion.
+        ema: use the average of the weights.
+
+    Raises:
+        InputError: as `restore_run`.
+    """
     config, model, variables = restore_run(workdir, which, ema=ema)
     _, facts = read_run_config(Path(workdir).absolute())
-    return Trained(config, model, variables, facts["image_size"], tuple(facts["class_names"]), str(workdir))
+    own_size = facts["image_size"]
+    size = image_size or own_size
+    return Trained(
+        name=config.model,
+        model=model,
+        variables=variables,
+        preprocessing=build_preprocessing(config, size, resize or round(config.eval_resize * size / own_size)),
+        class_names=tuple(facts["class_names"]),
+        source=str(workdir),
+        dataset=config.dataset,
+        views=config.eval_views,
+        batch_size=config.eval_batch_size or config.batch_size,
+        run=config,
+    )
 
 
-def trained_from_weights(name: str, source: str | Path | None = None, num_classes: int = 0) -> Trained:
-    """A network with a set of weights, its images preprocessed as these weights need it.
+def trained_from_weights(
+    name: str, source: str | Path | None = None, num_classes: int = 0, weights_key: str = ""
+) -> Trained:
+    """Load a network with a set of weights, and the preprocessing that these weights need.
 
-    Where nothing is known of the weights, it is as for the same network from torchvision, or as CIFAR-10 is normalized
-    here for a CIFAR network.
+    Where it is not known, it is torchvision's for the same network, or for a CIFAR network CIFAR-10's mean and standard
+    deviation.
 
     Args:
         name: the network.
         source: as in `load_pretrained`.
-        num_classes: K of the weights' head; 0 is what the file says, or else the network's own.
+        num_classes: K of the weights' head; 0 is as the file says, or else the network's own.
+        weights_key: as in `load_pretrained`.
 
     Raises:
         InputError: as `load_pretrained`; a head of another width is one too.
     """
-    weights = open_weights(name, source)
+    weights = open_weights(name, source, weights_key)
+    for line in weights.lines:
+        print(line, file=sys.stderr)
     known = known_weights(weights.source)
     cifar = name.endswith("_cifar")
-    usual = Preprocessing(32, 32, *MEAN_STD["cifar10"]) if cifar else Preprocessing()
-    seen = weights.preprocessing or usual
     width = num_classes or len(weights.class_names or ()) or None
-    variables = exact_variables(weights, width)
     dataset = known.dataset if known else "cifar10" if cifar else "imagenet2012"
-    config = Config(
-        model=name,
-        dataset=dataset,
-        image_size=seen.image_size,
-        eval_resize=seen.resize,
-        mean=seen.mean,
-        std=seen.std,
-        interpolation=seen.interpolation,
-        eval_batch_size=64,
-    )
     names = wnids() if dataset == "imagenet2012" else LAYOUTS[dataset].class_names
     usual_names = names if width in (None, len(names)) and (known or not cifar) else None
     return Trained(
-        config=config,
-        model=create_model(name, num_classes=width),
-        variables=variables,
-        image_size=seen.image_size,
+        name=name,
+        model=create_model(name, num_classes=width, **weights.options),
+        variables=exact_variables(weights, width),
+        preprocessing=weights.preprocessing,
         class_names=weights.class_names or usual_names,
         source=weights.source,
+        dataset=dataset,
     )
 
 
-def check_classes(name: str, theirs: Sequence[str], trained: Trained) -> None:
+def check_classes(name: str, class_names: Sequence[str], trained: Trained) -> None:
     """Refuse a set whose labels do not mean what the network's outputs mean.
 
     Raises:
         InputError: it has another number of classes, or, where the network's have names, other names.
     """
-    ours = trained.class_names
-    if len(theirs) != trained.num_classes:
-        raise InputError(f"--dataset={name} has {len(theirs)} classes, the network {trained.num_classes}")
-    if different := [(a, b) for a, b in zip(theirs, ours or theirs, strict=True) if a != b]:
-        theirs_first, ours_first = different[0]
-        raise InputError(f"--dataset={name} has a class {theirs_first!r} where the network has {ours_first!r}")
+    if len(class_names) != trained.num_classes:
+        raise InputError(f"--dataset={name} has {len(class_names)} classes, the network {trained.num_classes}")
+    for ours, theirs in zip(trained.class_names or class_names, class_names, strict=True):
+        if ours != theirs:
+            raise InputError(f"--dataset={name} has a class {theirs!r} where the network has {ours!r}")

@@ -1,4 +1,4 @@
-"""Attention over channels: a block weighs its channels by what it sees in the whole image."""
+"""Channel attention: weights of the channels, computed from the whole image."""
 
 import math
 from collections.abc import Callable
@@ -7,11 +7,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-
-
-def divisible(value: float, divisor: int = 8) -> int:
-    """The multiple of `divisor` nearest to a number of channels, at least one `divisor`."""
-    return max(divisor, int(value + divisor / 2) // divisor * divisor)
 
 
 class SqueezeExcite(nn.Module):
@@ -53,7 +48,7 @@ class EfficientChannelAttention(nn.Module):
 
 
 class SelectiveKernel(nn.Module):
-    """Two 3x3 convolutions, one dilated, mixed by weights that the image chooses (Li et al. 2019).
+    """Two 3x3 convolutions, one dilated, mixed by weights computed from the image (Li et al. 2019).
 
     [B,H,W,C] -> [B,H/strides,W/strides,features]; each convolution reads half of the input channels.
     """
@@ -78,6 +73,12 @@ class SelectiveKernel(nn.Module):
         return paths[0] * weights[:, :, :, 0] + paths[1] * weights[:, :, :, 1]
 
 
+def divisible(value: float, divisor: int = 8) -> int:
+    """Return the multiple of `divisor` nearest to a number of channels, at least `divisor`."""
+    return max(divisor, int(value + divisor / 2) // divisor * divisor)
+
+
+# By name; a block makes its layer with `conv`. "" is none.
 ATTENTION: dict[str, Callable[..., nn.Module] | None] = {
     "": None,
     "se": SqueezeExcite,

@@ -1,4 +1,4 @@
-"""The layers every network is built from, with torch's geometry and float32 where it matters."""
+"""The convolution of every network, with torch's geometry."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,14 +18,23 @@ class Conv(nn.Module):
     """A square convolution: [B,H,W,C] -> [B,H/strides,W/strides,features].
 
     The padding is explicit and the same on every side, as in torch: `SAME` would pad only the far side at stride 2,
-    and converted weights would give other numbers. `padding=None` is what keeps the size at stride 1,
-    `dilation * (kernel_size - 1) // 2`.
+    and converted weights would compute other numbers.
 
     Attributes:
+        features: output channels.
+        kernel_size: pixels a side.
+        strides: pixels of the input per pixel of the output.
+        padding: zeros on every side; None keeps the size at stride 1: `dilation * (kernel_size - 1) // 2`.
+        dilation: distance of the input pixels that neighboring kernel values read.
         groups: each group of output channels reads its own group of input channels (ResNeXt).
-        standardize: the kernel of every output channel is brought to mean 0 and variance 1 before it is applied
-            (weight standardization, Qiao et al. 2019), for normalizations that do not see the batch.
-        blur: where the layer strides over 16 channels or more, its input is blurred first (ffcv's BlurPoolConv2d).
+        standardize: normalize the kernel of every output channel to mean 0 and variance 1 before it is applied (weight
+            standardization, Qiao et al. 2019), for normalizations that do not use the batch.
+        blur: where the layer strides over 16 channels or more, blur its input first (ffcv's BlurPoolConv2d).
+        use_bias: add a learned bias.
+        kernel_init: initializer of the kernel [kernel_size,kernel_size,C/groups,features].
+        bias_init: initializer of the bias [features].
+        dtype: type of the computation and of the output.
+        param_dtype: type in which parameters are stored.
     """
 
     features: int

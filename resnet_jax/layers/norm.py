@@ -1,9 +1,19 @@
+"""Normalization: by batch, in groups of examples, or by groups of channels."""
+
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+
+from resnet_jax.errors import InputError
+
+
+class SingleValueError(InputError, ValueError):
+    """A batch normalization in training would normalize each channel by its only value."""
 
 
 class BatchNorm(nn.Module):
@@ -18,10 +28,12 @@ class BatchNorm(nn.Module):
     that is kept (flax's 0.9 is torch's 0.1).
 
     With `frozen`, neither the statistics nor scale and bias ever change (fine-tuning, small batches). Without
-    `use_scale` there is no scale to learn: values leave with variance 1 and the learned bias for a mean.
+    `use_scale` there is no scale to learn: outputs have variance 1 and the learned bias as their mean.
 
     Raises:
         ValueError: the batch is not a multiple of `group_size`.
+        SingleValueError: in training a channel of a group is a single value (one example at 1x1 pixels): less its mean
+            it is 0, whatever the image.
     """
 
     use_running_average: bool
@@ -48,8 +60,14 @@ class BatchNorm(nn.Module):
         if self.use_running_average or self.frozen:
             mean, var = running_mean.value[None], running_var.value[None]
         else:
-            mean, var = group_statistics(x, self.group_size or x.shape[0])
+            group_size = self.group_size or x.shape[0]
+            mean, var = group_statistics(x, group_size)
             if not self.is_initializing():
+                if group_size * math.prod(x.shape[1:-1]) == 1:
+                    raise SingleValueError(
+                        f"normalization {'/'.join(self.path)}: expected more than 1 value per channel in training, "
+                        f"got shape {x.shape} in groups of {group_size}"
+                    )
                 keep = self.momentum
                 running_mean.value = keep * running_mean.value + (1 - keep) * mean.mean(axis=0)
                 running_var.value = keep * running_var.value + (1 - keep) * var.mean(axis=0)
@@ -63,13 +81,17 @@ class BatchNorm(nn.Module):
         return y.reshape(x.shape).astype(self.dtype)
 
 
-# One pass over x computes the variance as a difference of two large numbers. Of few values, such as one pooled value an
-# image (selective kernels), the difference can be lost in rounding, and a second pass costs nothing.
+# A single pass over x computes the variance as a difference of two large numbers. With few values, such as one pooled
+# value an image (selective kernels), the difference can be lost in rounding, and a second pass costs nothing.
 FEW = 256
 
 
 def group_statistics(x: jax.Array, group_size: int) -> tuple[jax.Array, jax.Array]:
-    """Mean and biased variance [B / group_size, C], in float32, of each group of consecutive examples of x [B,…,C]."""
+    """Return mean and biased variance [B / group_size, C], float32, of groups of consecutive examples of x [B,…,C].
+
+    Raises:
+        ValueError: the batch is not a multiple of `group_size`.
+    """
     batch, channels = x.shape[0], x.shape[-1]
     if batch % group_size:
         raise ValueError(f"a batch of {batch} examples cannot be normalized in groups of {group_size}")
@@ -78,3 +100,26 @@ def group_statistics(x: jax.Array, group_size: int) -> tuple[jax.Array, jax.Arra
     if grouped.shape[1] <= FEW:
         return mean, jnp.square(grouped - mean[:, None]).mean(axis=1)
     return mean, jnp.maximum(jnp.square(grouped).mean(axis=1) - jnp.square(mean), 0.0)
+
+
+GROUPS = 32  # of channels, as in BiT
+
+NORMS: dict[str, Callable[..., nn.Module]] = {
+    "batch": BatchNorm,
+    "frozen": partial(BatchNorm, frozen=True),
+    "group": partial(nn.GroupNorm, num_groups=GROUPS, epsilon=1e-5),
+}
+
+
+def norm_layer(name: str, train: bool, group_size: int, **types: Any) -> Callable[..., nn.Module]:
+    """Return the normalization of that name in NORMS, set but for what is the layer's own (`name`, `scale_init`).
+
+    Args:
+        name: "batch", "frozen" or "group".
+        train: normalize by the batch, and not by the running statistics.
+        group_size: examples that "batch" normalizes together; 0 is the whole global batch.
+        **types: `dtype` and `param_dtype`.
+    """
+    if name == "group":
+        return partial(NORMS[name], **types)
+    return partial(NORMS[name], use_running_average=not train, group_size=group_size, **types)

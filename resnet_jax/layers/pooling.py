@@ -1,3 +1,5 @@
+"""Pooling, resizing and blurring: layers without parameters."""
+
 import jax
 import jax.numpy as jnp
 
@@ -5,9 +7,9 @@ from resnet_jax.ops.max_pool import window_max
 
 
 def max_pool(x: jax.Array, size: int = 3, strides: int = 2, padding: int = 1, ceil: bool = False) -> jax.Array:
-    """Maximum over windows, padded with -inf on every side as in torch: [B,H,W,C] -> [B,H/strides,W/strides,C].
+    """Return maxima over windows, padded with -inf on every side as in torch: [B,H,W,C] -> [B,H/strides,W/strides,C].
 
-    With `ceil` a last window that starts inside the image and overhangs it counts as well (torch's `ceil_mode`).
+    With `ceil`, a last window that starts inside the image and overhangs it counts as well (torch's `ceil_mode`).
     """
 
     def pads(length: int) -> tuple[int, int]:
@@ -20,7 +22,7 @@ def max_pool(x: jax.Array, size: int = 3, strides: int = 2, padding: int = 1, ce
 
 
 def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
-    """Averages over a grid of size x size windows, torch's way: [B,H,W,C] -> [B,size,size,C].
+    """Return averages over a grid of size x size windows, as torch does: [B,H,W,C] -> [B,size,size,C].
 
     Window i covers floor(i H / size) up to ceil((i + 1) H / size), so that neighbors overlap where `size` does not
     divide H, and repeat where H is the smaller.
@@ -34,19 +36,19 @@ def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
 
 
 def flatten_channels_first(x: jax.Array) -> jax.Array:
-    """[B,H,W,C] -> [B,C*H*W], channels outermost: the order in which torch's dense layers after convolutions count."""
+    """Return x [B,H,W,C] as [B,C*H*W], channels outermost: the order of torch's dense layers after convolutions."""
     return x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
 
 
 def resize_bilinear(x: jax.Array, height: int, width: int) -> jax.Array:
-    """[B,H,W,C] -> [B,height,width,C] between pixel centers, without antialiasing (torch's `align_corners=False`)."""
+    """Resize x [B,H,W,C] to [B,height,width,C], without antialiasing (torch's bilinear, `align_corners=False`)."""
     if x.shape[1:3] == (height, width):
         return x
     return jax.image.resize(x, (x.shape[0], height, width, x.shape[-1]), "bilinear", antialias=False)
 
 
 def binomial_blur(x: jax.Array) -> jax.Array:
-    """X [B,H,W,C] through the binomial filter 1 2 1 in both directions, zeros beyond the edges."""
+    """Blur x [B,H,W,C] with the binomial filter 1 2 1 in both directions; beyond the edges are zeros."""
     for axis in (1, 2):
         margins = [(1, 1) if a == axis else (0, 0) for a in range(4)]
         before, here, after = (
@@ -57,9 +59,9 @@ def binomial_blur(x: jax.Array) -> jax.Array:
 
 
 def blur_pool(x: jax.Array) -> jax.Array:
-    """[B,H,W,C] -> [B,H/2,W/2,C], each channel through the binomial filter 1 2 1, reflected at the edges.
+    """Subsample x [B,H,W,C] to [B,H/2,W/2,C] after the binomial filter 1 2 1, with the image reflected at its edges.
 
-    Zhang 2019 (arXiv:1904.11486): to subsample without aliasing, so that a shifted image gives shifted features.
+    Without aliasing a shifted image gives shifted features (Zhang 2019, arXiv:1904.11486).
     """
     channels = x.shape[-1]
     line = jnp.array([1, 2, 1], x.dtype) / 4

@@ -1,14 +1,18 @@
+"""Stochastic depth: residual branches left out at random in training."""
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 
 class StochasticDepth(nn.Module):
-    """In training, zeroes whole examples of x [B,…] with probability `rate`, and scales up the others.
+    """Zeroes whole examples of x [B,…] in training, and scales up the others (Huang et al. 2016, arXiv:1603.09382).
 
-       Huang et al. 2016, arXiv:1603.09382.
-    At the end of a residual branch this leaves out the block. Draws from the "dropout" key. Inside a loop over blocks
-    the rate is a traced scalar.
+    At the end of a residual branch this leaves out the block. Draws from the "dropout" key.
+
+    Attributes:
+        rate: probability with which an example is zeroed, in [0, 1); within a loop over blocks, a traced scalar.
+        deterministic: return x as it is, as in evaluation.
     """
 
     rate: float | jax.Array

@@ -1,7 +1,7 @@
 """A first layer computed from the data: a convolution that makes the values of a patch uncorrelated.
 
-The kernel is a statistic of the images and is never trained, so that it lies in "batch_stats", beside the running
-means: no optimizer sees it, and nothing decays it. A zero gradient would not do, because weight decay needs none.
+The kernel is a statistic of the images and is never trained, so that it is in "batch_stats" with the running means: no
+optimizer changes it, and nothing decays it. A zero gradient would not be enough, because weight decay needs none.
 """
 
 from typing import Any
@@ -13,20 +13,19 @@ from flax import linen as nn
 
 PATCH = 2  # pixels a side
 
-# Patches of so many images are held at once; all of 5,000 would be 0.5 GB in float64.
+# Images whose patches are in memory at once; those of 5,000 would be 0.5 GB in float64.
 CHUNK = 500
 
 
 class WhiteningConv(nn.Module):
     """[B,H,W,C] -> [B,H-1,W-1,8C]: 2x2 patches through the kernel of `whitening_kernel`, and a learned bias.
 
-    Until `whiten` puts the kernel in place, it is that of images whose values are uncorrelated and have variance 1:
-    every value of the patch as it is, and its negative. A network that is never whitened works, but sees neighboring
-    pixels that say nearly the same.
+    Until `whiten` sets the kernel, it is that of images whose values are uncorrelated and have variance 1: every value
+    of the patch as it is, and its negative. A network that is never whitened works, but its inputs are correlated.
 
-    The convolution is float32 under every `dtype`, its result is not. Directions that hardly occur are small
-    differences of pixels, times 30: on CIFAR-10, rounding to bfloat16 before it would be 7 % of the last one's root
-    mean square, where float16, the type of Jordan 2024, and TF32 give 1 % (measured).
+    The convolution is float32 under every `dtype`, its output is not. Directions that hardly occur are small
+    differences of pixels, times 30: on CIFAR-10, rounding the input to bfloat16 would be an error of 7 % of the last
+    one's root mean square, where float16, the type of Jordan 2024, and TF32 give 1 % (measured).
     """
 
     dtype: Any = jnp.float32
@@ -53,18 +52,17 @@ def _kernel_of_white_noise(channels: int) -> jax.Array:
 
 
 def whitening_kernel(images: np.ndarray, eps: float = 5e-4) -> np.ndarray:
-    """The kernel [2,2,C,8C], float32, that whitens the 2x2 patches of images [N,H,W,C].
+    """Return the kernel [2,2,C,8C], float32, that whitens the 2x2 patches of images [N,H,W,C].
 
     Its first 4C output channels are the eigenvectors of the patches' second moments about zero, largest eigenvalue
-    first, each over sqrt(eigenvalue + eps); the other 4C are their negatives. What the first ones make of the images
-    is uncorrelated, with mean squares eigenvalue / (eigenvalue + eps): 1, but for directions that hardly occur.
+    first, each divided by sqrt(eigenvalue + eps); the other 4C are their negatives. The outputs of the first 4C are
+    uncorrelated, with mean squares eigenvalue / (eigenvalue + eps): 1, except in directions that hardly occur.
 
-    The same images give the same kernel: of an eigenvector and its negative, the one comes first whose largest entry is
-    positive.
+    The same images give the same kernel: an eigenvector's sign is the one that makes its largest entry positive.
 
     Args:
-        images: normalized as the network sees them, without augmentation; Jordan 2024 takes the first 5,000 of the set.
-        eps: keeps directions that hardly occur, which are mostly noise, from being blown up.
+        images: normalized, without augmentation; Jordan 2024 uses the first 5,000 of the training set.
+        eps: keeps directions that hardly occur, which are mostly noise, from being amplified.
     """
     channels = images.shape[-1]
     moments = patch_moments(images)
@@ -75,13 +73,13 @@ def whitening_kernel(images: np.ndarray, eps: float = 5e-4) -> np.ndarray:
 
 
 def _kernel(filters: np.ndarray, channels: int) -> np.ndarray:
-    """[4C,4C], a filter a column, -> [2,2,C,8C] with the negatives."""
+    """Return filters [4C,4C], one a column, as a kernel [2,2,C,8C] with their negatives."""
     both = np.concatenate([filters, -filters], axis=1)
     return both.reshape(PATCH, PATCH, channels, -1).astype(np.float32)
 
 
 def patch_moments(images: np.ndarray) -> np.ndarray:
-    """Means [4C,4C] of all products of two values of a 2x2 patch, over all patches of images [N,H,W,C]."""
+    """Return the means [4C,4C] of all products of two values of a 2x2 patch, over all patches of images [N,H,W,C]."""
     _, height, width, channels = images.shape
     size = PATCH * PATCH * channels
     total, count = np.zeros((size, size)), 0
@@ -97,10 +95,10 @@ def patch_moments(images: np.ndarray) -> np.ndarray:
 
 
 def whiten(variables: Any, images: np.ndarray, layer: str) -> Any:
-    """The variables with the kernel of these images in place of the old one, and on the same devices.
+    """Return the variables with the kernel of these images instead of the old one, on the same devices.
 
     Args:
-        variables: of a network with a `WhiteningConv`; they stay as they are.
+        variables: of a network with a `WhiteningConv`; they are not changed.
         images: see `whitening_kernel`.
         layer: the name of that module.
     """

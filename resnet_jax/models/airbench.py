@@ -2,13 +2,13 @@
 
 A 2x2 whitening convolution computed from the images, three groups of convolutions with maximum pooling, normalization
 without a scale, and a head whose logits are divided by 9. Every 3x3 convolution starts as the identity on its first
-channels, so that a new network passes the image through, as a residual one does with its shortcuts.
+channels, so that a new network copies the image, as a residual one does with its shortcuts.
 
-Three things are for the caller. A run begins with `model.whiten(variables, images)`. The reference trains the
-whitening's bias ("stem_conv/bias") for three epochs and keeps it from then on, and takes 64 times the learning rate for
+Three things are left to the training. A run begins with `model.whiten(variables, images)`. The reference trains the
+whitening's bias ("stem_conv/bias") for three epochs and keeps it from then on, and uses 64 times the learning rate for
 the normalizations' biases ("stage1/norm1/bias" and so on).
 
-Counted in torch, the networks are larger by what is not trained: the whitening kernel and the scales that stay 1.
+Torch's parameter counts are larger by what is not trained: the whitening kernel and the scales that stay 1.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,9 +33,9 @@ torch_uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 def partial_identity(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
-    """A kernel [k,k,C,D], k odd, whose first C filters pass channel c on as channel c; the others are torch's default.
+    """Return a kernel [k,k,C,D], k odd, whose first C filters copy channel c to channel c; the rest is torch's default.
 
-    Of fewer filters than channels, all D are the identity.
+    With fewer filters than channels, all D copy their channel.
     """
     height, width, inputs, _ = shape
     kernel = torch_uniform(key, shape, dtype)
@@ -46,7 +46,7 @@ def partial_identity(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.floa
 class ConvGroup(nn.Module):
     """Two or three convolutions at half the resolution: [B,H,W,C] -> [B,H/2,W/2,filters].
 
-    With `residual`, a third convolution stands behind the second, and both lie under a shortcut.
+    With `residual`, a third convolution follows the second, and a shortcut runs beside both.
     """
 
     filters: int
@@ -69,10 +69,10 @@ class Airbench(nn.Module):
 
     Attributes:
         widths: filters of the three groups.
-        num_classes: K; 0 leaves the head out, and the pooled values [B,C] stand for the logits (a backbone).
-        residual: three convolutions a group with a shortcut (airbench96), in place of two.
-        norm_momentum: share of the running statistics that a step keeps. The networks for 94 and 95 % take 0.6, because
-            their training is a few hundred steps; torch calls that 0.4.
+        num_classes: K; 0 builds no head and returns the pooled values [B,C] (a backbone).
+        residual: three convolutions a group with a shortcut (airbench96) instead of two.
+        norm_momentum: share of the running statistics that a step keeps. The networks for 94 and 95 % have 0.6, because
+            their training is a few hundred steps; in torch this is 0.4.
         bn_group_size: examples normalized together; 0 is the whole global batch.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.
@@ -88,13 +88,13 @@ class Airbench(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
-        """Logits [B,K]; with `features`, a dict of the stem's, each stage's, the pooled and the logits' values.
+        """Return logits [B,K]; with `features`, a dict of "stem", "stage1", …, "pooled" and "logits".
 
         Raises:
             InputError: images of fewer than 9 pixels a side.
         """
         if min(images.shape[1:3]) < 9:
-            raise InputError(f"--image_size={min(images.shape[1:3])}: this network takes images of 9 pixels or more")
+            raise InputError(f"--image_size={min(images.shape[1:3])}: this network needs images of 9 pixels or more")
         conv = partial(
             Conv, kernel_size=3, kernel_init=partial_identity, dtype=self.dtype, param_dtype=self.param_dtype
         )
@@ -123,9 +123,9 @@ class Airbench(nn.Module):
         return outputs if features else outputs["logits"]
 
     def whiten(self, variables: Any, images: np.ndarray) -> Any:
-        """The variables with the first layer computed from images [N,H,W,3], normalized and not augmented.
+        """Return the variables with the first layer computed from images [N,H,W,3], normalized and not augmented.
 
-        The reference takes the first 5,000 of the training set.
+        The reference uses the first 5,000 of the training set.
         """
         return whiten(variables, images, "stem_conv")
 

@@ -1,4 +1,4 @@
-"""AlexNet (Krizhevsky et al. 2012) in the form of torchvision, after Krizhevsky 2014 (arXiv:1404.5997).
+"""AlexNet (Krizhevsky et al. 2012) as torchvision has it, after Krizhevsky 2014 (arXiv:1404.5997).
 
 One tower without local response normalization; 61.1M parameters, of which 58.6M are in three dense layers.
 """
@@ -19,7 +19,7 @@ class AlexNet(nn.Module):
     """Images [B,H,W,3] of at least 63 pixels a side -> float32 logits [B,K].
 
     Attributes:
-        num_classes: K; 0 leaves the dense layers out, and the pooled values [B,N] stand for the logits (a backbone).
+        num_classes: K; 0 builds no dense layers and returns the pooled values [B,N] (a backbone).
         dropout: probability with which a value is zeroed before the dense layers in training. Draws from the
             "dropout" key.
         dtype: type of the computation; parameters and logits are float32 under every choice.
@@ -33,7 +33,7 @@ class AlexNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
-        """Logits [B,K]; with `features`, a dict of what each resolution ends with.
+        """Return logits [B,K]; with `features`, a dict of the last output at each resolution.
 
         "stem" (stride 4), "stage1" (8), "stage2" (16), "pooled" [B,9216], "hidden" [B,4096] and "logits".
         """
@@ -64,7 +64,7 @@ class DenseHead(nn.Module):
         train: whether this is training.
         dtype: type of the hidden layers' computation.
         param_dtype: type in which parameters are stored.
-        dropout_first: drop before a dense layer (AlexNet) and not behind its ReLU (VGG).
+        dropout_first: drop before a dense layer (AlexNet) and not after its ReLU (VGG).
     """
 
     num_classes: int

@@ -1,3 +1,5 @@
+"""The door of the room: networks from a config, and what a config's network must be able to do."""
+
 from functools import partial
 from typing import Any
 
@@ -7,10 +9,11 @@ from flax import linen as nn
 
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
+from resnet_jax.layers.norm import SingleValueError
 from resnet_jax.models.counts import abstract_variables
 from resnet_jax.models.registry import create_model
 
-# Options of networks that are flags too; left empty, they are the network's own.
+# Options of networks that are flags too.
 NETWORK_OPTIONS = (
     *("bn_group_size", "shortcut", "stem", "norm", "stochastic_depth", "width", "dropout"),
     *("scan", "remat"),
@@ -18,7 +21,9 @@ NETWORK_OPTIONS = (
 
 
 def build_model(config: Config, num_classes: int) -> nn.Module:
-    """The network of a config; options left empty there are the network's own.
+    """Build the network of a config; options left empty there are the network's own.
+
+    `zero_init` and `blur_strides` are a recipe's wishes: a network that cannot have them goes without.
 
     Raises:
         InputError: no network named, or an option that it does not have.
@@ -28,23 +33,59 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
     options = {name: getattr(config, name) for name in NETWORK_OPTIONS if getattr(config, name)}
     build = partial(create_model, config.model, num_classes=num_classes, dtype=jnp.dtype(config.dtype).type)
     model = build(**options)
-    # Wishes of a recipe, where the network has such a thing.
     wishes = {}
-    if config.zero_init and getattr(model, "shortcut", "none") != "none" and not getattr(model, "standardize", False):
+    if config.zero_init and _can_zero_init(model):
         wishes["zero_init"] = True
     if config.blur_strides and hasattr(model, "blur_strides"):
         wishes["blur_strides"] = True
     return build(**options, **wishes) if wishes else model
 
 
+def _can_zero_init(model: Any) -> bool:
+    has_shortcuts = getattr(model, "shortcut", "none") != "none"
+    return has_shortcuts and not model.standardize and model.norm != "frozen"
+
+
 def check_classifier(model: nn.Module, name: str, image_size: int) -> None:
-    """Refuse a network that does not answer an image with one class.
+    """Refuse a network that does not classify images.
 
     Raises:
-        InputError: it answers every pixel, or cannot take images of this size.
+        InputError: its logits are those of pixels, or it cannot take images of this size.
     """
     image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
     variables = abstract_variables(model, image_size)
     logits: Any = jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, image)
     if len(logits.shape) != 2:
         raise InputError(f"--model={name} classifies pixels, not images; this command trains classifiers")
+
+
+def check_batch_norm(model: nn.Module, config: Config, image_size: int) -> None:
+    """Refuse a training in which a batch normalization gets a single value per channel, which it would turn into 0.
+
+    Raises:
+        InputError: the options whose examples are too few, and the remedy.
+    """
+    if config.bn_group_size:
+        examples, cause = config.bn_group_size, f"--bn_group_size={config.bn_group_size}"
+        remedy = "--bn_group_size=2 or more, or 0 for the whole batch"
+    elif config.accumulate > 1:
+        examples = config.batch_size // config.accumulate
+        cause = f"--batch_size={config.batch_size} --accumulate={config.accumulate}"
+        remedy = f"--accumulate={config.batch_size // 2} or less"
+    else:
+        examples, cause, remedy = config.batch_size, f"--batch_size={config.batch_size}", "--batch_size=2 or more"
+    if examples > 1:
+        return
+    image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    apply = partial(model.apply, train=True, mutable=["batch_stats"])
+    try:
+        jax.eval_shape(
+            lambda v, x, key: apply(v, x, rngs={"dropout": key}),
+            abstract_variables(model, image_size),
+            image,
+            jax.random.key(0),
+        )
+    except SingleValueError as error:
+        raise InputError(
+            f"{cause} leaves {config.model} at {image_size} pixels one value per channel to normalize; take {remedy}"
+        ) from error

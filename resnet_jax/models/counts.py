@@ -10,21 +10,21 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 
 
 def parameter_count(params: Any) -> int:
-    """Trained numbers: the sizes of all leaves of `params` (running statistics are not trained and not in there)."""
+    """Count the trained numbers: the sizes of all leaves of `params`, which has no running statistics."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def abstract_variables(model: nn.Module, image_size: int) -> Any:
-    """Shapes and types of the model's variables for images of `image_size` pixels a side; nothing is computed."""
+    """Return shapes and types of the variables for images of `image_size` pixels a side; nothing is computed."""
     image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
     return jax.eval_shape(lambda key, x: model.init(key, x, train=False), jax.random.key(0), image)
 
 
 def multiply_adds(model: nn.Module, image_size: int) -> int:
-    """Multiply-adds of one image's forward pass in convolutions and matrix products.
+    """Count the multiply-adds of one image's forward pass in convolutions and matrix products.
 
-    This is what papers and torchvision's tables print as GFLOPs or GMACs (4.089 G for ResNet-50 at 224). It is
-    counted on the traced program, because flax's own table reads 0 on some backends.
+    Papers and torchvision's tables print them as GFLOPs or GMACs (4.089 G for ResNet-50 at 224). They are counted in
+    the traced program, because flax's own table has 0 on some backends.
     """
     variables = abstract_variables(model, image_size)
     image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)

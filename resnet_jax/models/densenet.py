@@ -1,6 +1,6 @@
 """DenseNet (Huang et al. 2017, arXiv:1608.06993): every layer reads all layers before it in its stage.
 
-Where a residual block adds to what it was given, a dense block appends to it: a stage that starts with C channels has
+Where a residual block adds to its input, a dense block appends to it: a stage that starts with C channels has
 C + n * growth_rate after n blocks, and a transition between stages halves the resolution.
 """
 
@@ -21,7 +21,7 @@ from resnet_jax.models.resnet.stems import STEMS
 class DenseBlock(nn.Module):
     """Appends `growth_rate` channels: [B,H,W,C] -> [B,H,W,C + growth_rate].
 
-    With `bottleneck`, a 1x1 convolution to `bottleneck * growth_rate` channels stands before the 3x3 (DenseNet-B).
+    With `bottleneck`, a 1x1 convolution to `bottleneck * growth_rate` channels comes before the 3x3 (DenseNet-B).
     """
 
     growth_rate: int
@@ -46,13 +46,13 @@ class DenseNet(nn.Module):
     Attributes:
         stage_sizes: blocks in each stage; every stage but the first halves the resolution.
         growth_rate: channels that a block adds (k in the paper).
-        num_classes: K; 0 leaves the head out, and the pooled values [B,C] stand for the logits (a backbone).
+        num_classes: K; 0 builds no head and returns the pooled values [B,C] (a backbone).
         width: channels of the stem.
-        stem: "imagenet" (7x7 at stride 2, then 3x3 maximum pooling at stride 2) or "cifar" (3x3, nothing behind it).
-        bottleneck: width of the 1x1 convolution in every block as a multiple of `growth_rate`; 0 is without.
-        compression: share of its channels that a transition passes on (theta in the paper).
-        dropout: probability with which a value is zeroed in training, behind every convolution but the stem's; the
-            paper takes 0.2 on CIFAR without augmentation. Draws from the "dropout" key.
+        stem: "imagenet" (7x7 at stride 2, then 3x3 maximum pooling at stride 2) or "cifar" (3x3 alone).
+        bottleneck: width of the 1x1 convolution in every block as a multiple of `growth_rate`; 0 is none.
+        compression: share of its channels that a transition keeps (theta in the paper).
+        dropout: probability with which a value is zeroed in training, after every convolution but the stem's; the
+            paper has 0.2 on CIFAR without augmentation. Draws from the "dropout" key.
         bn_group_size: examples normalized together; 0 is the whole global batch.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.
@@ -72,7 +72,7 @@ class DenseNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
-        """Logits [B,K]; with `features`, a dict of the stem's, each stage's, the pooled and the logits' values."""
+        """Return logits [B,K]; with `features`, a dict of "stem", "stage1", …, "pooled" and "logits"."""
         conv = partial(Conv, dtype=self.dtype, param_dtype=self.param_dtype)
         norm = partial(
             BatchNorm,
@@ -112,10 +112,10 @@ class DenseNet(nn.Module):
 
 
 def cifar_densenet(depth: int, growth_rate: int, *, compressed: bool, **options: Any) -> DenseNet:
-    """The CIFAR network of `depth` layers (section 4.2): three stages of equally many blocks.
+    """Return the CIFAR network of `depth` layers (section 4.2): three stages of equally many blocks.
 
-    `compressed` is DenseNet-BC: bottlenecks, transitions that halve the channels, and 2k channels in the stem in
-    place of 16.
+    `compressed` is DenseNet-BC: bottlenecks, transitions that halve the channels, and 2k channels in the stem instead
+    of 16.
 
     Raises:
         ValueError: no network of three equal stages has that depth.

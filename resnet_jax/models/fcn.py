@@ -1,4 +1,4 @@
-"""Fully convolutional segmentation (Long et al. 2015, arXiv:1411.4038) on a ResNet, in the form of torchvision."""
+"""Fully convolutional segmentation (Long et al. 2015, arXiv:1411.4038) on a ResNet, as torchvision has it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -32,14 +32,14 @@ class FCNHead(nn.Module):
 class FCN(nn.Module):
     """Images [B,H,W,3] of any size -> float32 logits [B,H,W,K], one for every pixel and class.
 
-    In training the auxiliary head runs too, on the last stage but one, and `features=True` gives its logits [B,H,W,K]
-    as "aux1", so that a loss can read them: torchvision adds their cross-entropy with a weight of 0.5. In evaluation
-    it does not run.
+    In training the auxiliary head runs too, on the last stage but one, and `features=True` returns its logits
+    [B,H,W,K] as "aux1" for the loss: torchvision adds their cross-entropy with a weight of 0.5. In evaluation it does
+    not run.
 
     Attributes:
-        backbone: makes a network without a head from `name`, `dtype`, `param_dtype` and, if set, `bn_group_size`.
+        backbone: creates a network without a head from `name`, `dtype`, `param_dtype` and, if set, `bn_group_size`.
         num_classes: K; torchvision's weights have 21, the classes of PASCAL VOC.
-        aux_head: build the auxiliary head; no network needs it once it is trained.
+        aux_head: build the auxiliary head; a trained network does not need it.
         dropout: probability with which a value is zeroed before the classes in training. Draws from the "dropout"
             key.
         bn_group_size: examples normalized together; 0 is the whole global batch.
@@ -57,7 +57,7 @@ class FCN(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
-        """Logits [B,H,W,K]; with `features`, the backbone's dict with these logits."""
+        """Return logits [B,H,W,K]; with `features`, the backbone's dict with these logits."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         head = partial(
             FCNHead,

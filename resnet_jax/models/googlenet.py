@@ -1,4 +1,4 @@
-"""GoogLeNet (Szegedy et al. 2015, arXiv:1409.4842) in the form of torchvision: with BatchNorm, as in Inception v2."""
+"""GoogLeNet (Szegedy et al. 2015, arXiv:1409.4842) as torchvision has it: with BatchNorm, as in Inception v2."""
 
 from collections.abc import Callable
 from functools import partial
@@ -53,7 +53,7 @@ class Inception(nn.Module):
 
 
 class AuxiliaryHead(nn.Module):
-    """A classifier on an inner stage, which gives the layers before it a gradient of their own.
+    """A classifier on an inner stage, which gives the layers before it a direct gradient.
 
     [B,H,W,C] -> float32 logits [B,K].
     """
@@ -76,14 +76,13 @@ class AuxiliaryHead(nn.Module):
 class GoogLeNet(nn.Module):
     """Images [B,H,W,3] -> float32 logits [B,K].
 
-    In training the auxiliary heads run too, and `features=True` gives their logits as "aux1" and "aux2", so that a
-    loss can read them: the paper and torchvision add their cross-entropies with a weight of 0.3 each. In evaluation
-    they do not run.
+    In training the auxiliary heads run too, and `features=True` returns their logits as "aux1" and "aux2" for the loss:
+    the paper and torchvision add their cross-entropies with a weight of 0.3 each. In evaluation they do not run.
 
     Attributes:
-        num_classes: K; 0 leaves the heads out, and the pooled values [B,C] stand for the logits (a backbone).
-        aux_heads: build the two auxiliary heads; they hold 6.4M of 13.0M parameters and no network needs them once
-            it is trained.
+        num_classes: K; 0 builds no heads and returns the pooled values [B,C] (a backbone).
+        aux_heads: build the two auxiliary heads; they have 6.4M of 13.0M parameters, and a trained network does
+            not need them.
         dropout: probability with which a pooled value is zeroed in training. Draws from the "dropout" key.
         aux_dropout: the same in the auxiliary heads.
         aux_weight: of the auxiliary heads' cross-entropy in the loss; the network itself does not use it.
@@ -103,7 +102,7 @@ class GoogLeNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
-        """Logits [B,K]; with `features`, a dict of the stem's, each stage's, the pooled and the logits' values."""
+        """Return logits [B,K]; with `features`, a dict of "stem", "stage1", …, "pooled" and "logits"."""
         unit = partial(
             ConvNormRelu,
             conv=partial(Conv, dtype=self.dtype, param_dtype=self.param_dtype),

@@ -1,14 +1,14 @@
 """Highway networks (Srivastava et al. 2015, arXiv:1507.06228): y = H(x) T(x) + x (1 - T(x)).
 
-The gate T chooses, for every value by itself, between what the layer makes of its input and the input; its bias starts
-negative, so that a new network mostly carries. A residual network is this with both gates held open.
+The gate T mixes, for every value separately, the layer's output and its input; its bias starts negative, so that a new
+network mostly copies its input. A residual network is this with both gates open.
 
-The paper gives layers, parameters (19 and 2.3M; 32 and 1.25M) and the gate, and refers to FitNet-4 for the rest. What
-it leaves open is filled here from the authors' Caffe network of 19 layers
-(github.com/flukeskywalker/highway-networks): three stages that start with a plain convolution, 2x2 maximum pooling
-between them, dropout of 0.2 on the image, behind each pooling and before the head, a 1x1 convolution to 100 channels
-before the average, gates that are 3x3 convolutions, no normalization. Of the network of 32 layers nothing more is
-published: ours has nine gated layers a stage, and the widths that give 1.25M parameters.
+The paper has layers, parameters (19 and 2.3M; 32 and 1.25M) and the gate, and refers to FitNet-4 for the rest. The
+details here are those of the authors' Caffe network of 19 layers (github.com/flukeskywalker/highway-networks): three
+stages that start with a plain convolution, 2x2 maximum pooling between them, dropout of 0.2 on the image, after each
+pooling and before the head, a 1x1 convolution to 100 channels before the average, gates that are 3x3 convolutions, no
+normalization. No more is published about the network of 32 layers: ours has nine gated layers a stage, and the widths
+that give 1.25M parameters.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,12 +45,12 @@ class Highway(nn.Module):
     """A highway network for small images: [B,H,W,3] -> float32 logits [B,K].
 
     Attributes:
-        stage_sizes: gated layers in each stage, behind its first convolution; every stage but the first halves the
+        stage_sizes: gated layers in each stage, after its first convolution; every stage but the first halves the
             resolution.
         filters: of each stage.
-        num_classes: K; 0 leaves the head out, and the pooled values [B,C] stand for the logits (a backbone).
-        gate_bias: where the gates' biases start; the paper takes -1 to -4, lower for deeper networks.
-        dropout: probability with which a value is zeroed in training, at the places named above. Draws from the
+        num_classes: K; 0 builds no head and returns the pooled values [B,C] (a backbone).
+        gate_bias: initial value of the gates' biases; the paper has -1 to -4, lower for deeper networks.
+        dropout: probability with which a value is zeroed in training, where listed above. Draws from the
             "dropout" key.
         dtype: type of the computation; parameters and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.
@@ -66,7 +66,7 @@ class Highway(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
-        """Logits [B,K]; with `features`, a dict of the stem's, each stage's, the pooled and the logits' values.
+        """Return logits [B,K]; with `features`, a dict of "stem", "stage1", …, "pooled" and "logits".
 
         "stem" is the first convolution's output; "pooled" [B,100].
         """

@@ -18,17 +18,17 @@ ANY_DEPTH = variants.ANY_DEPTH
 
 
 def list_models() -> list[str]:
-    """Every name that `create_model` knows, sorted; `resnet{6n+2}_cifar` and `plain{6n+2}_cifar` take any n besides."""
+    """Return every name that `create_model` knows, sorted; CIFAR's ResNets exist at any depth besides."""
     return sorted(MODELS, key=lambda name: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", name)])
 
 
 def create_model(name: str, *, num_classes: int | None = None, dtype: Any = jnp.float32, **overrides) -> nn.Module:
-    """The network of that name: a flax module that maps [B,H,W,3] to float32 logits.
+    """Create the network of that name: a flax module from images [B,H,W,3] to float32 logits.
 
-    They are [B,num_classes], and of a network for dense prediction (`fcn_*`, `unet*`) [B,H,W,num_classes].
+    Logits are [B,num_classes], and [B,H,W,num_classes] from a network for dense prediction (`fcn_*`, `unet*`).
 
     Args:
-        name: one of `list_models()`, or a CIFAR network of any depth 6n + 2.
+        name: one of `list_models()`, or a CIFAR network of any depth, such as `resnet26_cifar` or `wrn16_4_cifar`.
         num_classes: width of the head; None is the family's own (1000 for ImageNet's networks, 10 for CIFAR's,
             21 for FCN's).
         dtype: type of the computation; parameters stay float32.

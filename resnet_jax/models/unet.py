@@ -13,7 +13,7 @@ from resnet_jax.layers.norm import BatchNorm
 from resnet_jax.layers.pooling import max_pool, resize_bilinear
 from resnet_jax.models.resnet import variants
 
-# The paper's initialization: variance 2 / (incoming values of a unit).
+# The paper's initialization: variance 2 / fan_in.
 he_normal_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
@@ -25,9 +25,9 @@ class UNet(nn.Module):
         width: filters at full resolution; each of the four halvings doubles them.
         padded: pad every 3x3 convolution, so that logits are as large as the image, for any image size. The paper
             does not, which makes them 184 pixels smaller (572 -> 388).
-        batch_norm: normalize behind every 3x3 convolution, which then has no bias; the paper does not.
+        batch_norm: normalize after every 3x3 convolution, which then has no bias; the paper does not.
         dropout: probability with which a value of the lowest resolution is zeroed in training; the paper has dropout
-            there and leaves its rate open. Draws from the "dropout" key.
+            there at an unpublished rate. Draws from the "dropout" key.
         bn_group_size: examples normalized together; 0 is the whole global batch.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.
@@ -47,7 +47,7 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
-        """Logits [B,H,W,K]; with `features`, a dict of every resolution's value on the way down and up, and these.
+        """Return logits [B,H,W,K]; with `features`, a dict of the outputs at every resolution, down and up, with them.
 
         Down: "stem" (stride 1), "stage1" (2) to "stage4" (16); up: "decoder1" (8) to "decoder4" (1). "pooled" [B,C]
         is the average of "stage4".
@@ -97,7 +97,7 @@ class TwoConvs(nn.Module):
 
 
 class UpConv(nn.Module):
-    """A 2x2 convolution that writes every pixel to four: [B,H,W,C] -> [B,2H,2W,filters] (torch's transposed one)."""
+    """A transposed 2x2 convolution of stride 2: [B,H,W,C] -> [B,2H,2W,filters]."""
 
     filters: int
     dtype: Any
@@ -106,7 +106,7 @@ class UpConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         batch, height, width, channels = x.shape
-        # One pixel comes in, not the four that flax counts for a 2x2 kernel.
+        # Each output has one input pixel, not the four that flax counts for a 2x2 kernel.
         init = nn.initializers.variance_scaling(4 * 2.0, "fan_in", "normal")
         kernel = self.param("kernel", init, (2, 2, channels, self.filters), self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.filters,), self.param_dtype)
@@ -117,9 +117,9 @@ class UpConv(nn.Module):
 
 
 def fit(skip: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Both at one size: what the skip has more in pixels on all sides is cut (unpadded convolutions).
+    """Return both at one size: the skip is cropped at its center to the size of x (unpadded convolutions).
 
-    Where it has one pixel more because a pooling left an odd one over, the other is given zeros at the far side.
+    Where it has one pixel more, because a pooling dropped an odd one, x is padded with zeros at the far side instead.
     """
     spare = [skip.shape[axis] - x.shape[axis] for axis in (1, 2)]
     x = jnp.pad(x, ((0, 0), *((0, s % 2) for s in spare), (0, 0)))
@@ -128,14 +128,14 @@ def fit(skip: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 class BackboneUNet(nn.Module):
-    """A U-Net whose way down is a classifier's: images [B,H,W,3] of any size -> float32 logits [B,H,W,K].
+    """A U-Net with a classifier as its encoder: images [B,H,W,3] of any size -> float32 logits [B,H,W,K].
 
     Each step up resizes to the next finer stage, appends that stage and convolves twice. This is the U-Net of
     segmentation_models_pytorch, with bilinear resizing.
 
     Attributes:
-        backbone: makes a network without a head from `name`, `dtype`, `param_dtype` and, if set, `bn_group_size`;
-            any whose `features=True` gives "stem" and stages does.
+        backbone: creates a network without a head from `name`, `dtype`, `param_dtype` and, if set, `bn_group_size`:
+            any whose `features=True` returns "stem" and stages.
         num_classes: K.
         filters: of each step up; the last step has the image's size and no stage to append.
         bn_group_size: examples normalized together; 0 is the whole global batch.
@@ -152,7 +152,7 @@ class BackboneUNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
-        """Logits [B,H,W,K]; with `features`, the backbone's dict, "decoder1" and on, and these logits."""
+        """Return logits [B,H,W,K]; with `features`, the backbone's dict, "decoder1" and on, and these logits."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         norm = partial(BatchNorm, use_running_average=not train, group_size=self.bn_group_size, **types)
         twice = partial(TwoConvs, conv=partial(Conv, **types), norm=norm)

@@ -19,9 +19,9 @@ class VGG(nn.Module):
 
     Attributes:
         stage_sizes: convolutions at each of the five resolutions, the image's own first.
-        num_classes: K; 0 leaves the dense layers out, and the pooled values [B,N] stand for the logits (a backbone).
-        batch_norm: normalize behind every convolution (torchvision's `_bn`; the paper has none).
-        dropout: probability with which a value is zeroed behind the hidden dense layers in training. Draws from the
+        num_classes: K; 0 builds no dense layers and returns the pooled values [B,N] (a backbone).
+        batch_norm: normalize after every convolution (torchvision's `_bn`; the paper has none).
+        dropout: probability with which a value is zeroed after the hidden dense layers in training. Draws from the
             "dropout" key.
         bn_group_size: examples normalized together; 0 is the whole global batch.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
@@ -38,7 +38,7 @@ class VGG(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
-        """Logits [B,K]; with `features`, a dict of what each resolution ends with.
+        """Return logits [B,K]; with `features`, a dict of the last output at each resolution.
 
         "stem" (stride 1), "stage1" (2) to "stage4" (16), "pooled" [B,25088], "hidden" [B,4096] and "logits".
         """

@@ -1,7 +1,7 @@
-"""The convolution under every layer, and how it is written so that XLA is fast on CPUs.
+"""The convolution under every layer, written so that XLA is fast on CPUs too.
 
 Everywhere but on CPUs it is `jax.lax.conv_general_dilated`, gradients included: the matchers of XLA's GPU and TPU
-compilers expect JAX's own form. XLA:CPU is slow in three places, each with its cure below (measured, jaxlib 0.10.2):
+compilers expect JAX's own lowering. XLA:CPU is slow in three cases, each with its cure below (measured, jaxlib 0.10.2):
 
 - Inside `lax.scan` a convolution whose axes are permuted, as JAX writes gradients, falls back to a naive loop and is 5
   to 80 times slower than outside. Gradients written in the order NHWC, HWIO are as fast as outside.
@@ -15,39 +15,39 @@ import jax
 from jax import lax
 
 from resnet_jax.ops.kernel_gradient import NHWC, kernel_gradient, matrix_gradient
-from resnet_jax.ops.lowering import chosen
+from resnet_jax.ops.lowering import is_active
 from resnet_jax.ops.space_to_depth import convolve_in_blocks
 
-MOST_CHANNELS = 4  # of what is convolved on blocks of pixels: images
+MOST_CHANNELS = 4  # of inputs that are convolved on blocks of pixels: images
 
 
 def convolve(
     x: jax.Array, kernel: jax.Array, *, strides: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1
 ) -> jax.Array:
-    """Convolves x [B,H,W,C] with kernel [k,k,C/groups,D], padded by `padding` zeros on every side: [B,H',W',D].
+    """Convolve x [B,H,W,C] with kernel [k,k,C/groups,D], padded by `padding` zeros on every side: [B,H',W',D].
 
     H' = (H + 2 padding - dilation (k - 1) - 1) // strides + 1, and W' alike. Both gradients are defined, and all of
     `jit`, `vmap`, `jax.checkpoint` and sharding; forward-mode derivatives of it (`jax.jvp`) are not defined on CPUs,
     those of its gradients (Hessian-vector products as `jvp` of `grad`) are.
 
-    The form is chosen when it is traced, by the default backend (`forms.py`), and not by `lax.platform_dependent` when
-    it is lowered: that would trace every convolution twice, and keep what both forms need for their gradients. A
-    program that runs on the CPU of a machine with an accelerator has the plain form: the same values, slower in
-    `lax.scan`.
+    The lowering is chosen when the program is traced, by the default backend (`lowering.py`), and not by
+    `lax.platform_dependent` when it is lowered: that would trace every convolution twice, and keep what both lowerings
+    need for their gradients. A program that runs on the CPU of a machine with an accelerator has the plain lowering:
+    the same values, slower in `lax.scan`.
     """
     if groups > 1:
         return _plain(x, kernel, strides, padding, dilation, groups)
     size = kernel.shape[0]
-    if size == 1 and not padding and (chosen("canonical") or chosen("matrix_product")):
+    if size == 1 and not padding and (is_active("canonical") or is_active("matrix_product")):
         x = x[:, ::strides, ::strides]
-        if not chosen("canonical"):
+        if not is_active("canonical"):
             return x @ kernel[0, 0]
-        # Flat outside of the product: the products forward and backward then read one array, and XLA makes one.
+        # Flat outside of the product: the products forward and backward then read the same array, made once.
         return _product(x.reshape(-1, x.shape[3]), kernel[0, 0]).reshape(*x.shape[:3], -1)
     few = x.shape[3] <= MOST_CHANNELS and size > 1 and strides == 2 and dilation == 1
-    if few and x.shape[1] % 2 == x.shape[2] % 2 == 0 and chosen("space_to_depth"):
+    if few and x.shape[1] % 2 == x.shape[2] % 2 == 0 and is_active("space_to_depth"):
         return convolve_in_blocks(x, kernel, padding)
-    if chosen("canonical"):
+    if is_active("canonical"):
         return _canonical(x, kernel, strides, padding, dilation)
     return _plain(x, kernel, strides, padding, dilation)
 
@@ -66,7 +66,7 @@ def _plain(x: jax.Array, kernel: jax.Array, strides: int, padding: int, dilation
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _canonical(x: jax.Array, kernel: jax.Array, strides: int, padding: int, dilation: int) -> jax.Array:
-    """`convolve` without groups, with both gradients as convolutions of NHWC by HWIO."""
+    """Convolve without groups; both gradients are convolutions of NHWC by HWIO."""
     return _plain(x, kernel, strides, padding, dilation)
 
 
@@ -87,7 +87,7 @@ _canonical.defvjp(_forward, _backward)
 
 @jax.custom_vjp
 def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """X [N,C] times kernel [C,D]."""
+    """Return x [N,C] times kernel [C,D]."""
     return x @ kernel
 
 
@@ -106,9 +106,9 @@ _product.defvjp(_product_forward, _product_backward)
 def _input_gradient(
     shape: tuple[int, ...], kernel: jax.Array, g: jax.Array, strides: int, padding: int, dilation: int
 ) -> jax.Array:
-    """Gradient of x, of that shape: g [B,H',W',D], spread out by the strides, convolved with the mirrored kernel."""
+    """Return the gradient of x: g [B,H',W',D], spread out by the strides, convolved with the mirrored kernel."""
     reach = dilation * (kernel.shape[0] - 1)
-    # Behind the last window there may be up to strides - 1 pixels that no window reads.
+    # After the last window there may be up to strides - 1 pixels that no window reads.
     unread = [n + 2 * padding - reach - 1 - (m - 1) * strides for n, m in zip(shape[1:3], g.shape[1:3], strict=True)]
     return lax.conv_general_dilated(
         g,

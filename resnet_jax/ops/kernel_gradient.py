@@ -1,10 +1,10 @@
-"""The gradient of a convolution's kernel, in parts that stay in the cache: for CPUs.
+"""The gradient of a convolution's kernel on CPUs, in parts that fit the cache.
 
 It is itself a convolution, of x by the gradient g of the output, where channels are the batch, images the channels and
-the image of g the window; both must be transposed for it. Whole, this misses the cache, and XLA:CPU (jaxlib 0.10.2)
-fuses into the transposition everything elementwise that made x and g: normalization, ReLU and sums of a whole stage
-are computed again, value by value, in the order in which memory is slowest (`optimization_barrier` is gone by then).
-A loop is a border that no fusion crosses. Inside of it a few images and rows are cut out, transposed and convolved.
+the image of g the window; both must be transposed for it. In one piece this misses the cache, and XLA:CPU (jaxlib
+0.10.2) fuses into the transposition everything elementwise that made x and g: normalization, ReLU and sums of a whole
+stage are computed again, value by value, in the order in which memory is slowest (`optimization_barrier` is gone by
+then). No fusion crosses the border of a loop. Inside it a few images and rows are sliced, transposed and convolved.
 """
 
 import math
@@ -14,47 +14,47 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from resnet_jax.ops.fusion_barrier import apart
+from resnet_jax.ops.fusion_barrier import compute_unfused
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 
-# Of the x and g of one part: 1/2 to 2 MiB are about equally fast where a core's second cache has 2 MiB.
+# The x and g of one part: 1/2 to 2 MiB are about equally fast where a core's second cache has 2 MiB.
 PART_BYTES = 2**20
-# Each part is added to the whole result: a part is not much smaller than the result (9 MiB at 512 channels).
+# Each part is added to the whole result, so that parts much smaller than it (9 MiB at 512 channels) are slow.
 RESULTS_SHARE = 4
-# Images are what the innermost loop of the convolution sums over.
+# The innermost loop of the convolution sums over images.
 FEWEST_IMAGES = 8
-FEWEST_ROWS = 64  # of a part of a matrix product
+FEWEST_ROWS = 64  # in a part of a matrix product
 
 
-def parts(images: int, rows: int, held: int, result: int) -> tuple[int, int]:
-    """Images and rows of the output that are worked on at once.
+def part_size(images: int, rows: int, operand_bytes: int, result_bytes: int) -> tuple[int, int]:
+    """Return how many images, and how many rows of the output, a part has.
 
     Args:
         images: B.
         rows: H'.
-        held: bytes of all of x and g.
-        result: bytes of the gradient.
+        operand_bytes: of all of x and g.
+        result_bytes: of the gradient.
 
     Returns:
         A divisor of `images`, and a number of rows that is below `rows` only when the images are at their fewest.
     """
-    size = max(PART_BYTES, result // RESULTS_SHARE)
+    size = max(PART_BYTES, result_bytes // RESULTS_SHARE)
     enough = [n for n in range(min(images, FEWEST_IMAGES), images + 1) if images % n == 0]
-    fitting = [n for n in enough if held // images * n <= size]
+    fitting = [n for n in enough if operand_bytes // images * n <= size]
     if fitting:
         return fitting[-1], rows
-    blocks = min(rows, -(-held // images * enough[0] // size))
+    blocks = min(rows, -(-operand_bytes // images * enough[0] // size))
     return enough[0], -(-rows // blocks)
 
 
 def kernel_gradient(
     x: jax.Array, shape: tuple[int, ...], g: jax.Array, strides: int, padding: int, dilation: int
 ) -> jax.Array:
-    """Gradient of a kernel of `shape` [k,k,C,D] that made [B,H',W',D] of x [B,H,W,C], from the gradient g of that.
+    """Return the gradient of a kernel of `shape` [k,k,C,D], from x [B,H,W,C] and the gradient g [B,H',W',D].
 
     It has the type of x; the sum over the parts is float32 or finer. Where the process has several devices the batch
-    may be divided over them, and each part of a loop would be summed over the devices by itself: then it is made whole.
+    may be sharded over them, and each part would be summed over the devices by itself: then there is one part.
     """
     images, height, width, _ = x.shape
     rows, columns = g.shape[1:3]
@@ -62,7 +62,7 @@ def kernel_gradient(
     group, block = images, rows
     if jax.device_count() == 1:
         result = math.prod(shape) * jnp.dtype(jnp.float32).itemsize
-        group, block = parts(images, rows, x.nbytes + g.nbytes, result)
+        group, block = part_size(images, rows, x.nbytes + g.nbytes, result)
     groups, blocks = images // group, -(-rows // block)
 
     def sides(windows: int, length: int) -> tuple[int, int, int]:
@@ -92,11 +92,11 @@ def kernel_gradient(
             preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
         )
 
-    return total(part, groups * blocks).astype(x.dtype).transpose(1, 2, 0, 3)
+    return sum_parts(part, groups * blocks).astype(x.dtype).transpose(1, 2, 0, 3)
 
 
 def matrix_gradient(x: jax.Array, g: jax.Array) -> jax.Array:
-    """The sum over N of the products of x [N,C] and g [N,D], in parts of N, in the type of x: [C,D]."""
+    """Return the sum over N of the products of x [N,C] and g [N,D], in parts of N, in the type of x: [C,D]."""
     rows = x.shape[0]
     size = max(PART_BYTES, x.shape[1] * g.shape[1] * 4 // RESULTS_SHARE)
     count = max(1, min(rows, -(-(x.nbytes + g.nbytes) // size)))
@@ -110,14 +110,14 @@ def matrix_gradient(x: jax.Array, g: jax.Array) -> jax.Array:
         kind = jnp.promote_types(x.dtype, jnp.float32)
         return lax.dot_general(x_part, g_part, (((0,), (0,)), ((), ())), preferred_element_type=kind)
 
-    return total(part, count).astype(x.dtype)
+    return sum_parts(part, count).astype(x.dtype)
 
 
-def total(part: Callable[[jax.Array | int], jax.Array], count: int) -> jax.Array:
-    """The sum of `part` of 0 to count - 1, with a border around it wherever the process has one device."""
+def sum_parts(part: Callable[[jax.Array | int], jax.Array], count: int) -> jax.Array:
+    """Return part(0) + … + part(count - 1), unfused with its operands wherever the process has one device."""
     if jax.device_count() > 1 and count == 1:
         return part(0)
     if count == 1:
-        return apart(lambda: part(0))
+        return compute_unfused(lambda: part(0))
     shape = jax.eval_shape(part, 0)
     return lax.fori_loop(0, count, lambda index, sum_: sum_ + part(index), jnp.zeros(shape.shape, shape.dtype))

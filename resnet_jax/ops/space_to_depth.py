@@ -11,7 +11,7 @@ from jax import lax
 
 
 def convolve_in_blocks(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
-    """Convolves x [B,H,W,C], H and W even, at stride 2 with kernel [k,k,C,D], padded by `padding` zeros on every side.
+    """Convolve x [B,H,W,C], H and W even, at stride 2 with kernel [k,k,C,D], padded by `padding` zeros on every side.
 
     Returns:
         [B,H',W',D], H' = (H + 2 padding - k) // 2 + 1.

@@ -1,8 +1,8 @@
 """Training recipes by name: sets of defaults for `Config`, each with its source, its published result and its cost.
 
 `--recipe=NAME` starts from one, and any option on the command line overrides it. Times (warm-ups, milestones, averages,
-growing images) are fractions of the training and rates belong to a batch, so that `--epochs` and `--batch_size` scale
-the whole. `--dry_run` prints what comes of it.
+progressive resizing) are fractions of the training, and learning rates are given for a batch size, so that `--epochs`
+and `--batch_size` scale the whole. `--dry_run` prints the result.
 """
 
 from resnet_jax.recipes.cifar import CIFAR

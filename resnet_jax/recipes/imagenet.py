@@ -1,10 +1,11 @@
-"""Recipes for ImageNet, and for any other photographs. Numbers are those of the sources, which say how each is read."""
+"""Recipes for ImageNet and other photographs, with the numbers of their sources."""
 
 from resnet_jax.recipes.recipe import Recipe
 
-IMAGES = 1_281_167  # with the batch they turn the steps of a source into fractions of the training
+IMAGES = 1_281_167  # training images of ImageNet: turns the steps of a source into fractions of the training
 
 HE2015 = Recipe(
+    summary="He et al. 2015: the paper's training; ResNet-50 at 75.3 %",
     source="He et al. 2015, arXiv:1512.03385, section 3.4",
     result="ResNet-50: 75.3 % top-1, ResNet-101: 76.4 %, ResNet-152: 77.0 %, one center crop (published)",
     cost="up to 600,000 steps of 256 (published); 120 epochs here",
@@ -20,11 +21,13 @@ HE2015 = Recipe(
         "crop": "scale_jitter",
         "lighting": 0.1,
     },
-    left_out="the rate is divided when the error stops falling, here at fixed times; each channel's mean and deviation "
-    "stand for the per-pixel mean; statistics are moving averages, not computed anew after training",
+    left_out="the rate falls at fixed times, in the paper when the error stops falling; images are normalized by each "
+    "channel's mean and deviation instead of the per-pixel mean; batch statistics are moving averages, not recomputed "
+    "after training",
 )
 
 GOYAL2017 = Recipe(
+    summary="Goyal et al. 2017: ResNet-50 at 76.4 % in 90 epochs, with batches of 256 to 8192",
     source="Goyal et al. 2017, arXiv:1706.02677; augmentation of fb.resnet.torch",
     result="ResNet-50: 76.4 % top-1 at batch 256, 76.3 % at 8192 (published)",
     cost="90 epochs at 224 px",
@@ -46,10 +49,11 @@ GOYAL2017 = Recipe(
         "color_jitter": 0.4,
         "lighting": 0.1,
     },
-    left_out="the whole batch is normalized together; --bn_group_size=32 is the paper's",
+    left_out="batch normalization over the whole batch; --bn_group_size=32 is the paper's",
 )
 
 TORCHVISION_V2 = Recipe(
+    summary="torchvision's second weights: ResNet-50 at 80.9 % in 600 epochs of 176 px",
     source="torchvision's second weights: pytorch/vision issue 3995 and pull request 5201",
     result="ResNet-50: 80.858 % top-1, 95.434 % top-5, with the average of the weights (published)",
     cost="600 epochs at 176 px, each image four times",
@@ -73,7 +77,7 @@ TORCHVISION_V2 = Recipe(
         "label_smoothing": 0.1,
         "mixup": 0.2,
         "cutmix": 1.0,
-        # Its decay of 0.99998 is scaled by batch, interval and epochs, which makes it this part of any training.
+        # Its decay of 0.99998 is scaled by batch, interval and epochs: this fraction of a training of any length.
         "ema_fraction": 1 / ((1 - 0.99998) * IMAGES),
         "ema_every": 32,
         "ema_rise": "copy",
@@ -81,6 +85,7 @@ TORCHVISION_V2 = Recipe(
 )
 
 RSB_A2 = Recipe(
+    summary="ResNet strikes back: ResNet-50 at 79.8 % in 300 epochs of 224 px, with LAMB",
     source="Wightman et al. 2021, ResNet strikes back, arXiv:2110.00476, A2; settings read in mmpretrain",
     result="ResNet-50: 79.83 % top-1 at 224 px (published by timm; mmpretrain 79.55)",
     cost="300 epochs at 224 px, each image three times",
@@ -109,11 +114,12 @@ RSB_A2 = Recipe(
         "stochastic_depth": 0.05,
         "zero_init": True,
     },
-    left_out="the rate's growth with the root of the batch is ours, the sources name one batch; targets of mixed "
-    "images are their shares, as in mmpretrain, where timm asks for both classes in full (--target_threshold=0.2)",
+    left_out="scaling the rate with the square root of the batch is ours, the sources use one batch size; mixed images "
+    "have mixed targets, as in mmpretrain, where timm sets both classes to 1 (--target_threshold=0.2)",
 )
 
 RSB_A1 = Recipe(
+    summary="ResNet strikes back: ResNet-50 at 80.4 % in 600 epochs of 224 px, with LAMB",
     source=RSB_A2.source.replace("A2", "A1"),
     result="ResNet-50: 80.38 % top-1 at 224 px (published by timm; the paper says 80.4)",
     cost="600 epochs at 224 px, each image three times",
@@ -123,6 +129,7 @@ RSB_A1 = Recipe(
 )
 
 RSB_A3 = Recipe(
+    summary="ResNet strikes back: ResNet-50 at 78.1 % in 100 epochs of 160 px, with LAMB",
     source=RSB_A2.source.replace("A2", "A3"),
     result="ResNet-50: 78.05 % top-1 at 224 px, 75.99 % at 160 px (published by timm; mmpretrain 78.30)",
     cost="100 epochs at 160 px",
@@ -142,6 +149,7 @@ RSB_A3 = Recipe(
 )
 
 FFCV16 = Recipe(
+    summary="ffcv: ResNet-50 at 73.8 % in 16 epochs of 160 to 192 px",
     source="libffcv/ffcv-imagenet, rn50_configs/rn50_16_epochs.yaml",
     result="ResNet-50: 73.8 % top-1, 90.8 % top-5, with the mirror image (published)",
     cost="16 epochs at 160 to 192 px; 14.9 minutes on eight A100 (published)",
@@ -165,10 +173,11 @@ FFCV16 = Recipe(
         "label_smoothing": 0.1,
         "blur_strides": True,
     },
-    left_out="images are resized with antialiasing",
+    left_out="antialiased resizing",
 )
 
 FFCV88 = Recipe(
+    summary="ffcv: ResNet-50 at 78.4 % in 88 epochs of 160 to 192 px",
     source=FFCV16.source.replace("16", "88"),
     result="ResNet-50: 78.4 % top-1, 94.1 % top-5, with the mirror image (published)",
     cost="88 epochs at 160 to 192 px; 77.2 minutes on eight A100 (published)",
@@ -177,8 +186,9 @@ FFCV88 = Recipe(
 )
 
 BIT_I1K = Recipe(
+    summary="big_vision: a pre-activation ResNet-50 (BiT) on ImageNet, 90 epochs",
     source="google-research/big_vision, configs/bit_i1k.py; Kolesnikov et al. 2019, arXiv:1912.11370",
-    result="The file names no result",
+    result="none published",
     cost="90 epochs at 224 px; about 32 minutes on 128 TPU v3 cores (published)",
     settings={
         "model": "resnetv2_50x1_bit",
@@ -188,7 +198,7 @@ BIT_I1K = Recipe(
         "reference_batch_size": 256,
         "momentum": 0.9,
         # The file's decay, 1e-4 x batch / 256 a step at the peak, is not multiplied by the rate, 0.1 x batch / 256;
-        # here the decoupled decay is.
+        # the decoupled decay here is.
         "weight_decay": 1e-3,
         "decay": "decoupled",
         "decay_norm_and_bias": False,
@@ -199,11 +209,11 @@ BIT_I1K = Recipe(
         "mean": (0.5, 0.5, 0.5),
         "std": (0.5, 0.5, 0.5),
     },
-    left_out="the momentum is kept in float32; images are resized with antialiasing; all training images are used, the "
-    "file holds one percent back",
+    left_out="momentum in float32; antialiased resizing; all training images, where the file holds out one percent",
 )
 
 MLPERF_LARS = Recipe(
+    summary="MLPerf: ResNet-50 at 75.9 % in 42 epochs, with LARS and batches of 4096",
     source="MLPerf training's reference with LARS, mlcommons/training, resnet-tf2",
     result="ResNet-50: 75.9 % top-1 (published)",
     cost="42 epochs at 224 px; 39 to 42 were enough (published)",
@@ -225,8 +235,8 @@ MLPERF_LARS = Recipe(
         "mean": (123.68 / 255, 116.78 / 255, 103.94 / 255),
         "std": (1 / 255, 1 / 255, 1 / 255),
     },
-    left_out="the rate's growth with the root of the batch is ours, MLPerf tunes it for each batch; crops need not "
-    "overlap the object's box",
+    left_out="scaling the rate with the square root of the batch is ours, MLPerf tunes it for each batch; crops need "
+    "not overlap the object's bounding box",
 )
 
 IMAGENET = {

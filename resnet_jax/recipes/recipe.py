@@ -1,10 +1,10 @@
-"""What a recipe is."""
+"""A recipe: a published training as a set of defaults."""
 
 import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-# Settings that say how large photographs are.
+# Settings of the size of photographs.
 SIZES = ("image_size", "eval_image_size", "eval_resize", "eval_crop", "progressive", "progressive_ramp", "crop")
 
 
@@ -13,13 +13,15 @@ class Recipe:
     """A training as it was published.
 
     Attributes:
+        summary: one line for --help.
         source: paper, or repository and file.
-        result: what it is published to reach, and with which network.
-        cost: what it took there, or how much is computed.
+        result: published result, and the network that reached it.
+        cost: published cost, or the amount of computation.
         settings: values of `Config`.
-        left_out: what of the original is not done, or done in another way.
+        left_out: parts of the original that are missing or differ.
     """
 
+    summary: str
     source: str
     result: str
     cost: str
@@ -27,11 +29,11 @@ class Recipe:
     left_out: str = ""
 
     def for_small_images(self) -> "Recipe":
-        """The same ingredients for images that come in one small size, which is kept."""
+        """Return the recipe without its image sizes, for data sets of small images."""
         settings = {name: value for name, value in self.settings.items() if name not in SIZES}
         return dataclasses.replace(self, settings=settings)
 
     def __str__(self) -> str:
-        """One paragraph for --help."""
-        rest = f" Not done as there: {self.left_out}." if self.left_out else ""
+        """Return source, result, cost and differences as one paragraph."""
+        rest = f" Differences: {self.left_out}." if self.left_out else ""
         return f"{self.source}. {self.result}. Cost: {self.cost}.{rest}"

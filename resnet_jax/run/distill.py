@@ -1,4 +1,4 @@
-"""Learning from a teacher: a trained network's answers to the batches of a run."""
+"""Distillation: the logits of a teacher, a trained network, beside the training batches of a run."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -7,47 +7,53 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from resnet_jax.config.options import Config
-from resnet_jax.data.build import preprocessing
+from resnet_jax.data.build import build_preprocessing
 from resnet_jax.data.loader import Loader
-from resnet_jax.data.preprocessing import Batch
+from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
-from resnet_jax.inference.trained import Trained, WhichNetwork, check_classes, load_trained
+from resnet_jax.inference.trained import Trained, check_classes, load_trained
 from resnet_jax.models.build import check_classifier
 from resnet_jax.run.build import Run
+from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import replicated
 
 
-def taught(run: Run) -> Run:
-    """The run with the teacher's logits in its training batches; the run itself where its config names no teacher.
+def add_teacher(run: Run) -> Run:
+    """Return the run with the teacher's logits in its training batches; the same run where --teacher names none.
 
     Raises:
         InputError: the teacher cannot be read, or has other classes.
     """
-    config = run.config
+    config, class_names = run.config, run.data.class_names
     if not config.teacher:
         return run
-    if config.teacher_weights:
-        which = WhichNetwork(model=config.teacher, weights=config.teacher_weights, num_classes=len(run.class_names))
-    else:
-        which = WhichNetwork(workdir=config.teacher)
     try:
-        teacher = load_trained(which)
-        check_classifier(teacher.model, config.teacher, run.size_at(0))
-        check_classes(config.dataset, run.class_names, teacher)
+        if config.teacher_weights:
+            teacher = load_trained(model=config.teacher, weights=config.teacher_weights, num_classes=len(class_names))
+        else:
+            teacher = load_trained(config.teacher)
+        check_classifier(teacher.model, config.teacher, run.data.train_size_at(0))
+        check_classes(config.dataset, class_names, teacher)
     except InputError as error:
         raise InputError(f"--teacher={config.teacher}: {error}") from error
     variables = jax.device_put(teacher.variables, replicated(run.mesh))
-    return dataclasses.replace(run, training=_with_answers(run.training, teacher, variables, config))
+    train = with_teacher_logits(run.data.train, teacher, variables, build_preprocessing(config, 0))
+    return dataclasses.replace(run, data=dataclasses.replace(run.data, train=train))
 
 
-def _with_answers(loader: Loader, teacher: Trained, variables: Any, config: Config) -> Loader:
-    """The loader with "teacher", float32 logits [B,K]: what the teacher says of the augmented images.
+def with_teacher_logits(loader: Loader, teacher: Trained, variables: Any, preprocessing: Preprocessing) -> Loader:
+    """Return the loader with "teacher" in its prepared batches: the teacher's float32 logits [B,K] of their images.
 
-    Its variables travel beside the batch, as a set that lives on the device does: constants of a compiled step would
-    be copied into its program.
+    The variables travel beside the batch, as a data set on the devices does: constants of a compiled step would be
+    copied into its program.
+
+    Args:
+        loader: of the training set.
+        teacher: the trained network.
+        variables: its variables on the devices.
+        preprocessing: of the student, whose images the loader prepares.
     """
-    theirs, ours = (preprocessing(c, 0) for c in (teacher.config, config))
+    theirs, ours = teacher.preprocessing, preprocessing
 
     def batches(start: int, stop: int) -> Iterator[Batch]:
         for batch in loader.batches(start, stop):
@@ -55,10 +61,10 @@ def _with_answers(loader: Loader, teacher: Trained, variables: Any, config: Conf
 
     def prepare(batch: Batch, step: Any) -> Batch:
         prepared = loader.prepare({name: value for name, value in batch.items() if name != "teacher"}, step)
-        # To the teacher's own scale of the same pixels.
-        to_theirs = jnp.asarray(ours.std) / jnp.asarray(theirs.std)
+        # From our normalization of the pixels to the teacher's.
+        scale = jnp.asarray(ours.std) / jnp.asarray(theirs.std)
         shift = (jnp.asarray(ours.mean) - jnp.asarray(theirs.mean)) / jnp.asarray(theirs.std)
-        image = prepared["image"] * to_theirs[None, None, None] + shift[None, None, None]
+        image = prepared["image"] * scale[None, None, None] + shift[None, None, None]
         logits = teacher.model.apply(batch["teacher"], image, train=False)
         return {**prepared, "teacher": jax.lax.stop_gradient(logits)}
 

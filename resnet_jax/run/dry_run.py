@@ -1,4 +1,4 @@
-"""What a training would do, without doing it: its settings, and how they change from the first step to the last."""
+"""A dry run: the settings of a training, and how they change from the first step to the last."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from resnet_jax.analysis.plots import draw_trace
+from resnet_jax.analysis.plots.curves import draw_trace
 from resnet_jax.config.options import Config
 from resnet_jax.data.augment.policies import policy
 from resnet_jax.data.build import build_sizes
 from resnet_jax.data.order import check_train
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.errors import InputError
-from resnet_jax.models.build import build_model, check_classifier
-from resnet_jax.optim.build import build_average, build_optimizer, build_schedule, training_steps
+from resnet_jax.models.build import build_model, check_batch_norm, check_classifier
+from resnet_jax.optim.build import build_length, build_optimizer
 from resnet_jax.optim.optimizers import DECAYS
 
 # Training images of the sets that recipes are written for, where the data are not at hand.
@@ -34,10 +34,10 @@ class Trace:
         step: from 0 to the last.
         epoch: passes over the data before that step.
         learning_rate: of that step.
-        decay: what part of a decaying weight is taken away in that step; NaN where it depends on the weights (LARS,
+        decay: part of a decaying weight that the step takes away; NaN where it depends on the weights (LARS,
             LAMB, RMSprop).
         image_size: pixels a side.
-        ema: what the average keeps of itself in that step; 1 where it is not updated, or none is kept.
+        ema: part of itself that the average keeps in that step; 1 where it is not updated, or none is kept.
     """
 
     step: np.ndarray
@@ -49,7 +49,7 @@ class Trace:
 
 
 def dry_run(config: Config) -> Trace:
-    """Prints what a config's training would do and draws it to WORKDIR/dry_run.png; nothing is trained.
+    """Print the settings of a config's training and draw how they change to WORKDIR/dry_run.png; nothing is trained.
 
     Raises:
         InputError: the size of the data set is not known, and it is not at hand.
@@ -62,6 +62,7 @@ def dry_run(config: Config) -> Trace:
     trace = trace_of(config, images, POINTS)
     for size in np.unique(trace.image_size).tolist():
         check_classifier(model, config.model, size)
+        check_batch_norm(model, config, size)
     print(f"{config.model}, --recipe={config.recipe}: {images:,} training images, {trace.step[-1] + 1:,} steps")
     for name, value in settings(config).items():
         print(f"  {name:22} {value}")
@@ -80,7 +81,7 @@ def dry_run(config: Config) -> Trace:
 
 
 def training_images(config: Config) -> int:
-    """How many training images a config's data set has."""
+    """Return the number of training images of a config's data set."""
     try:
         return len(load_source(config.dataset, "train", config.data_dir or None, 0))
     except InputError:
@@ -90,22 +91,21 @@ def training_images(config: Config) -> int:
 
 
 def trace_of(config: Config, images: int, points: int) -> Trace:
-    """How the settings of a training on so many images change, at that many of its steps.
+    """Return how the settings of a training on so many images change, at that many of its steps.
 
     Raises:
         InputError: an optimizer that does not have this kind of decay.
     """
-    total_steps = training_steps(config, images)
+    total_steps = build_length(config, images)
     step = np.unique(np.linspace(0, total_steps - 1, points).round().astype(np.int64))
-    schedule = build_schedule(config, total_steps)
-    build_optimizer(config, schedule, total_steps)
-    rate = np.asarray(jax.vmap(schedule)(jnp.asarray(step)))
+    optimizer = build_optimizer(config, total_steps)
+    ema = optimizer.ema
+    rate = np.asarray(jax.vmap(optimizer.schedule)(jnp.asarray(step)))
     sizes = build_sizes(config, config.image_size or SMALL_SIZES.get(config.dataset, 0), images)
-    average = build_average(config, total_steps)
     # At the update nearest to each step: between updates the average rests.
     updates = jnp.asarray((step // config.ema_every + 1) * config.ema_every)
-    kept = np.ones(len(step)) if average is None else np.asarray(jax.vmap(average.decay_at)(updates))
-    # Of L2 under momentum, a gradient that stays the same is taken 1 / (1 - momentum) times.
+    kept = np.ones(len(step)) if ema is None else np.asarray(jax.vmap(ema.decay_at)(updates))
+    # Under momentum, a constant L2 gradient takes effect 1 / (1 - momentum) times.
     l2 = (config.decay or DECAYS[config.optimizer][0]) == "l2"
     gain = 1 / (1 - config.momentum) if l2 and config.momentum < 1 else 1.0
     plain = config.optimizer in ("sgd", "adamw", "muon")
@@ -120,14 +120,14 @@ def trace_of(config: Config, images: int, points: int) -> Trace:
 
 
 def settings(config: Config) -> dict[str, Any]:
-    """What of a config differs from the bare defaults, but for where things lie."""
+    """Return the options of a config that differ from the bare defaults, without paths."""
     bare = asdict(Config())
     hidden = ("workdir", "data_dir", "model", "recipe", "depth", "dry_run", "debug", "num_workers")
     return {name: value for name, value in asdict(config).items() if value != bare[name] and name not in hidden}
 
 
 def augmentation(config: Config) -> str:
-    """The augmentations of a config in one line."""
+    """Return the augmentations of a config in one line."""
     if config.image_size and config.dataset not in SMALL_SIZES:
         crop = f"{config.crop} crop"
     elif config.crop_padding:

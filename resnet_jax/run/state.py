@@ -1,39 +1,107 @@
-"""The state of a training run: its first values, where its arrays lie, and what a checkpoint holds of it."""
+"""The state of a run: its first values, its sharding, and the content of a checkpoint."""
 
+import dataclasses
+import math
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from resnet_jax.errors import InputError
 from resnet_jax.models.resnet.scan import stack_scan_groups, unstack_scan_groups
 from resnet_jax.run.build import Run
 from resnet_jax.runtime.sharding import replicated, state_shardings
-from resnet_jax.training.state import TrainState, fresh_state, init_state
+from resnet_jax.training.metrics import Sums, zero_sums
+from resnet_jax.training.state import TrainState, abstract_checkpoint, create_train_state, init_train_state
+from resnet_jax.workdir import checkpoint
+from resnet_jax.workdir.folder import check_may_begin
+
+# airbench computes its first layer from this many images.
+WHITENING_IMAGES = 5000
 
 
 def first_state(run: Run) -> TrainState:
-    """The state before the first step, in the form that is trained: loops stacked."""
-    return init_state(
+    """Return the state before the first step: scan groups stacked, layers that are computed from images set."""
+    state = init_train_state(
         run.model,
-        run.tx,
-        run.image_size,
+        run.optimizer.tx,
+        run.data.image_size,
         run.config.seed,
         run.mesh,
-        averaged=run.average is not None,
+        with_ema=run.optimizer.ema is not None,
         layout=partial(stack_scan_groups, groups=run.scan_groups) if run.scan_groups else None,
         fsdp=run.config.fsdp,
     )
+    whiten = getattr(run.model, "whiten", None)
+    if whiten is None:
+        return state
+    variables = whiten(state.variables, run.data.plain_images(WHITENING_IMAGES))
+    variables = jax.device_put(variables, replicated(run.mesh))
+    ema = jax.tree.map(jnp.copy, variables) if run.optimizer.ema else {}
+    return jax.device_put(dataclasses.replace(state, **variables, ema=ema), state_sharding(run))
 
 
-def places(run: Run) -> Any:
-    """Where the arrays of a run's state lie in training: on every device, or with --fsdp a tree of shardings."""
+def state_sharding(run: Run) -> Any:
+    """Return the sharding of a run's state in training: replicated, or with --fsdp a tree of shardings."""
     if not run.config.fsdp:
         return replicated(run.mesh)
-    fresh = partial(fresh_state, run.model, run.tx, run.image_size, 0, averaged=run.average is not None)
+    with_ema = run.optimizer.ema is not None
+    fresh = partial(create_train_state, run.model, run.optimizer.tx, run.data.image_size, 0, with_ema=with_ema)
     shapes = jax.eval_shape(lambda: stack_scan_groups(fresh(), run.scan_groups))
     return state_shardings(shapes, run.mesh, fsdp=True)
 
 
-def stored(run: Run, carry: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's content, of {"state", "sums"} as they are trained: block by block, however that was compiled."""
-    return {"state": unstack_scan_groups(carry["state"], run.scan_groups), "sums": carry["sums"]}
+def checkpoint_content(run: Run, state: TrainState, sums: Sums) -> dict[str, Any]:
+    """Return the content of a checkpoint, in which every block stands by itself, however the network was compiled."""
+    return {"state": unstack_scan_groups(state, run.scan_groups), "sums": sums}
+
+
+def checkpoint_shapes(run: Run) -> dict[str, Any]:
+    """Return shapes, types and shardings of a checkpoint's content."""
+    with_ema, fsdp = run.optimizer.ema is not None, run.config.fsdp
+    return abstract_checkpoint(run.model, run.optimizer.tx, run.data.image_size, run.mesh, with_ema=with_ema, fsdp=fsdp)
+
+
+def restore_or_init(run: Run, manager: Any, report: Callable[[str], None]) -> tuple[int, TrainState, Sums]:
+    """Return steps done, state and unlogged sums: of the newest good checkpoint, or before the first step.
+
+    Args:
+        run: the run.
+        manager: of its checkpoints.
+        report: receives a line for every damaged checkpoint, and one with the step after which the run continues.
+
+    Raises:
+        InputError: every checkpoint is damaged, or lost, or the newest lies behind the end of the training.
+    """
+    restored = checkpoint.restore_newest(manager, checkpoint_shapes(run), report)
+    if restored is None:
+        check_may_begin(Path(manager.directory).parent, third_save(run))
+        return 0, first_state(run), jax.jit(zero_sums, out_shardings=replicated(run.mesh))()
+    step, content = restored
+    check_own_step(f"{manager.directory}/{step}", step, content["state"])
+    if step > run.total_steps:
+        raise InputError(
+            f"checkpoint {manager.directory}/{step} lies behind the last step of this training, {run.total_steps:,}; "
+            "name another --workdir"
+        )
+    report(f"continuing after step {step:,}")
+    state = jax.device_put(stack_scan_groups(content["state"], run.scan_groups), state_sharding(run))
+    return step, state, content["sums"]
+
+
+def third_save(run: Run) -> int:
+    """Return the step of the third checkpoint of a run, at the latest."""
+    return math.ceil(3 * min(run.checkpoint_every, run.eval_every))
+
+
+def check_own_step(name: str, step: int, state: TrainState) -> None:
+    """Refuse a checkpoint whose folder has the name of another step than its state.
+
+    Raises:
+        InputError: it does.
+    """
+    if int(state.step) != step:
+        raise InputError(f"checkpoint {name} holds the state after step {int(state.step)}; give it back that name")

@@ -1,246 +1,242 @@
-"""A training run from its config: the one module that knows every other."""
+"""A training run from its config, from the first line to the result."""
 
-import dataclasses
-from collections.abc import Iterator
+import math
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from resnet_jax.analysis.plots import draw_curves
+from resnet_jax.analysis.plots.curves import draw_curves
 from resnet_jax.config.checks import check_config
 from resnet_jax.config.options import Config
-from resnet_jax.errors import InterruptedRunError
-from resnet_jax.inference.tta import build_apply
-from resnet_jax.models.counts import abstract_variables, multiply_adds, parameter_count
-from resnet_jax.models.resnet.scan import stack_scan_groups
-from resnet_jax.ops.lowering import taken
+from resnet_jax.data.build import Data
+from resnet_jax.errors import InputError, NonFiniteError
+from resnet_jax.ops.lowering import active_lowerings
+from resnet_jax.run.agreement import check_same_config, check_same_data, check_same_state, compared
 from resnet_jax.run.build import Run, build_run
-from resnet_jax.run.distill import taught
+from resnet_jax.run.distill import add_teacher
 from resnet_jax.run.dry_run import dry_run
-from resnet_jax.run.state import first_state, places, stored
-from resnet_jax.run.step import build_train_chunk, build_train_step, check_steps_per_call, chunked_batches
-from resnet_jax.runtime.distributed import agreed, barrier, connect, stop_signal
-from resnet_jax.runtime.sharding import replicated
-from resnet_jax.training import loop, step
-from resnet_jax.training.metrics import Sums, averages, zero_sums
-from resnet_jax.training.progress import Progress, say
-from resnet_jax.training.state import TrainState, stored_shapes
-from resnet_jax.workdir import checkpoint, folder, metrics_log
+from resnet_jax.run.memory import memory_remedy, smaller_batch
+from resnet_jax.run.report import (
+    headline,
+    interrupted,
+    is_first_process,
+    outcome,
+    over_processes,
+    position,
+    report_skipped,
+    say_once,
+)
+from resnet_jax.run.state import checkpoint_content, restore_or_init
+from resnet_jax.run.step import build_train_step, step_batches
+from resnet_jax.run.validate import build_validation
+from resnet_jax.runtime.distributed import barrier, connect, stop_signal
+from resnet_jax.runtime.ending import ending_together
+from resnet_jax.runtime.watchdog import watchdog
+from resnet_jax.training.loop import check_finite, due, training_steps
+from resnet_jax.training.metrics import Sums, mean_metrics
+from resnet_jax.training.progress import Progress
+from resnet_jax.training.state import TrainState
+from resnet_jax.workdir import checkpoint, folder
 from resnet_jax.workdir.async_save import save_in_background
+from resnet_jax.workdir.checkpoint import Saves
+from resnet_jax.workdir.data_facts import check_data_matches
+from resnet_jax.workdir.folder import check_may_begin
+from resnet_jax.workdir.metrics_log import MetricsLog, Row, best_step, read_rows, truncate_rows
+from resnet_jax.workdir.trackers import open_trackers
 
-MEANS = ("loss", "top1", "top5")  # of an evaluation; they are also taken of the average of the weights
 
+def train(config: Config) -> Row:
+    """Train, or continue, the run of this config in its workdir; return the content of its result.json.
 
-def train(config: Config) -> metrics_log.Row:
-    """Train, or continue, the run of this config in its workdir; returns what its result.json says.
-
-    With `dry_run`, only print and draw what would be done; returns nothing then.
+    With `dry_run`, only print and draw how settings would change over the training; return nothing then.
 
     Raises:
         InputError: something the user gave cannot be used.
         NonFiniteError: the training diverged.
-        InterruptedRunError: a signal asked it to stop; it saved and left.
+        InterruptedRunError: a signal stopped it, and it was saved.
     """
     check_config(config)
     if config.dry_run:
         if config.process_id <= 0:
             dry_run(config)
         return {}
-    connect(config)
+    connect(config.coordinator_address, config.num_processes, config.process_id, config.connect_timeout)
     workdir = Path(config.workdir).absolute()
     with ExitStack() as stack:
-        agreed(lambda: stack.enter_context(folder.locked(workdir)) if _first_process() else None)
+        stack.enter_context(ending_together(debug=config.debug))
+        stack.enter_context(watchdog(config.stall_minutes))
+        check_same_config(config)
+        if is_first_process():
+            stack.enter_context(folder.locked(workdir))
         folder.check_config_matches(workdir, config)
         if (result := folder.read_result(workdir)) is not None:
-            _say(f"{workdir} is finished, nothing to do: {_outcome(result)}")
+            say_once(f"{workdir} is finished, nothing to do: {outcome(result)}")
             return result
-        run = agreed(lambda: check_steps_per_call(taught(build_run(config))))
-        _say(_headline(run))  # traces the network: what cannot run does not take the folder
-        if _first_process():
-            facts = {"image_size": run.image_size, "class_names": run.class_names, "forms": taken()}
-            folder.write_config(workdir, config, facts)
+        run = add_teacher(build_run(config))
+        check_same_data(run.data)
+        data = data_facts(run.data)
+        check_data_matches(workdir, data)
+        check_may_begin(workdir, math.inf)
+        say_once(headline(run))  # traces the network: what cannot run does not take the folder
+        if is_first_process():
+            folder.write_config(workdir, config, data | {"forms": active_lowerings()})
+            if other := folder.other_code(workdir):
+                say_once(other)
         barrier("config.json is written")
-        result = _fit(run, workdir)
-        if _first_process():
+        try:
+            result = fit(run, workdir)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{error}; {after_divergence(workdir)}") from error
+        if is_first_process():
             folder.write_result(workdir, result)
-    _say(f"finished: {_outcome(result)}; {result['images_per_second'] or 0:,.0f} training images a second")
-    _say(f"everything is in {config.workdir}; use it: python -m experiments.predict --workdir={config.workdir} IMAGE …")
+    say_once(f"finished: {outcome(result)}; {result['images_per_second'] or 0:,.0f} training images a second")
+    say_once(
+        f"everything is in {config.workdir}; use it: python -m experiments.predict --workdir={config.workdir} IMAGE …"
+    )
     return result
 
 
-def _fit(run: Run, workdir: Path) -> metrics_log.Row:
-    metrics = workdir / "metrics.jsonl"
-    options = asdict(run.config)
-    wanted = {name: options[name] and _first_process() for name in ("tensorboard", "wandb")}
-    trackers = metrics_log.open_trackers(workdir, options, **wanted)
-    manager = checkpoint.open_manager(
-        workdir / "checkpoints", keep=run.config.keep, best_step=partial(metrics_log.best_step, metrics)
-    )
+def fit(run: Run, workdir: Path) -> Row:
+    """Train from the newest checkpoint, or from nothing, to the end; return the last evaluation and facts of the run.
 
-    def store(at: int, carry: dict[str, Any]) -> None:
-        checkpoint.save(manager, at, stored(run, carry))
-
-    with closing(manager), stop_signal() as stop_requested:
-        start, carry = _restore_or_begin(run, manager)
-        if _first_process():
-            metrics_log.truncate_rows(metrics, start)
+    Raises:
+        InputError: no checkpoint can be read, the memory does not suffice, or the end could not be written.
+        NonFiniteError: a step was not finite; nothing of it was saved.
+        InterruptedRunError: a signal stopped it, and it was saved.
+    """
+    config, metrics = run.config, workdir / "metrics.jsonl"
+    manager = checkpoint.open_manager(workdir / "checkpoints", keep=config.keep, best_step=partial(best_step, metrics))
+    saves = Saves(manager, say_once)
+    # Innermost, because a manager that is closed waits for the other processes.
+    with closing(saves), stop_signal() as stop_requested, ending_together(debug=config.debug):
+        start, state, sums = restore_or_init(run, manager, say_once)
+        stored = checkpoint.stored_record(manager, start) if start else {}
+        log = open_log(workdir, config, start, stored)
         barrier("metrics.jsonl ends where the run continues")
-        evaluations = {row["step"]: row for row in metrics_log.read_rows(metrics) if row["split"] == "eval"}
-        skipped: set[str] = set()
-        progress = Progress(start, run.total_steps, quiet=not _first_process())
-        apply = build_apply(run.model, run.config.eval_views)
-        eval_step = step.jit_eval_step(apply, run.testing.prepare, replicated(run.mesh))
-        # One program: gathered array by array, processes could come to them in different orders.
-        gather = jax.jit(lambda tree: tree, out_shardings=replicated(run.mesh))
-
-        def record(row: metrics_log.Row) -> None:
-            if _first_process():
-                metrics_log.append_row(metrics, row)
-                for track in trackers:
-                    track(row)
-
-        def log_train(at: int, sums: Sums) -> None:
-            row = _place(run, at, "train") | averages(sums)
-            row["learning_rate"] = float(jax.device_get(run.schedule(at - 1)))
-            row["waiting"] = round(progress.waiting(), 4)
-            record(row)
-            progress.show(row, run.config.batch_size)
-
-        def evaluate(at: int, state: TrainState) -> None:
-            with progress.paused():
-                # Several processes can only stop together, after a step; one may leave an evaluation.
-                alone = jax.process_count() == 1
-                row = _place(run, at, "eval")
-                judged = {"": state.variables}
-                if state.ema and not run.config.lookahead:  # Lookahead sets the weights to their average
-                    judged["ema_"] = state.ema
-                for prefix, variables in judged.items():
-                    batches = takewhile(lambda _: not (alone and stop_requested(at)), run.testing.batches())
-                    whole = gather(variables) if run.config.fsdp else variables
-                    sums = loop.evaluate(batches, partial(eval_step, whole))
-                    if alone and stop_requested(at):
-                        return  # cut short, perhaps before its first batch: a run that continues begins with it
-                    result = averages(sums)
-                    row |= {prefix + name: value for name, value in result.items() if not prefix or name in MEANS}
-                evaluations[at] = row
-                record(row)
-                if _first_process():
-                    title = f"{run.config.model} on {run.config.dataset}"
-                    draw_curves(metrics_log.read_rows(metrics), workdir / "curves.png", title)
-                _say(f"step {at:,}, epoch {row['epoch']:.2f}: test {_outcome(row)}")
-
-        if start and loop.due(start, run.eval_every, run.total_steps) and start not in evaluations:
-            evaluate(start, carry["state"])
-            if start not in evaluations:
-                raise _interrupted(start)
-        with save_in_background(store) as save:
-            reached, _ = loop.fit(
-                **carry,
-                batches=progress.waits(_report_skipped(_fed(run, start), skipped)),
-                start=start,
+        evaluated = {row["step"]: row for row in read_rows(metrics) if row["split"] == "eval"}
+        progress = Progress(start, run.total_steps, quiet=not is_first_process())
+        validate = build_validation(run, progress, stop_requested)
+        if start and due(start, run.eval_every, run.total_steps) and start not in evaluated:
+            if (row := validate(start, state)) is None:
+                raise interrupted(start)
+            evaluated[start] = row
+            record_evaluation(run, workdir, log, row)
+        skipped: set[str] = set(stored.get("skipped", ()))
+        batches = progress.waits(report_skipped(step_batches(run, start), skipped))
+        reached = start
+        train_step = build_train_step(run)
+        remedy = partial(smaller_batch, run, train_step, state, sums, start)
+        with memory_remedy(remedy), save_in_background(partial(write_checkpoint, run, saves), saves.finish) as save:
+            for step in training_steps(
+                state,
+                sums,
+                batches,
+                compared(train_step),
                 total_steps=run.total_steps,
-                steps_per_call=run.config.steps_per_call,
-                train_step=build_train_step(run) if run.config.steps_per_call == 1 else build_train_chunk(run),
-                log_every=run.config.log_every,
+                log_every=config.log_every,
                 checkpoint_every=run.checkpoint_every,
                 eval_every=run.eval_every,
-                log=log_train,
-                save=lambda at, state, sums: save(at, {"state": state, "sums": sums}),
-                evaluate=evaluate,
-                stop_requested=stop_requested,
-                progress=progress.tick,
-            )
-        speed = progress.average_images_per_second(run.config.batch_size)
+            ):
+                reached = step.number
+                progress.tick(reached, step.sums["count"])
+                if step.log:
+                    row = position(run, step.number, "train") | mean_metrics(step.sums)
+                    row["learning_rate"] = float(jax.device_get(run.optimizer.schedule(step.number - 1)))
+                    row["waiting"] = round(progress.waiting(), 4)
+                    log.add(row)
+                    progress.show(row, config.batch_size)
+                if step.save:
+                    save(step.number, step.state, step.unlogged, log=list(log.sums), skipped=over_processes(skipped))
+                if step.evaluate and (row := validate(step.number, step.state)) is not None:
+                    evaluated[step.number] = row
+                    record_evaluation(run, workdir, log, row)
+                if stop_requested(step.number) and step.number < run.total_steps:
+                    check_finite(step.sums)
+                    save(step.number, step.state, step.unlogged, log=list(log.sums), skipped=over_processes(skipped))
+                    break
         progress.close()
-        manager.wait_until_finished()
-        if reached < run.total_steps or reached not in evaluations:
-            raise _interrupted(reached)
-        return evaluations[reached] | {
-            "images_per_second": speed,
-            "skipped_images": len(skipped),
+        check_written(saves, log, reached)
+        if reached < run.total_steps or reached not in evaluated:  # a signal may cut the last evaluation short, too
+            raise interrupted(reached)
+        return evaluated[reached] | {
+            "images_per_second": progress.average_images_per_second(config.batch_size),
+            "skipped_images": len(over_processes(skipped)),
             "fingerprint": checkpoint.stored_digest(manager, reached),
         }
 
 
-def _interrupted(at: int) -> InterruptedRunError:
-    return InterruptedRunError(
-        f"stopped by a signal after step {at:,}, which is saved; the same command continues the run"
-    )
+def data_facts(data: Data) -> dict[str, Any]:
+    """Return what config.json says of the data of a run."""
+    return {
+        "image_size": data.image_size,
+        "class_names": data.class_names,
+        "num_train": data.num_train,
+        "num_test": data.num_test,
+        "train_examples": data.train_examples,
+        "test_examples": data.test_examples,
+    }
 
 
-def _settled(run: Run, state: TrainState) -> TrainState:
-    """The first state with what the network computes from images in place."""
-    if run.settle is None:
-        return state
-    variables = jax.device_put(run.settle(state.variables), replicated(run.mesh))
-    ema = jax.tree.map(jnp.copy, variables) if run.average else {}
-    return jax.device_put(dataclasses.replace(state, **variables, ema=ema), places(run))
+def open_log(workdir: Path, config: Config, start: int, stored: dict[str, Any]) -> MetricsLog:
+    """Open the log of a run that continues after step `start`, from what its checkpoint recorded, and its trackers.
+
+    Raises:
+        InputError: a tracker cannot be opened.
+    """
+    if not is_first_process():
+        return MetricsLog(None)
+    path, options = workdir / "metrics.jsonl", asdict(config)
+    tracked = {(row["step"], row["split"]) for row in read_rows(path) if row["step"] <= start}
+    rows = truncate_rows(path, start, stored.get("log"), say_once)
+    trackers = open_trackers(workdir, options, start, tensorboard=config.tensorboard, wandb=config.wandb)
+    return MetricsLog(path, rows, trackers, tracked, say_once)
 
 
-def _restore_or_begin(run: Run, manager: Any) -> tuple[int, dict[str, Any]]:
-    averaged, fsdp = run.average is not None, run.config.fsdp
-    target = stored_shapes(run.model, run.tx, run.image_size, run.mesh, averaged=averaged, fsdp=fsdp)
-    restored = checkpoint.restore_newest(manager, target, _say)
-    if restored is None:
-        sums = jax.jit(zero_sums, out_shardings=replicated(run.mesh))()
-        return 0, {"state": _settled(run, first_state(run)), "sums": sums}
-    start, content = restored
-    _say(f"continuing after step {start:,}")
-    return start, content | {"state": jax.device_put(stack_scan_groups(content["state"], run.scan_groups), places(run))}
+def write_checkpoint(
+    run: Run, saves: Saves, step: int, state: TrainState, sums: Sums, *, log: list[int], skipped: list[str]
+) -> None:
+    """Write a checkpoint of the state and the sums that no log line holds yet, with the log so far."""
+    content = checkpoint_content(run, state, sums)
+    prints = checkpoint.fingerprint(content)
+    check_same_state(step, checkpoint.digest(prints))
+    saves.write(step, content, prints, record={"log": log, "skipped": skipped})
 
 
-def _fed(run: Run, start: int) -> Iterator[loop.Batch]:
-    """What the device is fed from step `start` on, call by call."""
-    if run.config.steps_per_call == 1:
-        return run.training.batches(start, run.total_steps)
-    intervals = (run.config.log_every, run.checkpoint_every, run.eval_every)
-    return chunked_batches(run, loop.spans(start, run.total_steps, run.config.steps_per_call, intervals))
+def record_evaluation(run: Run, workdir: Path, log: MetricsLog, row: Row) -> None:
+    """Log an evaluation, draw the curves anew, and print its outcome."""
+    log.add(row)
+    if is_first_process():
+        title = f"{run.config.model} on {run.config.dataset}"
+        try:
+            draw_curves(read_rows(workdir / "metrics.jsonl"), workdir / "curves.png", title)
+        except OSError as error:
+            say_once(f"warning: {workdir / 'curves.png'} cannot be written ({error.strerror}); the training goes on")
+    say_once(f"step {row['step']:,}, epoch {row['epoch']:.2f}: test {outcome(row)}")
 
 
-def _report_skipped(batches: Iterator[loop.Batch], skipped: set[str]) -> Iterator[loop.Batch]:
-    for batch in batches:
-        for problem in batch.pop("skipped", ()):
-            if problem not in skipped:
-                skipped.add(problem)
-                say(f"skipped an image that cannot be read, {len(skipped)} so far: {problem}")
-        yield batch
+def check_written(saves: Saves, log: MetricsLog, step: int) -> None:
+    """Refuse to end as if all were well when the last checkpoint or rows of the log are not on the disk.
+
+    Raises:
+        InputError: they are not.
+    """
+    problem = saves.problem or log.flush()
+    if problem:
+        what = "the last checkpoint" if saves.problem else "the end of metrics.jsonl"
+        raise InputError(
+            f"{what}, of step {step:,}, could not be written ({problem}); "
+            "make room, and the same command continues from the newest checkpoint"
+        )
 
 
-def _place(run: Run, at: int, split: str) -> metrics_log.Row:
-    return {"step": at, "epoch": round(run.epoch(at), 6), "split": split}
-
-
-def _headline(run: Run) -> str:
-    config = run.config
-    devices = f"{run.mesh.devices.size} {run.mesh.devices.flat[0].device_kind}"
-    processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
-    return (
-        f"{config.model}: {parameter_count(abstract_variables(run.model, run.image_size)['params']):,} parameters, "
-        f"{multiply_adds(run.model, run.image_size) / 1e9:.3f} G multiply-adds at {run.image_size} px | "
-        f"{config.dataset}: {run.num_train:,} training and {run.num_test:,} test images, "
-        f"{len(run.class_names)} classes | {devices}{processes} | "
-        f"{run.total_steps:,} steps of {config.batch_size} ({run.epoch(run.total_steps):.3g} epochs)"
-    )
-
-
-def _outcome(row: metrics_log.Row) -> str:
-    averaged = f" (averaged weights: top-1 {row['ema_top1']:.4f})" if "ema_top1" in row else ""
-    return (
-        f"top-1 {row['top1']:.4f}, top-5 {row['top5']:.4f}, loss {row['loss']:.4f} over {row['num_examples']:,} images"
-        f"{averaged}"
-    )
-
-
-def _first_process() -> bool:
-    return jax.process_index() == 0
-
-
-def _say(line: str) -> None:
-    if _first_process():
-        say(line)
+def after_divergence(workdir: Path) -> str:
+    """Return where a run with other options may begin; note in the folder when that is the same one."""
+    if folder.has_checkpoints(workdir):
+        return "other options need another --workdir, because this one holds checkpoints"
+    if is_first_process():
+        folder.mark_diverged(workdir)
+    return "nothing was saved before, so that other options may begin in the same --workdir"

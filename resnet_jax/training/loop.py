@@ -1,55 +1,45 @@
-"""The training loop and exact evaluation: both take functions and iterators, and know no config, network or data."""
+"""The training loop as a generator, and exact evaluation: both know no config, network or data set."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import jax
 
 from resnet_jax.errors import NonFiniteError
+from resnet_jax.runtime.batch import Batch
+from resnet_jax.runtime.watchdog import beat
 from resnet_jax.training.metrics import NO_STEP, Sums, add_sums, zero_sums
 
-Batch = dict[str, Any]
-
-# Calls given to the device before the host waits for the oldest: enough to hide the host's work behind the device's,
-# few enough that batches do not pile up in memory and that a signal to stop is heard at once.
+# Device calls that may be under way before the host waits for the oldest: enough to hide the host's work behind the
+# device's, few enough that batches do not pile up in memory and a signal to stop is heard at once.
 IN_FLIGHT = 2
 
 _add_sums = jax.jit(add_sums)
-
-
-def check_finite(sums: Sums) -> None:
-    """Raise a NonFiniteError that names the first bad step, if the sums report one."""
-    step = int(sums["first_bad_step"])
-    if step != NO_STEP:
-        raise NonFiniteError(
-            f"step {step}: the loss, a gradient or the new state is not finite; nothing of it was saved. "
-            "Lower --learning_rate, lengthen --warmup_fraction, or look at that step's images"
-        )
-
 
 Interval = int | Fraction  # in steps; an epoch is seldom a whole number of them
 
 
 def due(step: int, every: Interval, total_steps: int) -> bool:
-    """Whether something done every `every` steps, and at the end, is done after this step.
+    """Return whether something done every `every` steps, and at the end, is due after this step.
 
-    It is due at the first step that reaches a multiple of `every`: an epoch's end within the step is that step.
+    It is due at the first step that reaches a multiple of `every`: an epoch's end within a step is that step.
     """
     return step // every > (step - 1) // every or step == total_steps
 
 
-def spans(start: int, total_steps: int, steps_per_call: int, intervals: Sequence[Interval]) -> Iterator[range]:
-    """The steps of each device call, counted from 0: `range(5, 8)` are the sixth, seventh and eighth.
+def chunks(start: int, total_steps: int, steps_per_call: int, intervals: Sequence[Interval]) -> Iterator[range]:
+    """Yield the steps of each device call, counted from 0: `range(5, 8)` are the sixth, seventh and eighth.
 
-    A call ends at every multiple of `steps_per_call` and where something is due. That is a function of the step alone:
-    a run that goes on from where another's call ended makes the same calls.
+    A chunk ends at every multiple of `steps_per_call` and where something is due. That is a function of the step alone:
+    a run that continues from the end of another's chunk has the same chunks.
 
     Args:
         start: steps done.
         total_steps: where the training ends.
-        steps_per_call: the most steps of a call.
+        steps_per_call: the most steps of a chunk.
         intervals: between the steps after which something is due.
     """
     begin = start
@@ -59,84 +49,96 @@ def spans(start: int, total_steps: int, steps_per_call: int, intervals: Sequence
             begin = step
 
 
-def fit(
+@dataclass(frozen=True)
+class Step:
+    """The training after a device call.
+
+    Attributes:
+        number: steps done.
+        state: the train state; the next device call donates it.
+        sums: metric sums since the last log line.
+        unlogged: sums that no log line holds, which a checkpoint must: zero where one is written after this step.
+        log: a log line is due.
+        save: a checkpoint is due; every evaluated step is saved too, so that the best that was measured can be kept.
+        evaluate: an evaluation is due.
+    """
+
+    number: int
+    state: Any
+    sums: Sums
+    unlogged: Sums
+    log: bool
+    save: bool
+    evaluate: bool
+
+
+def training_steps(
     state: Any,
     sums: Sums,
-    batches: Iterator[Batch],
-    *,
-    start: int,
-    total_steps: int,
+    batches: Iterable[tuple[int, Batch]],
     train_step: Callable[[Any, Sums, Batch], tuple[Any, Sums]],
+    *,
+    total_steps: int,
     log_every: int,
     checkpoint_every: Interval,
     eval_every: Interval,
-    log: Callable[[int, Sums], None],
-    save: Callable[[int, Any, Sums], None],
-    evaluate: Callable[[int, Any], None],
-    stop_requested: Callable[[int], bool],
-    progress: Callable[[int, Any], None] = lambda step, output: None,
-    steps_per_call: int = 1,
-) -> tuple[int, Any]:
-    """Train from step `start` to `total_steps`; returns the step reached and the state.
+) -> Iterator[Step]:
+    """Yield the training after every device call.
 
-    After each call, which is a step or several, in this order and where due: the log, the checkpoint, the evaluation,
-    the question whether to stop. A run that was stopped is continued by calling again with what was saved: the sums of
-    the unfinished log interval are part of it, so that the log of a continued run equals the unbroken one's.
+    A stopped run is continued with the state and the unlogged sums that were saved: its log then equals the unbroken
+    run's.
 
     Args:
         state: the train state; it is donated to `train_step`.
-        sums: metric sums since the last log.
-        batches: those of steps `start + 1` … `total_steps`; with several steps a call, what each of its `spans` is fed.
-        start: steps done.
-        total_steps: where the training ends.
+        sums: metric sums since the last log line.
+        batches: (steps done after it, batch) for every device call.
         train_step: adds a call's sums to the given ones, which it must not donate.
-        log_every: in steps, as the next two; all three also happen at the end.
-        checkpoint_every: see above; every evaluated step is saved besides.
+        total_steps: the last step, at which everything is due.
+        log_every: in steps, as the next two.
+        checkpoint_every: see above.
         eval_every: see above.
-        log: gets the step and the sums since the last log.
-        save: gets the step, the state and the sums.
-        evaluate: gets the step and the state.
-        stop_requested: asked after every call; when true, the state is saved and the loop left.
-        progress: told the last step of each call that has been given to the device, and an array that it computes.
-        steps_per_call: the most steps that are given to the device at once.
 
     Raises:
-        NonFiniteError: at the next log or checkpoint after a step that was not finite, before anything is saved.
+        NonFiniteError: a step was not finite; before anything is due, so that nothing of it is logged or saved.
     """
-    fresh_sums = jax.jit(zero_sums, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, sums))
+    no_sums = jax.jit(zero_sums, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, sums))
     in_flight: deque[Any] = deque()
-    intervals = (log_every, checkpoint_every, eval_every)
-    for step in (span.stop for span in spans(start, total_steps, steps_per_call, intervals)):
-        state, sums = train_step(state, sums, next(batches))
+    for number, batch in batches:
+        state, sums = train_step(state, sums, batch)
+        log = due(number, log_every, total_steps)
+        evaluate = due(number, eval_every, total_steps)
+        save = evaluate or due(number, checkpoint_every, total_steps)
+        if log or save:
+            check_finite(sums)
+        unlogged = no_sums() if log else sums
+        yield Step(number, state, sums, unlogged, log, save, evaluate)
         in_flight.append(sums["count"])
+        sums = unlogged
         if len(in_flight) > IN_FLIGHT:
             in_flight.popleft().block_until_ready()
-        progress(step, sums["count"])
-        if due(step, log_every, total_steps):
-            sums = jax.block_until_ready(sums)
-            check_finite(sums)
-            log(step, sums)
-            sums = fresh_sums()
-            in_flight.clear()
-        # What is evaluated is saved, so that the best that was measured can be kept.
-        if due(step, checkpoint_every, total_steps) or due(step, eval_every, total_steps):
-            check_finite(sums)
-            save(step, state, sums)
-        if due(step, eval_every, total_steps):
-            check_finite(sums)
-            evaluate(step, state)
-        if stop_requested(step) and step < total_steps:
-            check_finite(sums)
-            save(step, state, sums)
-            return step, state
-    return total_steps, state
+        beat()
+
+
+def check_finite(sums: Sums) -> None:
+    """Refuse sums that report a step that was not finite.
+
+    Raises:
+        NonFiniteError: the first such step, by its number.
+    """
+    step = int(sums["first_bad_step"])
+    if step != NO_STEP:
+        raise NonFiniteError(
+            f"step {step}: the loss, a gradient or the new state is not finite; nothing of it was saved. "
+            "Lower --learning_rate, lengthen --warmup_fraction, or look at that step's images"
+        )
 
 
 def evaluate(batches: Iterable[Batch], eval_step: Callable[[Batch], Sums]) -> Sums:
-    """The sums over all batches: every example that the masks admit is counted exactly once."""
+    """Return the sums over all batches: every example that the masks admit is counted exactly once."""
     total = None
     for batch in batches:
         sums = eval_step(batch)
         total = sums if total is None else _add_sums(total, sums)
         jax.block_until_ready(total["count"])
+        beat()
     return zero_sums() if total is None else total

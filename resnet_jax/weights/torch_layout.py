@@ -2,7 +2,7 @@
 
 A family of networks is a list of rules: (pattern, replacement) pairs for `re.sub`, applied in order to the path of one
 of our modules ("stage1_block01/conv1"), which give torch's ("layer1.0.conv1"); a slash that is left becomes a dot. The
-rest is the same for every family: what a leaf is called, and how a kernel's axes are ordered.
+names of leaves and the order of a kernel's axes are the same for every family.
 """
 
 import re
@@ -19,40 +19,40 @@ Rules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
 
 LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
 
-# Torch counts the batches that a normalization has seen; only its average without a momentum would need the number.
+# Torch counts the batches of a normalization's training; only its average without a momentum would need the number.
 COUNTER = "num_batches_tracked"
 
 
 def torch_layout(rules: Rules) -> Layout:
-    """The layout of a family's state dicts."""
+    """Return the layout of a family's state dicts."""
     return Layout(
         name=partial(torch_name, rules=rules),
         to_file=_kernel_to_torch,
         to_ours=_kernel_to_ours,
-        passed_over=lambda name: name.endswith(COUNTER),
+        ignored=lambda name: name.endswith(COUNTER),
     )
 
 
 def torch_name(path: LeafPath, rules: Rules) -> str:
-    """Torch's name of a leaf of our variables."""
+    """Return torch's name of a leaf of our variables."""
     _, *modules, leaf = path
     return f"{torch_module('/'.join(modules), rules)}.{LEAVES.get(leaf, leaf)}"
 
 
 def torch_module(module: str, rules: Rules) -> str:
-    """Torch's path of one of our modules."""
+    """Return torch's path of one of our modules."""
     for pattern, replacement in rules:
         module = re.sub(pattern, replacement, module)
     return module.replace("/", ".")
 
 
 def within(ours: str, torchs: str, rules: Rules) -> tuple[str, Callable[[re.Match[str]], str]]:
-    """One rule for a network inside another: by `rules` below our module `ours`, which is torch's `torchs`."""
+    """Return a rule for a network inside another: `rules` hold below our module `ours`, which is torch's `torchs`."""
     return rf"^{ours}/(.+)$", lambda match: f"{torchs}.{torch_module(match[1], rules)}"
 
 
 def from_torch(tensors: Tensors, shapes: Any, rules: Rules) -> Any:
-    """Variables from a state dict of numpy arrays.
+    """Return variables from a state dict of numpy arrays.
 
     Args:
         tensors: by torch's names.
@@ -66,7 +66,7 @@ def from_torch(tensors: Tensors, shapes: Any, rules: Rules) -> Any:
 
 
 def to_torch(variables: Any, rules: Rules) -> Tensors:
-    """A state dict of numpy arrays that torch loads with `strict=True`; the counters of batches are zero."""
+    """Return a state dict of numpy arrays that torch loads with `strict=True`; the counters of batches are zero."""
     tensors = layout.to_tensors(variables, torch_layout(rules))
     norms = [name.removesuffix("running_mean") for name in tensors if name.endswith(".running_mean")]
     return tensors | {name + COUNTER: np.zeros((), np.int64) for name in norms}

@@ -1,63 +1,31 @@
-"""Checkpoints: Orbax writes the arrays; fingerprints, fall-back and the choice of what to keep are ours.
+"""Checkpoints: Orbax writes the arrays; what is kept, what is whole and what to fall back to is decided here.
 
 Orbax has no checksum over array bytes: a flipped bit restores as wrong weights without an error. So each checkpoint
-carries a fingerprint of its arrays, which is compared after every restore.
+carries a fingerprint of its arrays, which is compared after every restore, and a record of its step and of what the
+training had logged by then.
 """
 
-import hashlib
-import json
-import logging
+import errno
+import os
+import re
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from resnet_jax.errors import InputError
+from resnet_jax.workdir.fingerprint import Fingerprint, described, digest, fingerprint
+from resnet_jax.workdir.quiet import quieten
+from resnet_jax.workdir.sealed import seal, unseal
 
-Fingerprint = dict[str, list[int]]
-
-
-@jax.jit
-def _leaf_sums(leaf: jax.Array) -> jax.Array:
-    width = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
-    bits = jax.lax.bitcast_convert_type(leaf, width).astype(jnp.uint32).reshape(-1)
-    place = 2 * jax.lax.iota(jnp.uint32, bits.size) + 1
-    return jnp.stack([bits.sum(dtype=jnp.uint32), (bits * place).sum(dtype=jnp.uint32)])
-
-
-def fingerprint(tree: Any) -> Fingerprint:
-    """Two integers for every array of the tree: the sum and the place-weighted sum of its bit patterns.
-
-    The key is the array's path, type and shape.
-
-    Sums modulo 2^32 do not depend on their order, so the fingerprint is the same however the arrays are divided over
-    devices. A single flipped bit always changes it.
-    """
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    # Array by array: a program for thousands of them would compile for minutes, and there are few shapes.
-    sums = jax.device_get([_in_turn(leaf, _leaf_sums(leaf)) for _, leaf in leaves])
-    return {_described(path, leaf): [int(n) for n in s] for (path, leaf), s in zip(leaves, sums, strict=True)}
-
-
-def _in_turn(leaf: Any, sums: jax.Array) -> jax.Array:
-    # Sums of divided arrays are sums over devices, and many such programs at a time lock each other out on XLA's CPU
-    # backend, which then ends the process (seen with eight devices on two busy cores).
-    divided = isinstance(leaf, jax.Array) and not leaf.is_fully_replicated
-    return sums.block_until_ready() if divided else sums
-
-
-def _described(path: Any, leaf: Any) -> str:
-    return f"{jax.tree_util.keystr(path)} {leaf.dtype}{list(leaf.shape)}"
-
-
-def digest(prints: Fingerprint) -> str:
-    """Sixteen hexadecimal digits that stand for the whole fingerprint."""
-    return hashlib.sha256(json.dumps(prints, sort_keys=True).encode()).hexdigest()[:16]
+ASIDE = ".damaged"  # part of the name of a checkpoint that was set aside
 
 
 class KeepLatestAndBest:
@@ -75,15 +43,21 @@ class KeepLatestAndBest:
 def open_manager(
     directory: Path, *, keep: int = 1, best_step: Callable[[Sequence[int]], int | None] = lambda steps: None
 ) -> ocp.CheckpointManager:
-    """Orbax's manager of a folder of checkpoints, which writes in the background.
+    """Return Orbax's manager of a folder of checkpoints, which writes in the background.
 
     Args:
         directory: absolute; it and its parents are made.
         keep: how many of the newest checkpoints stay.
         best_step: of the given steps, the one to keep besides; None for none.
+
+    Raises:
+        InputError: the folder cannot be made.
     """
-    _quieten()
-    directory.mkdir(parents=True, exist_ok=True)
+    quieten()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{directory} cannot be made ({error.strerror}); name another --workdir") from error
     options = ocp.CheckpointManagerOptions(
         preservation_policy=KeepLatestAndBest(keep, best_step),
         cleanup_tmp_directories=True,
@@ -92,61 +66,164 @@ def open_manager(
 
 
 def open_reader(directory: Path) -> ocp.CheckpointManager:
-    """A manager that changes nothing, for a folder that another process may be writing."""
-    _quieten()
+    """Return a manager that changes nothing, for a folder that another process may be writing."""
+    quieten()
     return ocp.CheckpointManager(directory, options=ocp.CheckpointManagerOptions(read_only=True, create=False))
 
 
-def _quieten() -> None:
-    # Orbax's INFO lines, and tracebacks of event loops that close after a failed restore, bury what a person reads.
-    for name in ("absl", "asyncio", "orbax"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def save(manager: ocp.CheckpointManager, step: int, tree: Any) -> None:
+def save(
+    manager: ocp.CheckpointManager,
+    step: int,
+    tree: Any,
+    prints: Fingerprint | None = None,
+    record: dict[str, Any] | None = None,
+) -> None:
     """Start writing the tree as checkpoint `step`; the arrays may be donated as soon as this returns.
 
+    `prints` is the tree's fingerprint, where it is known.
+
     An error of the write itself (a full disk) is raised by the next save or by `manager.wait_until_finished()`.
+
+    Args:
+        manager: of the folder.
+        step: its number.
+        tree: arrays.
+        prints: their fingerprint, where it is known.
+        record: JSON values to keep beside them.
     """
     if step in manager.all_steps():  # a signal may stop the run right after a regular checkpoint
         return
-    items = ocp.args.Composite(state=ocp.args.StandardSave(tree), fingerprint=ocp.args.JsonSave(fingerprint(tree)))
+    items = ocp.args.Composite(
+        state=ocp.args.StandardSave(tree),
+        fingerprint=ocp.args.JsonSave(fingerprint(tree) if prints is None else prints),
+        record=ocp.args.JsonSave(seal({"step": step, **(record or {})})),
+    )
     manager.save(step, args=items)
+
+
+class Saves:
+    """Saves that may fail: each failure is one line, nothing of it stays in the folder, and the next save is tried.
+
+    Attributes:
+        problem: why the newest save failed; "" where it did not.
+    """
+
+    def __init__(self, manager: ocp.CheckpointManager, report: Callable[[str], None]):
+        self.manager, self.report = manager, report
+        self.problem = ""
+        self._writing: int | None = None  # step
+
+    def write(
+        self, step: int, tree: Any, prints: Fingerprint | None = None, record: dict[str, Any] | None = None
+    ) -> None:
+        """Start writing checkpoint `step`, as `save` does, once the one before is on the disk."""
+        self.finish()
+        if step in self.manager.all_steps():
+            return
+        self._writing = step
+        self._attempt(lambda: _check_writable(Path(self.manager.directory)), everywhere=True)
+        if self._writing is not None:
+            self._attempt(lambda: save(self.manager, step, tree, prints, record))
+
+    def finish(self) -> None:
+        """Wait until the newest save is on the disk, or has failed."""
+        if self._writing is not None:
+            self._attempt(self.manager.wait_until_finished)
+            self._writing = None
+
+    def close(self) -> None:
+        """Wait for the newest save, and close the manager."""
+        self.finish()
+        with suppress(Exception):  # of a save that failed, which was reported
+            self.manager.close()
+
+    def _attempt(self, work: Callable[[], None], *, everywhere: bool = False) -> None:
+        self.problem = ""
+        try:
+            work()
+        except Exception as error:  # Orbax raises OSError, ValueError or a bare Exception
+            self.problem = _one_line(error)
+        if everywhere and jax.process_count() > 1:  # Orbax would wait for a process that does not write
+            good = multihost_utils.process_allgather(np.array(not self.problem))
+            self.problem = self.problem or ("" if good.all() else "another process cannot write")
+        if self.problem:
+            self._clear(step=self._writing)
+            self._writing = None
+
+    def _clear(self, step: int | None) -> None:
+        directory = Path(self.manager.directory)
+        self.report(
+            f"warning: checkpoint {directory}/{step} could not be saved ({self.problem}); "
+            "the training goes on, and the next save tries again"
+        )
+        if jax.process_index() == 0:
+            for unfinished in directory.glob(f"{step}.orbax-checkpoint-tmp*"):
+                shutil.rmtree(unfinished, ignore_errors=True)
+        with suppress(Exception):  # the folder itself may be gone
+            self.manager.reload()  # of a failed save, the manager's list of checkpoints lacks another one
+
+
+def _check_writable(directory: Path) -> None:
+    """Raise OSError where no folder can be made: Orbax then leaves threads that never end, nor does the process."""
+    if jax.process_index() == 0:
+        os.rmdir(tempfile.mkdtemp(prefix=".probe", dir=directory))
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error)
+    for number in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO):
+        if getattr(error, "errno", None) == number or os.strerror(number) in text:
+            return os.strerror(number)
+    return next(iter(text.strip().splitlines()), type(error).__name__)[:120]
 
 
 def restore_newest(
     manager: ocp.CheckpointManager, target: Any, report: Callable[[str], None]
 ) -> tuple[int, Any] | None:
-    """The newest undamaged checkpoint as (step, tree), or None when there is none at all.
+    """Return the newest good checkpoint as (step, tree), or None when there never was one.
 
-    A damaged one is reported, set aside as `<step>.damaged`, and the one before is tried.
+    Damaged ones that are newer are reported and set aside as `<step>.damaged`, but only once a good one is found.
 
     Args:
         manager: of the folder.
         target: shapes, types and shardings of the tree, such as the initial state itself.
-        report: gets one line for every damaged checkpoint.
+        report: receives one line for every damaged checkpoint.
 
     Raises:
-        InputError: every checkpoint is damaged.
+        InputError: every checkpoint is damaged, or one cannot be read.
     """
-    steps = sorted(manager.all_steps(), reverse=True)
-    for step in steps:
+    directory = Path(manager.directory)
+    damaged: list[tuple[int, str]] = []
+    for step in sorted(manager.all_steps(), reverse=True):
         tree, problem = _try_restore(manager, step, target)
         if not problem:
+            _set_aside(manager, damaged, report)
             return step, tree
+        damaged.append((step, problem))
+    if damaged:
+        steps, (_, problem) = ", ".join(str(step) for step, _ in damaged), damaged[0]
+        raise InputError(
+            f"{directory}: every checkpoint is damaged ({steps}; the newest: {problem}); "
+            "restore one from a backup, or name another --workdir to train from the start"
+        )
+    if aside := sorted(path.name for path in directory.glob(f"*{ASIDE}*")):
+        raise InputError(
+            f"{directory} holds damaged checkpoints only ({', '.join(aside)}); "
+            "restore one from a backup, or name another --workdir to train from the start"
+        )
+    return None
+
+
+def _set_aside(manager: ocp.CheckpointManager, damaged: list[tuple[int, str]], report: Callable[[str], None]) -> None:
+    for step, problem in damaged:
         folder = Path(manager.directory) / str(step)
-        aside = _free_name(folder.with_name(f"{step}.damaged"))
+        aside = _free_name(folder.with_name(f"{step}{ASIDE}"))
         report(f"checkpoint {folder} is damaged ({problem}); it is set aside as {aside.name}")
         if jax.process_index() == 0:
             folder.rename(aside)
-        multihost_utils.sync_global_devices("set a damaged checkpoint aside")
+    if damaged:
+        multihost_utils.sync_global_devices("damaged checkpoints are set aside")
         manager.reload()
-    if steps:
-        raise InputError(
-            f"{manager.directory}: every checkpoint is damaged ({', '.join(map(str, steps))}); "
-            "restore one from a backup, or delete the folder to train from the start"
-        )
-    return None
 
 
 def _free_name(path: Path) -> Path:
@@ -155,29 +232,58 @@ def _free_name(path: Path) -> Path:
 
 
 def restore_step(manager: ocp.CheckpointManager, step: int, target: Any) -> Any:
-    """The tree of checkpoint `step`.
+    """Return the tree of checkpoint `step`.
 
     Raises:
-        InputError: it is damaged.
+        InputError: it is damaged or cannot be read.
+        FileNotFoundError: it was deleted, as a training beside does with its older ones.
     """
     tree, problem = _try_restore(manager, step, target)
+    if problem and not (Path(manager.directory) / str(step)).exists():
+        raise FileNotFoundError(f"{manager.directory}/{step}")
     if problem:
         raise InputError(f"checkpoint {manager.directory}/{step} is damaged ({problem}); name another step")
     return tree
 
 
 def stored_digest(manager: ocp.CheckpointManager, step: int) -> str:
-    """The digest of checkpoint `step`, as it was written with it."""
+    """Return the digest of checkpoint `step`, as it was written with it."""
     return digest(_restore_item(manager, step, fingerprint=ocp.args.JsonRestore()))
 
 
+def stored_record(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
+    """Return what was recorded beside checkpoint `step`; {} for one without a record.
+
+    Raises:
+        ValueError: it is damaged, or the checkpoint is that of another step.
+    """
+    if not (Path(manager.directory) / str(step) / "record").is_dir():
+        return {}
+    record = unseal(_restore_item(manager, step, record=ocp.args.JsonRestore()))
+    if record["step"] != step:
+        raise ValueError(f"it is the checkpoint of step {record['step']} under another name")
+    return record
+
+
+GOOD, DAMAGED, UNREADABLE = range(3)
+
+# What TensorStore reports of files that may be whole.
+NOT_DAMAGE = re.compile("PERMISSION_DENIED|Permission denied|Input/output error|Stale file handle|UNAVAILABLE")
+
+
 def _try_restore(manager: ocp.CheckpointManager, step: int, target: Any) -> tuple[Any, str]:
-    """The tree and "", or what is wrong with the checkpoint."""
+    """Return the tree and "", or None and what is wrong with the checkpoint.
+
+    Raises:
+        InputError: it cannot be read, which proves no damage, or it belongs to another network.
+    """
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, target)
-    tree, problem = None, ""
+    tree, problem, verdict = None, "", GOOD
     try:
+        _check_readable(Path(manager.directory) / str(step))
         stored = _restore_item(manager, step, fingerprint=ocp.args.JsonRestore())
         _check_same_arrays(manager, step, stored, abstract)
+        stored_record(manager, step)
         tree = _restore_item(manager, step, state=ocp.args.StandardRestore(abstract))
         if fingerprint(tree) != stored:
             problem = "its arrays do not match their fingerprint"
@@ -186,11 +292,32 @@ def _try_restore(manager: ocp.CheckpointManager, step: int, target: Any) -> tupl
     except Exception as error:  # Orbax raises ValueError, JSONDecodeError, KeyError or a bare Exception for damage
         if "RESOURCE_EXHAUSTED" in str(error):
             raise
-        problem = next(iter(str(error).strip().splitlines()), type(error).__name__)[:120]
-    if jax.process_count() > 1:  # a process that alone sees the damage must not leave the others behind
-        good = multihost_utils.process_allgather(np.array(not problem))
-        problem = problem or ("" if good.all() else "another process could not read it")
-    return tree, problem
+        lost = isinstance(error, FileNotFoundError | NotADirectoryError)
+        readable = lost or not (isinstance(error, OSError) or NOT_DAMAGE.search(str(error)))
+        problem, verdict = _one_line(error), DAMAGED if readable else UNREADABLE
+    verdict = max(verdict, DAMAGED) if problem else verdict
+    if jax.process_count() > 1:  # a process that alone finds the damage must not leave the others behind
+        verdicts = multihost_utils.process_allgather(np.array(verdict))
+        verdict = int(verdicts.max())
+        problem = problem or ("another process could not read it" if verdict else "")
+    if verdict == UNREADABLE:
+        raise InputError(
+            f"checkpoint {manager.directory}/{step} cannot be read ({problem}), which does not make it a damaged one; "
+            "make its files readable, and run the same command again"
+        )
+    return (None if problem else tree), problem
+
+
+def _check_readable(folder: Path) -> None:
+    """Raise OSError where a file of the folder cannot be opened."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for parent, _, files in os.walk(folder, onerror=refuse):
+        for name in files:
+            with (Path(parent) / name).open("rb"):
+                pass
 
 
 def _restore_item(manager: ocp.CheckpointManager, step: int, **item: Any) -> Any:
@@ -198,9 +325,9 @@ def _restore_item(manager: ocp.CheckpointManager, step: int, **item: Any) -> Any
 
 
 def _check_same_arrays(manager: ocp.CheckpointManager, step: int, stored: Fingerprint, target: Any) -> None:
-    """Refuse to call a checkpoint damaged that only belongs to another network or another version of the code."""
+    """Refuse a whole checkpoint of another network or another version of the code, which is no damage."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(target)
-    if differ := sorted(stored.keys() ^ {_described(path, leaf) for path, leaf in leaves}):
+    if differ := sorted(stored.keys() ^ {described(path, leaf) for path, leaf in leaves}):
         raise InputError(
             f"checkpoint {manager.directory}/{step} holds other arrays than this network and optimizer need "
             f"({len(differ)} differ, such as {differ[0]}); use the code and the options that it was written with"

@@ -1,20 +1,21 @@
-"""A run's folder: who may write in it, what it was started with, and what it reached."""
+"""A run's folder: who may write in it, what the run was started with, and its result."""
 
-import json
+import os
 import subprocess
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from resnet_jax.config.options import Config, differences, read_config
+import resnet_jax
+from resnet_jax.config.options import Config, differences, from_json
 from resnet_jax.errors import InputError
 from resnet_jax.files import lock
-from resnet_jax.files.atomic import write_atomically
+from resnet_jax.workdir.metrics_log import read_rows
+from resnet_jax.workdir.sealed import read_sealed, write_sealed
 
 PACKAGES = (
-    "resnet_jax",
     "jax",
     "jaxlib",
     "flax",
@@ -25,6 +26,9 @@ PACKAGES = (
     "pillow",
     "simplejpeg",
 )
+
+# Fact of a run that diverged before anything was saved. Other options may then begin in its folder.
+DIVERGED = "diverged"
 
 
 def locked(workdir: Path) -> AbstractContextManager[None]:
@@ -40,65 +44,160 @@ def check_config_matches(workdir: Path, config: Config) -> None:
     """Compare with the run that is in the folder, if there is one.
 
     Raises:
-        InputError: it was started with other options; they are named.
+        InputError: it was started with other options, which are named, or its config.json is lost or damaged.
     """
     if not (workdir / "config.json").exists():
+        if has_checkpoints(workdir) or read_rows(workdir / "metrics.jsonl"):
+            raise InputError(
+                f"--workdir={workdir} holds a run without its config.json; "
+                "restore that from a backup, or name another folder"
+            )
         return
-    old, _ = read_run_config(workdir)
-    if differs := differences(old, config):
-        raise InputError(
-            f"--workdir={workdir} holds a run with other options ({', '.join(differs)}); "
-            "name another folder for this one"
+    old, facts = read_run_config(workdir)
+    if may_begin_again(workdir, facts):
+        return
+    if differs := differences(with_absolute_paths(old), with_absolute_paths(config)):
+        length = all(name.startswith(("--epochs=", "--steps=")) for name in differs)
+        remedy = (
+            "its schedule is that of its length, so train the longer run in another folder, from the start"
+            if length
+            else "name another folder for this one"
         )
+        raise InputError(f"--workdir={workdir} holds a run with other options ({', '.join(differs)}); {remedy}")
+
+
+def check_may_begin(workdir: Path, third_save: float) -> None:
+    """Refuse to train from the start in a folder whose checkpoints were lost.
+
+    Args:
+        workdir: the run's folder, in which no checkpoint was found.
+        third_save: the step of a run's third checkpoint. Once it began to be written, the first was on the disk; before
+            that, a kill may leave a log and no checkpoint.
+
+    Raises:
+        InputError: the log shows that there were checkpoints.
+    """
+    rows = read_rows(workdir / "metrics.jsonl")
+    lost = rows and not (workdir / "checkpoints").is_dir()
+    if lost or any(row["step"] > third_save for row in rows):
+        raise InputError(
+            f"{workdir}: metrics.jsonl has rows up to step {max(row['step'] for row in rows)}, but there is no "
+            "checkpoint; restore checkpoints/ from a backup, or name another --workdir to train from the start"
+        )
+
+
+def has_checkpoints(workdir: Path) -> bool:
+    """Return whether the folder holds checkpoints, good or set aside."""
+    return any(path.name[0].isdigit() for path in (workdir / "checkpoints").glob("*"))
+
+
+def may_begin_again(workdir: Path, facts: dict[str, Any]) -> bool:
+    """Return whether the run diverged before anything of it was saved."""
+    return DIVERGED in facts and not has_checkpoints(workdir)
+
+
+def mark_diverged(workdir: Path) -> None:
+    """Note in config.json that the run diverged before anything of it was saved."""
+    path = workdir / "config.json"
+    write_sealed(path, read_sealed(path, "") | {DIVERGED: True})
 
 
 def write_config(workdir: Path, config: Config, facts: dict[str, Any]) -> None:
     """Write config.json: every option, what was found out besides (`facts`), the code's commit, the versions.
 
-    The one that is there stays: it says what the run was started with.
+    The one that is there stays: it records what the run was started with. That of a run that diverged before anything
+    was saved is replaced, and its log set aside.
+
+    Raises:
+        InputError: it cannot be written.
     """
     path = workdir / "config.json"
     if path.exists():
-        return
+        if not may_begin_again(workdir, read_run_config(workdir)[1]):
+            return
+        if (log := workdir / "metrics.jsonl").exists():
+            os.replace(log, log.with_name(f"{log.name}.diverged"))
     record = {
-        "config": asdict(config),
+        "config": asdict(with_absolute_paths(config)),
         **facts,
         "git_commit": git_commit(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": versions(),
     }
-    write_atomically(path, json.dumps(record, indent=2) + "\n")
+    write_sealed(path, record)
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """Return the config with absolute paths of its inputs, so that they are found from any folder."""
+
+    def absolute(path: str) -> str:
+        return str(Path(path).absolute()) if path and "://" not in path else path
+
+    inputs = {"data_dir": absolute(config.data_dir)}
+    for name in ("teacher", "teacher_weights"):  # or the name of a network, or of weights on the hub
+        if Path(value := getattr(config, name)).exists():
+            inputs[name] = absolute(value)
+    return replace(config, **inputs)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this package and of those whose numbers a run depends on."""
+    return {"resnet_jax": resnet_jax.__version__} | {name: version(name) for name in PACKAGES}
+
+
+def other_code(workdir: Path) -> str:
+    """Return a line on the code with which the run in the folder was started, where it is not this one; else ""."""
+    _, facts = read_run_config(workdir)
+    now = {"commit": git_commit(), **versions()}
+    then = {"commit": facts.get("git_commit"), **facts.get("versions", {})}
+    differs = [f"{name} {then[name]}, now {now[name]}" for name in now if then.get(name) and then[name] != now[name]]
+    return f"the run was started with other code: {'; '.join(differs)}" if differs else ""
 
 
 def read_run_config(workdir: Path) -> tuple[Config, dict[str, Any]]:
-    """The config of the run in a folder, and the other facts of its config.json.
+    """Return the config of the run in a folder, and the other facts of its config.json.
 
     Raises:
-        InputError: there is no run there, or its config cannot be read.
+        InputError: there is no run there, or its config cannot be read or is not as it was written.
     """
     path = workdir / "config.json"
     try:
-        return read_config(path)
+        record = read_sealed(path, 'restore it from a backup, or, if you changed it yourself, remove its "digest"')
+        return from_json(record.pop("config")), record
     except FileNotFoundError:
         raise InputError(f"--workdir={workdir}: there is no run in it (no config.json)") from None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
 
 
 def read_result(workdir: Path) -> dict[str, Any] | None:
-    """What a finished run reached, or None while it is not finished."""
-    path = workdir / "result.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    """Return the result of a finished run, or None while it is not finished.
+
+    Raises:
+        InputError: result.json is cut off or altered.
+    """
+    remedy = "delete it, and the same command writes it anew from the last checkpoint"
+    try:
+        return read_sealed(workdir / "result.json", remedy)
+    except FileNotFoundError:
+        return None
 
 
 def write_result(workdir: Path, result: dict[str, Any]) -> None:
-    """Mark the run as finished."""
-    write_atomically(workdir / "result.json", json.dumps(result, indent=2) + "\n")
+    """Mark the run as finished.
+
+    Raises:
+        InputError: the disk is full, or the folder is gone.
+    """
+    write_sealed(workdir / "result.json", result)
 
 
 def git_commit() -> str | None:
-    """The commit of the code that runs, with a + when files differ from it; None outside a checkout."""
+    """Return the commit of the running code, with a + when files differ from it; None outside a checkout."""
     here = Path(__file__).parent
     try:
+        # An installed package may lie in another project's checkout, whose commit says nothing of it.
+        tracked = ["git", "ls-files", "--error-unmatch", Path(__file__).name]
+        subprocess.run(tracked, cwd=here, capture_output=True, check=True)
         commit = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True
         ).stdout.strip()

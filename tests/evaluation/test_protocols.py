@@ -12,6 +12,7 @@ from PIL import Image
 
 from experiments.evaluate import Options, networks_of
 from resnet_jax.config.options import Config
+from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.data.sources.load import ArraySource, load_source
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation import evaluate as evaluation
@@ -47,16 +48,9 @@ def toy(root, seed=0, size=16, mean=(0.5,) * 3, model=None):
     model = model or Toy()
     variables = model.init(jax.random.key(seed), jnp.zeros((1, size, size, 3)))
     variables = jax.tree.map(lambda leaf: leaf * 4, variables)
-    config = Config(
-        model="toy",
-        dataset="folder",
-        data_dir=str(root),
-        eval_resize=size + 5,
-        mean=mean,
-        std=(0.3,) * 3,
-        num_workers=0,
-    )
-    return Trained(config, model, variables, size, CLASSES, "toy")
+    preprocessing = Preprocessing(size, size + 5, mean, (0.3,) * 3)
+    run = Config(model="toy", dataset="folder", data_dir=str(root))
+    return Trained("toy", model, variables, preprocessing, CLASSES, "toy", dataset="folder", run=run)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +80,7 @@ def images_and_labels(root):
 def scores_of(network, image):
     """Softmax of the network's answer to one picture, in numpy."""
     x = np.asarray(image).astype(np.float64) / 255
-    x = (x - np.array(network.config.mean)) / np.array(network.config.std)
+    x = (x - np.array(network.preprocessing.mean)) / np.array(network.preprocessing.std)
     first, second = (jax.tree.map(np.asarray, network.variables["params"][f"Dense_{i}"]) for i in (1, 0))
     edges = x[:, 1:] - 0.5 * x[:, :-1]
     hidden = np.tanh(edges @ first["kernel"] + first["bias"]).mean(axis=(0, 1))
@@ -105,7 +99,7 @@ def shorter_side(image, short):
 
 
 def ten_crop(network, image):
-    image, size = shorter_side(image, network.config.eval_resize), network.image_size
+    image, size = shorter_side(image, network.preprocessing.resize), network.preprocessing.image_size
     right, bottom = image.width - size, image.height - size
     boxes = [(0, 0), (right, 0), (0, bottom), (right, bottom), (round(right / 2), round(bottom / 2))]
     crops = [image.crop((left, top, left + size, top + size)) for left, top in boxes]
@@ -123,7 +117,7 @@ def multi_scale(network, image, scales):
 
 
 def center(network, image):
-    image, size = shorter_side(image, network.config.eval_resize), network.image_size
+    image, size = shorter_side(image, network.preprocessing.resize), network.preprocessing.image_size
     left, top = round((image.width - size) / 2), round((image.height - size) / 2)
     return scores_of(network, image.crop((left, top, left + size, top + size)))
 
@@ -170,7 +164,7 @@ def test_in_an_ensemble_each_network_weighs_the_same_at_all_its_scales(root):
     assert_result(result, root, lambda image: np.mean([multi_scale(n, image, scales) for n in networks], axis=0))
 
 
-def test_what_cannot_be_asked_is_refused(root):
+def test_protocols_that_a_network_cannot_have_are_refused(root):
     network = toy(root)
     with pytest.raises(InputError, match=r"--protocol=twelve_crop: .*flip_translate, ten_crop, multi_scale"):
         evaluate(network, protocol="twelve_crop", num_workers=0)  # pyrefly: ignore
@@ -183,9 +177,9 @@ def test_what_cannot_be_asked_is_refused(root):
     with pytest.raises(InputError, match="has a class 'a' where the network has 'z'"):
         evaluate([network, other], num_workers=0)
     with pytest.raises(InputError, match="precise_bn goes with runs"):
-        with_precise_stats(network, 100)
-    small = dataclasses.replace(network.config, eval_resize=8)
-    digits = dataclasses.replace(network, config=small, image_size=8, model=Toy(num_classes=10), class_names=None)
+        with_precise_stats(dataclasses.replace(network, run=None), 100)
+    small = dataclasses.replace(network.preprocessing, image_size=8, resize=8)
+    digits = dataclasses.replace(network, preprocessing=small, model=Toy(num_classes=10), class_names=None)
     with pytest.raises(InputError, match="no corners beside a crop of 8; take --resize=9"):
         evaluate(digits, protocol="ten_crop", dataset="digits", num_workers=0)
 
@@ -222,7 +216,7 @@ def test_a_run_gets_the_statistics_of_its_training_images():
     config = Config(
         workdir="a-run", dataset="digits", image_size=0, batch_size=30, crop_padding=0, mean=(0.0,) * 3, std=(1.0,) * 3
     )
-    trained = Trained(config, model, variables, 8, None, "a-run")
+    trained = Trained("toy", model, variables, Preprocessing(8, 8), None, "a-run", dataset="digits", run=config)
     # 30 become 32 on 8 devices, and 1,437 images 45 batches: the first epoch and 3 images of the second.
     found = with_precise_stats(trained, 1437, num_workers=0).variables["batch_stats"]["norm"]
     digits = load_source("digits", "train", None, 0)

@@ -29,6 +29,7 @@ from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
 
 ROOT = Path(__file__).parents[2]
+console = importlib.import_module("experiments.__main__")
 TRAINING = {
     "imagenet": (imagenet, imagenet.RECIPES, "resnet{depth}"),
     "cifar": (cifar, cifar.RECIPES, "resnet{depth}_cifar"),
@@ -73,6 +74,66 @@ def test_help_explains_every_option(name, capsys, monkeypatch):
         assert f"--recipe={recipe}" in printed
 
 
+def help_of(main, capsys, monkeypatch, *argv, columns=120):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert status_of(main, *argv, "--help") == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_help_of_a_training_is_short_and_wrapped(capsys, monkeypatch):
+    lines = help_of(imagenet.main, capsys, monkeypatch)
+    assert len(lines) <= 150
+    assert max(map(len, lines)) <= 120
+    narrow = help_of(imagenet.main, capsys, monkeypatch, columns=90)
+    assert max(len(line) for line in narrow if "python -m" not in line) <= 90
+
+
+def test_the_help_of_a_training_has_titled_groups(capsys, monkeypatch):
+    lines = help_of(imagenet.main, capsys, monkeypatch)
+    titles = [line.strip("─ ") for line in lines if line.startswith("── ")]
+    assert titles[1:] == [
+        *("Run", "Model", "Data", "Augmentation", "Batch and length", "Optimizer", "Learning rate", "Regularization"),
+        *("Loss", "Average of the weights", "Precision and memory", "Logging", "Devices", "Every command"),
+    ]
+    start, end = (lines.index(next(line for line in lines if line.startswith(f"── {t} "))) for t in ("Loss", "Average"))
+    assert {"--loss", "--label_smoothing", "--teacher"} < {line.split()[0] for line in lines[start + 1 : end]}
+
+
+def test_the_help_of_a_recipe_shows_its_defaults(capsys, monkeypatch):
+    def default(option, *argv):
+        line = next(line for line in help_of(imagenet.main, capsys, monkeypatch, *argv) if f"--{option} " in line)
+        return line.rpartition("[")[2].rstrip("]")
+
+    assert (default("epochs"), default("schedule"), default("mixup")) == ("90", "step", "0")
+    recipe = "--recipe=torchvision_v2"
+    assert (default("epochs", recipe), default("schedule", recipe), default("mixup", recipe)) == (
+        "600",
+        "cosine",
+        "0.2",
+    )
+    assert default("recipe", recipe) == "torchvision_v2"
+
+
+@pytest.mark.parametrize("name", [*TRAINING, *OPTIONS])
+@pytest.mark.parametrize("debug", ["--debug", "--debug=True"])
+def test_every_command_takes_debug(name, debug, capsys):
+    required = {"compare": ["x"], "convert": ["x", "--out=y"], "predict": ["x"], "prepare": ["--out=x"]}
+    argv = [*required.get(name, []), debug]
+    if name in TRAINING:
+        assert parse(name, *argv).debug
+    else:
+        cli.parse_options(OPTIONS[name], argv, name, "")
+
+
+def test_debug_prints_the_traceback_of_an_error(capsys, tmp_path):
+    assert status_of(compare.main, str(tmp_path)) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert status_of(compare.main, str(tmp_path), "--debug") == 2
+    printed = capsys.readouterr().err
+    assert "Traceback" in printed
+    assert printed.splitlines()[-1].startswith("error: ")
+
+
 def test_a_mistyped_option_is_refused_with_a_suggestion(capsys):
     assert status_of(imagenet.main, "--wrkdir=x") == 2
     printed = capsys.readouterr()
@@ -82,6 +143,21 @@ def test_a_mistyped_option_is_refused_with_a_suggestion(capsys):
 def test_a_mistyped_recipe_is_refused_with_a_suggestion():
     with pytest.raises(InputError, match=r"did you mean rsb_a3\? known are"):
         parse("imagenet", "--recipe=rsb_a4")
+
+
+def test_the_console_script_lists_the_commands_and_runs_them(capsys):
+    assert status_of(console.main) == 0
+    printed = capsys.readouterr().out
+    assert sorted([*TRAINING, *OPTIONS]) == console.NAMES
+    for name in console.NAMES:
+        assert re.search(rf"^  {name} +[A-Z]", printed, re.MULTILINE)
+    assert status_of(console.main, "compare", "--help") == 0
+    assert "usage: python -m experiments.compare" in capsys.readouterr().out
+
+
+def test_a_mistyped_command_is_refused_with_a_suggestion(capsys):
+    assert status_of(console.main, "predct") == 2
+    assert "did you mean predict?" in capsys.readouterr().err
 
 
 def test_control_c_where_nothing_is_to_be_saved_is_one_line(capsys):
@@ -146,7 +222,7 @@ def test_a_config_survives_its_json():
 
 def readme_commands():
     text = (ROOT / "README.md").read_text()
-    lines = re.findall(r"python -m experiments\.\S+[^\n`]*", text.replace("\\\n", " "))
+    lines = re.findall(r"python -m experiments\.\w+[^\n`]*", text.replace("\\\n", " "))
     return [shlex.split(line.partition("#")[0])[2:] for line in lines]
 
 

@@ -10,20 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session")
-def environment(tmp_path_factory):
-    """One device, and a compilation cache, so that only the first of many processes compiles."""
-    cache = tmp_path_factory.mktemp("compilation_cache")
-    return os.environ | {
-        "XLA_FLAGS": "",
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
+# One device, and of the cache of the test run every program, so that only the first of many processes compiles.
+ENVIRONMENT = os.environ | {"XLA_FLAGS": "", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
 
 @pytest.fixture
-def start(environment):
+def start():
     """Start `python -m experiments.NAME ARGUMENTS…`; whatever still runs at the test's end is killed."""
     processes = []
 
@@ -31,7 +23,7 @@ def start(environment):
         process = subprocess.Popen(
             [sys.executable, "-m", f"experiments.{name}", *map(str, arguments)],
             cwd=ROOT,
-            env=environment | variables,
+            env=ENVIRONMENT | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

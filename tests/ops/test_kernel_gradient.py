@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.ops import kernel_gradient as module
-from resnet_jax.ops.kernel_gradient import kernel_gradient, matrix_gradient, parts
+from resnet_jax.ops.kernel_gradient import kernel_gradient, matrix_gradient, part_size
 
 MIB = 2**20
 
@@ -21,7 +21,7 @@ MIB = 2**20
     ],
 )
 def test_parts_fit_the_cache_and_divide_the_images(images, rows, held, result, expected):
-    assert parts(images, rows, held, result) == expected
+    assert part_size(images, rows, held, result) == expected
 
 
 @pytest.mark.parametrize("size", [3000, 10**9], ids=["several parts", "one part"])

@@ -1,4 +1,4 @@
-"""Every form of a layer gives what JAX's own gives, and is there when it is asked for."""
+"""Every lowering of a layer computes what JAX's own does, and is used when it is listed."""
 
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ import pytest
 from resnet_jax import create_model
 from resnet_jax.errors import InputError
 from resnet_jax.models.counts import abstract_variables
-from resnet_jax.ops.lowering import FORMS, chosen, taken
+from resnet_jax.ops.lowering import LOWERINGS, active_lowerings, is_active
 
 SIZE = 32
 
@@ -38,30 +38,30 @@ def statistics(model):
     return {"batch_stats": jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)}
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_the_gradient_of_a_network_is_the_same(form, network, monkeypatch):
+@pytest.mark.parametrize("lowering", LOWERINGS)
+def test_the_gradient_of_a_network_is_the_same(lowering, network, monkeypatch):
     model, params, images = network
     monkeypatch.setenv("RESNET_JAX_FORMS", "")
-    # A new function each time: what was traced in another form would be kept.
+    # A new function each time: what was traced with another lowering would be reused.
     expected = jax.jit(jax.value_and_grad(partial(loss, model=model, images=images)))(params)
     plain = str(jax.make_jaxpr(partial(loss, model=model, images=images))(params))
-    monkeypatch.setenv("RESNET_JAX_FORMS", form)
+    monkeypatch.setenv("RESNET_JAX_FORMS", lowering)
     found = jax.jit(jax.value_and_grad(partial(loss, model=model, images=images)))(params)
     assert str(jax.make_jaxpr(partial(loss, model=model, images=images))(params)) != plain
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * np.abs(theirs).max())
 
 
-def test_without_a_word_the_backend_decides(monkeypatch):
+def test_by_default_the_backend_decides(monkeypatch):
     monkeypatch.delenv("RESNET_JAX_FORMS", raising=False)
-    assert taken() == ["canonical", "kept_places"]
+    assert active_lowerings() == ["canonical", "kept_places"]
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert not taken()
+    assert not active_lowerings()
     monkeypatch.setenv("RESNET_JAX_FORMS", "space_to_depth,matrix_product")
-    assert taken() == ["matrix_product", "space_to_depth"]
+    assert active_lowerings() == ["matrix_product", "space_to_depth"]
 
 
-def test_an_unknown_form_is_refused(monkeypatch):
+def test_an_unknown_lowering_is_refused(monkeypatch):
     monkeypatch.setenv("RESNET_JAX_FORMS", "fast")
-    with pytest.raises(InputError, match="RESNET_JAX_FORMS=fast: there is no form fast; known are canonical"):
-        chosen("canonical")
+    with pytest.raises(InputError, match="RESNET_JAX_FORMS=fast: fast is no lowering; known are canonical"):
+        is_active("canonical")

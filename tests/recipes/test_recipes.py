@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from resnet_jax.config.options import Config
-from resnet_jax.optim.build import build_average, build_schedule
+from resnet_jax.optim.build import build_ema, build_schedule
 from resnet_jax.recipes import CIFAR, IMAGENET
 from resnet_jax.run.train import train
 
@@ -19,7 +19,7 @@ ALL = {**{f"cifar-{name}": r for name, r in CIFAR.items()}, **{f"imagenet-{name}
 
 
 def row(**settings: Any) -> dict[str, Any]:
-    """What a source says; rates are those at its batch, times in its epochs or steps."""
+    """Return the settings of a source; rates are those at its batch, times in its epochs or steps."""
     return settings
 
 
@@ -133,40 +133,40 @@ def test_every_recipe_has_its_row():
 
 @pytest.mark.parametrize("key", ALL)
 def test_a_recipe_is_its_source(key):
-    config, said = config_of(key), dict(ROWS[key])
+    config, source = config_of(key), dict(ROWS[key])
     images = 50_000 if key.startswith("cifar") else IMAGES
-    batch = said.pop("batch")
+    batch = source.pop("batch")
     assert config.batch_size == batch
     total = round(config.epochs * images / batch)
     schedule = build_schedule(config, total)
-    if (steps := said.pop("steps", None)) is not None:
+    if (steps := source.pop("steps", None)) is not None:
         assert total == steps
     first = round(config.warmup_fraction * total)
     # The peak is reached when the warm-up ends, at the batch of the source.
-    assert rate(schedule, first) == pytest.approx(said.pop("rate"), rel=1e-6)
-    if "first_rate" in said:
-        assert rate(schedule, 0) == pytest.approx(said.pop("first_rate"), rel=1e-4)  # a float32 difference of the peak
-    if "last_rate" in said:
-        assert rate(schedule, total) == pytest.approx(said.pop("last_rate"), rel=1e-3)
+    assert rate(schedule, first) == pytest.approx(source.pop("rate"), rel=1e-6)
+    if "first_rate" in source:
+        assert rate(schedule, 0) == pytest.approx(source.pop("first_rate"), rel=1e-4)  # float32 near the peak
+    if "last_rate" in source:
+        assert rate(schedule, total) == pytest.approx(source.pop("last_rate"), rel=1e-3)
     for name, length in (("epochs", 1.0), ("steps", batch / images)):
-        if f"warmup_{name}" in said:
+        if f"warmup_{name}" in source:
             warmup = config.warmup_fraction * config.epochs
-            assert warmup == pytest.approx(said.pop(f"warmup_{name}") * length, rel=1e-6)
-        if f"milestone_{name}" in said:
-            expected = [m * length for m in said.pop(f"milestone_{name}")]
+            assert warmup == pytest.approx(source.pop(f"warmup_{name}") * length, rel=1e-6)
+        if f"milestone_{name}" in source:
+            expected = [m * length for m in source.pop(f"milestone_{name}")]
             assert [m * config.epochs for m in config.milestones] == pytest.approx(expected)
-    if "ramp_epochs" in said:
-        assert [f * config.epochs for f in config.progressive_ramp] == pytest.approx(said.pop("ramp_epochs"))
-    if "stem_epochs" in said:
-        assert config.stem_fraction * config.epochs == pytest.approx(said.pop("stem_epochs"))
-    if "decay_a_step" in said:
+    if "ramp_epochs" in source:
+        assert [f * config.epochs for f in config.progressive_ramp] == pytest.approx(source.pop("ramp_epochs"))
+    if "stem_epochs" in source:
+        assert config.stem_fraction * config.epochs == pytest.approx(source.pop("stem_epochs"))
+    if "decay_a_step" in source:
         assert config.learning_rate * batch / config.reference_batch_size * config.weight_decay == pytest.approx(
-            said.pop("decay_a_step")
+            source.pop("decay_a_step")
         )
     decays, zero, smallest = BESIDE[key]
     assert (config.decay_norm_and_bias, config.zero_init) == (decays, zero)
     assert smallest in (None, config.crop_scale[0])
-    for name, value in said.items():
+    for name, value in source.items():
         number = isinstance(value, int | float | tuple) and not isinstance(value, bool)
         assert getattr(config, name) == (pytest.approx(value, rel=1e-9) if number else value), name
 
@@ -176,7 +176,7 @@ def test_torchvisions_average_is_its_formula():
     config = config_of("imagenet-torchvision_v2")
     for epochs, batch in [(600.0, 1024), (90.0, 256)]:
         scaled = replace(config, epochs=epochs, batch_size=batch)
-        average = build_average(scaled, round(epochs * IMAGES / batch))
+        average = build_ema(scaled, round(epochs * IMAGES / batch))
         assert average is not None
         assert 1 - average.decay == pytest.approx((1 - 0.99998) * batch * 32 / epochs, rel=1e-3)
         assert average.every == 32

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 from resnet_jax import create_model
+from resnet_jax.run import validate
 from resnet_jax.run.build import build_run
 from resnet_jax.run.state import first_state
 from resnet_jax.run.step import build_train_step
@@ -29,7 +30,7 @@ def step(request):
     """The normalized group's size, the state, and the compiled step."""
     run = build_run(replace(TOY, bn_group_size=request.param))
     state = first_state(run)
-    batch = next(iter(run.training.batches(0, 1)))
+    batch = next(iter(run.data.train.batches(0, 1)))
     return request.param, state, build_train_step(run).lower(state, jax.jit(zero_sums)(), batch).compile()
 
 
@@ -70,7 +71,7 @@ def test_steps_and_evaluations_compile_once(tmp_path, monkeypatch):
         return lambda *args: programs.append(build(*args)) or programs[-1]
 
     monkeypatch.setattr(run_module, "build_train_step", kept(run_module.build_train_step))
-    monkeypatch.setattr(run_module.step, "jit_eval_step", kept(run_module.step.jit_eval_step))
+    monkeypatch.setattr(validate, "jit_eval_step", kept(validate.jit_eval_step))
     run_module.train(replace(TOY, steps=6, eval_every=2, log_every=2, workdir=str(tmp_path)))
     assert [program._cache_size() for program in programs] == [1, 1]
 

@@ -14,7 +14,7 @@ import pytest
 from resnet_jax.errors import InputError, InterruptedRunError
 from resnet_jax.run.build import build_run
 from resnet_jax.run.state import first_state
-from resnet_jax.run.step import build_train_chunk, build_train_step, chunked_batches
+from resnet_jax.run.step import build_train_step, chunked_batches
 from resnet_jax.run.train import train
 from resnet_jax.runtime.sharding import replicated
 from resnet_jax.training.metrics import zero_sums
@@ -34,6 +34,10 @@ def run():
     return build_run(FOUR)
 
 
+def singly(run):
+    return replace(run, config=replace(run.config, steps_per_call=1))
+
+
 def made(run, program, fed) -> tuple[Any, Any]:
     """State and sums after all that is fed."""
     state, sums = first_state(run), jax.jit(zero_sums, out_shardings=replicated(run.mesh))()
@@ -45,7 +49,7 @@ def made(run, program, fed) -> tuple[Any, Any]:
 def test_a_call_is_fed_what_its_steps_are_fed_one_by_one(run):
     calls = list(chunked_batches(run, SPANS))
     assert [call["steps"] for call in calls] == [4, 1, 3]
-    batches = list(run.training.batches(0, 8))
+    batches = list(run.data.train.batches(0, 8))
     for span, call in zip(SPANS, calls, strict=True):
         assert call["pool"] is batches[0]["pool"]
         for name, rows in call["requests"].items():
@@ -57,15 +61,16 @@ def test_a_call_is_fed_what_its_steps_are_fed_one_by_one(run):
 
 
 def test_a_call_gives_the_bits_of_its_steps_from_one_program(run):
-    single = made(run, build_train_step(run), run.training.batches(0, 8))
-    program: Any = build_train_chunk(run)
+    single = made(run, build_train_step(singly(run)), run.data.train.batches(0, 8))
+    program: Any = build_train_step(run)
     jax.tree.map(np.testing.assert_array_equal, made(run, program, chunked_batches(run, SPANS)), single)
     assert program._cache_size() == 1
 
 
 def test_the_first_bad_step_of_a_call_is_named(run):
-    failing = replace(run, tx=optax.sgd(lambda count: jnp.where(count == 6, jnp.nan, 0.01)))
-    state, sums = made(failing, build_train_chunk(failing), chunked_batches(failing, SPANS))
+    tx = optax.sgd(lambda count: jnp.where(count == 6, jnp.nan, 0.01))
+    failing = replace(run, optimizer=replace(run.optimizer, tx=tx))
+    state, sums = made(failing, build_train_step(failing), chunked_batches(failing, SPANS))
     assert sums["first_bad_step"] == 7
     assert state.step == 8
 
@@ -78,10 +83,10 @@ def test_a_run_that_is_interrupted_between_two_calls_ends_as_the_unbroken_one(tm
     programs: list[Any] = []
 
     def kept(run):
-        programs.append(build_train_chunk(run))
+        programs.append(build_train_step(run))
         return programs[-1]
 
-    monkeypatch.setattr(run_module, "build_train_chunk", kept)
+    monkeypatch.setattr(run_module, "build_train_step", kept)
     whole = train(replace(FOUR, workdir=str(tmp_path / "whole")))
     assert [program._cache_size() for program in programs] == [1]
     assert [(row["step"], row["split"]) for row in rows(tmp_path / "whole")] == [

@@ -17,9 +17,9 @@ from resnet_jax.config.options import Config
 from resnet_jax.data.augment.opencv_resize import opencv
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.evaluate import evaluate
-from resnet_jax.inference.predict import predict_files
+from resnet_jax.inference.predict import predict
 from resnet_jax.inference.trained import trained_from_run
-from resnet_jax.run.build import build_optimizer
+from resnet_jax.optim.build import build_tx
 from resnet_jax.run.train import train
 
 TOY = Config(
@@ -101,13 +101,13 @@ def test_a_prediction_names_the_classes_of_a_file_by_their_probability(finished,
 
     example = load_source("digits", "val", None, 0)[0]
     Image.fromarray(np.asarray(example.image)).save(tmp_path / "digit.png")
-    (answer,) = predict_files(trained_from_run(finished), [tmp_path / "digit.png"], top=10)
-    shown = [entry["probability"] for entry in answer["classes"]]
+    (prediction,) = predict(trained_from_run(finished), [tmp_path / "digit.png"], top=10)
+    shown = [entry["probability"] for entry in prediction["classes"]]
     assert shown == sorted(shown, reverse=True)
     assert sum(shown) == pytest.approx(1, abs=1e-4)
-    assert {entry["class"] for entry in answer["classes"]} == {str(digit) for digit in range(10)}
+    assert {entry["class"] for entry in prediction["classes"]} == {str(digit) for digit in range(10)}
     with pytest.raises(InputError, match=r"missing\.png: No such file"):
-        predict_files(trained_from_run(finished), [tmp_path / "missing.png"])
+        predict(trained_from_run(finished), [tmp_path / "missing.png"])
 
 
 def test_bfloat16_and_fake_data_and_adamw_run(tmp_path):
@@ -145,6 +145,17 @@ def test_an_unreadable_photograph_is_named_and_counted_in_training_and_refused_i
         evaluate(trained_from_run(workdir), num_workers=0)
 
 
+def test_a_damaged_validation_image_is_found_before_the_training(tmp_path):
+    root, workdir = tmp_path / "photographs", tmp_path / "run"
+    photographs(root)
+    whole = (root / "val" / "light" / "2.jpg").read_bytes()
+    (root / "val" / "light" / "2.jpg").write_bytes(whole[: len(whole) // 2])
+    config = replace(TOY, dataset="folder", data_dir=str(root), image_size=16, batch_size=8, workdir=str(workdir))
+    with pytest.raises(InputError, match=r"val/light/2\.jpg"):
+        train(config)
+    assert not (workdir / "config.json").exists()
+
+
 def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"--batch_size=60 cannot be shared by 8 devices; take 56"):
         train(replace(TOY, batch_size=60, workdir=str(tmp_path)))
@@ -162,6 +173,8 @@ def test_a_run_that_cannot_start_does_not_take_the_folder(tmp_path):
         ({"model": "unet_resnet18", "width": 0}, "classifies pixels"),
         ({"milestones": (30.0, 60.0)}, "--milestones=30.0 must be between 0 and 1"),
         ({"norm": "group"}, "multiples of 32"),
+        ({"norm": "frozen"}, "--norm=frozen needs trained statistics"),
+        ({"model": "resnet18", "bn_group_size": 1}, "--bn_group_size=1 leaves resnet18 at 8 pixels one value"),
     )
     for wrong, message in mistakes:
         with pytest.raises(InputError, match=message):
@@ -191,7 +204,7 @@ def test_the_best_evaluated_checkpoint_stays(tmp_path):
 
 
 def test_what_is_frozen_does_not_decay():
-    tx = build_optimizer(replace(TOY, norm="frozen", weight_decay=0.1), optax.constant_schedule(0.1), 1)
+    tx = build_tx(replace(TOY, norm="frozen", weight_decay=0.1), optax.constant_schedule(0.1), 1)
     params: Any = {"scale": jnp.ones(3), "kernel": jnp.ones((2, 2))}
     updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
     decayed = cast(Any, updates)

@@ -24,17 +24,19 @@ try:
 finally:
     print(json.dumps({name: events[name] for name in ("compile_requests_use_cache", "cache_hits", "cache_misses")}))
 """
+# Without what the test run itself says of a cache: where it is and what it takes.
+CACHE = ("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(CACHE)} | {"XLA_FLAGS": ""}
 TOY = ["--width=2", "--image_size=8", "--steps=3", "--log_every=2"]
 
 
 def run(workdir, **variables):
     """The events of a run, its printed lines, and its result."""
-    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     command = [sys.executable, "-W", "error::UserWarning", "-c", COUNTED, f"--workdir={workdir}", *TOY]
     done = subprocess.run(
         command,
         cwd=Path(__file__).parents[2],
-        env=environment | {"XLA_FLAGS": ""} | variables,
+        env=ENVIRONMENT | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -142,12 +144,11 @@ def test_programs_of_which_a_part_was_written_go_and_whole_ones_are_looked_at_on
 
 
 def test_the_benchmark_compiles_anew_and_keeps_nothing(tmp_path):
-    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     toy = ["--mode=compile", "--model=resnet8_cifar", "--image_size=8", "--batch_size=8", "--rounds=1"]
     subprocess.run(
         [sys.executable, "-m", "experiments.benchmark", *toy],
         cwd=Path(__file__).parents[2],
-        env=environment | {"XLA_FLAGS": "", "XDG_CACHE_HOME": str(tmp_path)},
+        env=ENVIRONMENT | {"XDG_CACHE_HOME": str(tmp_path)},
         stdout=subprocess.DEVNULL,
         check=True,
     )

@@ -45,31 +45,44 @@ def batches_from(start: int, poisoned: int = -1):
 def run(
     start=0, state=None, sums=None, total_steps=10, *, stop_at=(), poisoned=-1, **intervals
 ) -> tuple[Any, Any, Any]:
-    """What `fit` returned, and every call it made: (what, step, numbers)."""
-    calls = []
+    """Step and state that were reached, and every event that was due: (what, step, numbers)."""
+    defaults: dict[str, Any] = {"log_every": 3, "checkpoint_every": 4, "eval_every": 5}
+    numbers = range(start + 1, total_steps + 1)
+    steps = loop.training_steps(
+        fresh_state() if state is None else state,
+        zero_sums() if sums is None else sums,
+        zip(numbers, batches_from(start, poisoned), strict=False),
+        toy_step,
+        total_steps=total_steps,
+        **(defaults | intervals),
+    )
+    return follow(steps, total_steps, lambda step: step in stop_at)
+
+
+def follow(steps, total_steps, stop_requested) -> tuple[Any, Any, Any]:
+    """What a training does with its steps: log, save, evaluate, and stop when asked."""
+    events = []
 
     def note(what, step, *trees):
-        calls.append((what, step, *(jax.device_get(tree) for tree in trees)))
+        events.append((what, step.number, *(jax.device_get(tree) for tree in trees)))
 
-    defaults: dict[str, Any] = {"log_every": 3, "checkpoint_every": 4, "eval_every": 5}
     end = error = None
     try:
-        end = loop.fit(
-            fresh_state() if state is None else state,
-            zero_sums() if sums is None else sums,
-            batches_from(start, poisoned),
-            start=start,
-            total_steps=total_steps,
-            train_step=toy_step,
-            log=partial(note, "log"),
-            save=partial(note, "save"),
-            evaluate=partial(note, "evaluate"),
-            stop_requested=lambda step: step in stop_at,
-            **(defaults | intervals),
-        )
+        for step in steps:
+            if step.log:
+                note("log", step, step.sums)
+            if step.save:
+                note("save", step, step.state, step.unlogged)
+            if step.evaluate:
+                note("evaluate", step, step.state)
+            end = step.number, step.state
+            if stop_requested(step.number) and step.number < total_steps:
+                loop.check_finite(step.sums)
+                note("save", step, step.state, step.unlogged)
+                break
     except NonFiniteError as raised:
-        error = raised
-    return end, calls, error
+        end, error = None, raised
+    return end, events, error
 
 
 def of(calls, what):

@@ -1,8 +1,7 @@
-"""Several steps in one device call: which is a function of the step, and the loop does the same as with one."""
+"""Chunks of several steps are a function of the step, and the loop does the same as with single steps."""
 
 from fractions import Fraction
-from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,31 +10,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_jax.errors import NonFiniteError
 from resnet_jax.training import loop
-from resnet_jax.training.loop import due, spans
+from resnet_jax.training.loop import chunks, due
 from resnet_jax.training.metrics import zero_sums
-from tests.training.test_loop import batches_from, fresh_state, toy_step
+from tests.training.test_loop import batches_from, follow, fresh_state, toy_step
 
 INTERVALS = st.tuples(st.integers(1, 20), st.fractions(1, 20, max_denominator=9), st.integers(1, 20))
 
 
 @given(total=st.integers(1, 80), steps_per_call=st.integers(1, 30), intervals=INTERVALS)
-def test_calls_make_each_step_once_end_where_something_is_due_and_do_not_depend_on_the_start(
+def test_chunks_make_each_step_once_end_where_something_is_due_and_do_not_depend_on_the_start(
     total, steps_per_call, intervals
 ):
-    calls = list(spans(0, total, steps_per_call, intervals))
-    assert [step for call in calls for step in call] == list(range(total))
-    assert all(0 < len(call) <= steps_per_call for call in calls)
-    ends = {call.stop for call in calls}
+    parts = list(chunks(0, total, steps_per_call, intervals))
+    assert [step for chunk in parts for step in chunk] == list(range(total))
+    assert all(0 < len(chunk) <= steps_per_call for chunk in parts)
+    ends = {chunk.stop for chunk in parts}
     multiples = set(range(steps_per_call, total + 1, steps_per_call))
     assert ends == multiples | {s for s in range(1, total + 1) if any(due(s, every, total) for every in intervals)}
-    for number, call in enumerate(calls):
-        assert list(spans(call.start, total, steps_per_call, intervals)) == calls[number:]
+    for number, chunk in enumerate(parts):
+        assert list(chunks(chunk.start, total, steps_per_call, intervals)) == parts[number:]
 
 
-def test_an_epoch_that_ends_within_a_step_ends_a_call():
-    assert list(spans(0, 9, 4, (100, Fraction(5, 2)))) == [
+def test_an_epoch_that_ends_within_a_step_ends_a_chunk():
+    assert list(chunks(0, 9, 4, (100, Fraction(5, 2)))) == [
         *(range(0, 3), range(3, 4), range(4, 5), range(5, 8), range(8, 9)),
     ]
 
@@ -44,17 +42,14 @@ INTERVALS_OF_FIT: dict[str, Any] = {"log_every": 3, "checkpoint_every": 4, "eval
 
 
 def fit(steps_per_call, *, start=0, state=None, sums=None, poisoned=-1, stop_at=99) -> tuple[Any, Any, Any]:
-    """What `fit` returned or raised, what it did, and after which steps it asked whether to stop."""
-    calls, asked = [], []
+    """Step and state that were reached or the error, the events, and the steps after which a stop was possible."""
+    asked = []
     batches = batches_from(start, poisoned)
-    calls_made = spans(start, 14, steps_per_call, tuple(INTERVALS_OF_FIT.values()))
-    fed: Any = iter([[next(batches) for _ in span] for span in calls_made])
+    parts = list(chunks(start, 14, steps_per_call, tuple(INTERVALS_OF_FIT.values())))
+    chunked = ((chunk.stop, [next(batches) for _ in chunk]) for chunk in parts)
 
-    def note(what, step, *trees):
-        calls.append((what, step, *(jax.device_get(tree) for tree in trees)))
-
-    def train_call(state, sums, call):
-        for batch in call:
+    def chunk_step(state, sums, chunk):
+        for batch in chunk:
             state, sums = toy_step(state, sums, batch)
         return state, sums
 
@@ -62,24 +57,16 @@ def fit(steps_per_call, *, start=0, state=None, sums=None, poisoned=-1, stop_at=
         asked.append(step)
         return step >= stop_at
 
-    try:
-        end = loop.fit(
-            fresh_state() if state is None else state,
-            zero_sums() if sums is None else sums,
-            fed,
-            start=start,
-            total_steps=14,
-            train_step=train_call,
-            log=partial(note, "log"),
-            save=partial(note, "save"),
-            evaluate=partial(note, "evaluate"),
-            stop_requested=stop_requested,
-            steps_per_call=steps_per_call,
-            **INTERVALS_OF_FIT,
-        )
-    except NonFiniteError as raised:
-        end = raised
-    return end, calls, asked
+    steps = loop.training_steps(
+        fresh_state() if state is None else state,
+        zero_sums() if sums is None else sums,
+        cast(Any, chunked),
+        chunk_step,
+        total_steps=14,
+        **INTERVALS_OF_FIT,
+    )
+    end, events, error = follow(steps, 14, stop_requested)
+    return error or end, events, asked
 
 
 @pytest.mark.parametrize("steps_per_call", [2, 5, 100])
@@ -92,7 +79,7 @@ def test_the_loop_does_the_same_at_the_same_steps(steps_per_call):
     assert set(asked) < set(asked_by_one)
 
 
-def test_a_stop_is_heard_at_the_end_of_a_call_and_the_run_goes_on_as_if_nothing_had_happened():
+def test_a_stop_is_heard_at_the_end_of_a_chunk_and_the_run_goes_on_as_if_nothing_had_happened():
     (_, expected), unbroken, asked = fit(5)
     assert asked == [3, 4, 5, 6, 8, 9, 10, 11, 12, 14]
     (reached, _), before, _ = fit(5, stop_at=7)
@@ -107,7 +94,7 @@ def test_a_stop_is_heard_at_the_end_of_a_call_and_the_run_goes_on_as_if_nothing_
     np.testing.assert_equal(jax.device_get(continued), jax.device_get(expected))
 
 
-def test_a_bad_step_within_a_call_is_named():
+def test_a_bad_step_within_a_chunk_is_named():
     error, calls, _ = fit(100, poisoned=7)
     assert "step 7:" in str(error)
     assert [call[:2] for call in calls] == [("log", 3), ("save", 4), ("log", 6), ("save", 6), ("evaluate", 6)]

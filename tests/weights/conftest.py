@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from resnet_jax.weights.pretrained import variable_shapes
+from resnet_jax.weights.shapes import variable_shapes
 from tests.real_data import real_folder
 
 

@@ -1,8 +1,6 @@
 """Files of tensors: what goes in comes out, and nothing that a stranger's file holds is executed."""
 
 import os
-import pickle
-import sys
 import zipfile
 
 import ml_dtypes
@@ -103,52 +101,3 @@ def test_other_files_are_refused(tmp_path):
     write_tensors(tmp_path / "x.npz", {})
     with pytest.raises(InputError, match="holds no tensors"):
         read_tensors(tmp_path / "x.npz")
-
-
-def test_without_torch_a_pth_file_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    (tmp_path / "x.pth").write_bytes(b"anything")
-    with pytest.raises(InputError, match=r"x\.pth: only PyTorch reads this kind of file; pip install torch"):
-        read_tensors(tmp_path / "x.pth")
-
-
-class TestTorch:
-    @pytest.fixture
-    def torch(self):
-        return pytest.importorskip("torch", reason="only PyTorch reads and writes .pth")
-
-    @pytest.mark.parametrize("legacy", [False, True])
-    @pytest.mark.parametrize("key", [None, "state_dict", "model"])
-    def test_a_state_dict_is_found_wherever_it_is(self, torch, tmp_path, key, legacy):
-        tensors = {"module.a.weight": torch.arange(6.0).reshape(2, 3).bfloat16(), "module.n": torch.tensor(3)}
-        saved = {key: tensors, "epoch": 7} if key else tensors
-        torch.save(saved, tmp_path / "x.th", _use_new_zipfile_serialization=not legacy)
-        read = read_tensors(tmp_path / "x.th")
-        np.testing.assert_array_equal(read["a.weight"], np.arange(6.0).reshape(2, 3))
-        assert read["a.weight"].dtype == np.float32
-        assert read["n"] == 3
-
-    @pytest.mark.parametrize("bare", [False, True])
-    def test_a_file_that_carries_code_is_refused_and_not_run(self, torch, tmp_path, bare):
-        path, payload = tmp_path / "x.pth", {"state_dict": {"a": Payload(tmp_path / "ran")}}
-        if bare:
-            path.write_bytes(pickle.dumps(payload))
-        else:
-            torch.save(payload, path)
-        with pytest.raises(InputError, match=r"x\.pth: refused, because it holds Python objects, which could run code"):
-            read_tensors(path)
-        assert not (tmp_path / "ran").exists()
-
-    @pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
-    def test_a_file_cut_short_is_named(self, torch, tmp_path, part):
-        torch.save({"a": torch.ones(1000)}, tmp_path / "x.pth")
-        whole = (tmp_path / "x.pth").read_bytes()
-        (tmp_path / "x.pth").write_bytes(whole[: int(len(whole) * part)])
-        with pytest.raises(InputError, match=r"x\.pth: damaged or cut short"):
-            read_tensors(tmp_path / "x.pth")
-
-    @pytest.mark.parametrize("content", [[1, 2], {"a": 1}, {"epoch": 3, "state_dict": {"lr": 0.1}}])
-    def test_what_is_no_state_dict_is_refused(self, torch, tmp_path, content):
-        torch.save(content, tmp_path / "x.pth")
-        with pytest.raises(InputError, match="not a state dict"):
-            read_tensors(tmp_path / "x.pth")

@@ -13,7 +13,8 @@ from resnet_jax.errors import InputError
 from resnet_jax.models.registry import create_model
 from resnet_jax.weights.catalog import BY_NAME, KERAS_RESNET50
 from resnet_jax.weights.keras import is_tfjs, layers, read_tfjs, to_ours
-from resnet_jax.weights.pretrained import load_pretrained, variable_shapes
+from resnet_jax.weights.pretrained import load_pretrained
+from resnet_jax.weights.shapes import variable_shapes
 
 MEAN_BGR = (103.939, 116.779, 123.68)
 

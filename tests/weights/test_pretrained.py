@@ -151,7 +151,7 @@ class TestHub:
 
     def test_without_the_extra_it_says_which_one(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-        with pytest.raises(InputError, match=r"pip install -e '\.\[pretrained\]'"):
+        with pytest.raises(InputError, match=r"pip install 'residual-jax\[pretrained\]'"):
             hub.download("someone/something")
 
     def test_weights_are_fetched_and_an_absent_set_is_an_error(self, tmp_path, variables):

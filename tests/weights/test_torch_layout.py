@@ -8,8 +8,8 @@ import pytest
 
 from resnet_jax.errors import InputError
 from resnet_jax.models.registry import list_models
-from resnet_jax.weights.pretrained import variable_shapes
 from resnet_jax.weights.rules import FAMILIES, rules_for
+from resnet_jax.weights.shapes import variable_shapes
 from resnet_jax.weights.torch_layout import from_torch, to_torch, torch_name
 
 from .conftest import assert_equal_trees

@@ -72,7 +72,7 @@ def test_where_there_is_no_room_for_a_copy_it_is_saved_at_once(monkeypatch):
     def copied(tree):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
 
-    monkeypatch.setattr(async_save, "_copied", copied)
+    monkeypatch.setattr(async_save, "_copy", copied)
     with save_in_background(failing) as save, pytest.raises(OSError, match="no space for 1"):
         save(1, jnp.zeros(1))
 

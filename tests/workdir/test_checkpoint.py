@@ -184,12 +184,79 @@ def test_training_goes_on_through_the_step_that_was_damaged_and_a_second_damage_
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "3", "3.damaged", "3.damaged.2"]
 
 
-def test_when_every_checkpoint_is_damaged_the_run_does_not_start_afresh(folder):
+def test_when_every_checkpoint_is_damaged_the_run_does_not_start_afresh_at_any_start(folder):
     for step in (1, 2, 3):
         flip_bit(data_file(folder, step), 0.5)
-    with pytest.raises(InputError, match=r"every checkpoint is damaged \(3, 2, 1\)"):
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"every checkpoint is damaged \(3, 2, 1; the newest: its arrays do not"):
+            restore_newest(folder)
+        assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "3"]
+
+
+def test_a_folder_of_checkpoints_that_were_set_aside_is_no_new_run(folder):
+    flip_bit(data_file(folder, 3), 0.5)
+    restore_newest(folder)
+    for step in (1, 2):
+        shutil.rmtree(folder / str(step))
+    with pytest.raises(InputError, match=r"holds damaged checkpoints only \(3.damaged\)"):
         restore_newest(folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["1.damaged", "2.damaged", "3.damaged"]
+
+
+def test_an_unreadable_checkpoint_is_not_called_damaged(folder, monkeypatch):
+    whole = Path.open
+
+    def refused(path, *arguments, **options):
+        if "/3/state/" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(InputError, match=r"/3 cannot be read \(Permission denied\), which does not make it a damaged"):
+        restore_newest(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "3"]
+
+
+def test_a_checkpoint_under_another_steps_name_is_not_that_step(folder):
+    (folder / "3").rename(folder / "5")
+    (step, tree), (line,) = restore_newest(folder)
+    assert step == 2
+    assert_same_bits(tree, tree_of(2))
+    assert "5 is damaged (it is the checkpoint of step 3 under another name)" in line
+
+
+def test_a_checkpoint_keeps_a_record_and_an_altered_one_is_damage(tmp_path):
+    with checkpoint.open_manager(tmp_path, keep=3) as manager:
+        for step in (1, 2):
+            checkpoint.save(manager, step, place(tree_of(step), 1), record={"log": [7, step]})
+        manager.wait_until_finished()
+        assert checkpoint.stored_record(manager, 2) == {"step": 2, "log": [7, 2]}
+    stored = tmp_path / "2" / "record" / "metadata"
+    stored.write_text(stored.read_text().replace("7", "5", 1))
+    (step, _), (line,) = restore_newest(tmp_path)
+    assert step == 1
+    assert "its content does not match its digest" in line
+
+
+def test_a_checkpoint_without_a_record_is_restored(folder):
+    shutil.rmtree(folder / "3" / "record")
+    (step, tree), lines = restore_newest(folder)
+    assert (step, lines) == (3, [])
+    assert_same_bits(tree, tree_of(3))
+
+
+def test_a_damaged_checkpoint_prints_nothing_of_orbax(folder, capfd):
+    DAMAGE["truncated"](data_file(folder, 3))
+    restore_newest(folder)
+    gc.collect()
+    printed = capfd.readouterr()
+    assert printed.out + printed.err == ""
+
+
+def test_a_reader_finds_that_a_checkpoint_was_deleted_and_does_not_call_it_damaged(folder):
+    with checkpoint.open_reader(folder) as manager:
+        shutil.rmtree(folder / "3")  # as a training does with an older one
+        with pytest.raises(FileNotFoundError):
+            checkpoint.restore_step(manager, 3, place(tree_of(0), 1))
 
 
 def test_an_empty_folder_holds_no_checkpoint(tmp_path):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from resnet_jax.data.preprocessing import Batch
+from resnet_jax.runtime.batch import Batch
 
 # Folded into an example's key, so that no two augmentations draw the same numbers.
 FLIP, CROP, ERASE, CUTOUT = range(4)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from resnet_jax.data.augment.device import CUTOUT, ERASE, keys_for
-from resnet_jax.data.preprocessing import Batch
+from resnet_jax.runtime.batch import Batch
 
 TRIES = 10
 

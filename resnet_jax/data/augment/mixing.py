@@ -10,8 +10,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from resnet_jax.data.preprocessing import Batch
 from resnet_jax.errors import InputError
+from resnet_jax.runtime.batch import Batch
 
 
 class Shares(NamedTuple):

@@ -62,6 +62,6 @@ def opencv() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise InputError("--train_interpolation=fast needs OpenCV: pip install -e '.[fast]'") from error
+        raise InputError("--train_interpolation=fast needs OpenCV: pip install 'residual-jax[fast]'") from error
     cv2.setNumThreads(0)
     return cv2

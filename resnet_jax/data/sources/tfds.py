@@ -142,7 +142,7 @@ def how_to_prepare(name: str, data_dir: str | None) -> str:
     where = data_dir or "~/tensorflow_datasets"
     manual = f"put {' and '.join(IMAGENET_FILES)} in {where}/downloads/manual, then " if name == "imagenet2012" else ""
     return (
-        f"--dataset={name} is not prepared in {where}: {manual}run pip install -e '.[prepare]' and python -c "
+        f"--dataset={name} is not prepared in {where}: {manual}run pip install 'residual-jax[prepare]' and python -c "
         f"\"import tensorflow_datasets as tfds; tfds.builder('{name}', data_dir='{where}')"
         ".download_and_prepare(file_format='array_record')\"; or use a folder of images with --dataset=folder "
         "--data_dir=ROOT"

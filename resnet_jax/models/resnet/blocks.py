@@ -1,12 +1,4 @@
-"""Residual blocks. A block receives its parts already settled and only arranges them.
-
-`conv`, `norm` and `shortcut` are layers; `merge` joins shortcut and branch, as a rule by adding; `branch_end` is what
-follows the last normalization of the branch, by default nothing (channel attention, stochastic depth); with
-`zero_last` the branch starts at zero. Each block maps [B,H,W,C] to [B,H/strides,W/strides,filters * expansion].
-
-Where a stage trades its stride for dilation, the convolution that would have carried the stride still sees its input
-at the old spacing, `dilation_before`, and those behind it see theirs at the new one, `dilation`: the values that the
-strided block computes are then computed too, with others between them.
+"""Residual blocks: each arranges parts that the network has chosen.
 
 Pre-activation blocks (He et al. 2016, arXiv:1603.05027) normalize and rectify before each convolution. What is added is
 never rectified, so that an identity shortcut carries the signal unchanged through the whole network. Where the shape
@@ -14,6 +6,7 @@ changes, shortcut and branch read the same activated input.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 import jax
@@ -22,65 +15,88 @@ from flax import linen as nn
 from resnet_jax.layers.attention import SelectiveKernel
 from resnet_jax.layers.conv import he_normal_fan_out
 from resnet_jax.layers.pooling import blur_pool
+from resnet_jax.layers.stochastic_depth import StochasticDepth
 from resnet_jax.models.resnet.shortcuts import add
 
 
-def last_scale(zero: bool) -> Callable:
-    """Initializer of the last normalization scale of a branch."""
-    return nn.initializers.zeros if zero else nn.initializers.ones
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions (He et al. 2015, figure 5 left). With `blur`, a blurred subsampling is the stride."""
-
-    filters: int
-    strides: int
-    conv: Callable
-    norm: Callable
-    shortcut: Callable
-    merge: Callable = add
-    branch_end: Callable = lambda y: y
-    dilation_before: int = 1
-    dilation: int = 1
-    zero_last: bool = False
-    blur: bool = False
-    expansion: ClassVar[int] = 1
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        residual = self.shortcut(x, self.filters, self.strides, self.conv, self.norm)
-        blur = self.blur and self.strides == 2
-        y = self.conv(self.filters, 3, 1 if blur else self.strides, dilation=self.dilation_before, name="conv1")(x)
-        y = nn.relu(self.norm(name="norm1")(y))
-        if blur:
-            y = blur_pool(y)
-        y = self.conv(self.filters, 3, dilation=self.dilation, name="conv2")(y)
-        y = self.branch_end(self.norm(name="norm2", scale_init=last_scale(self.zero_last))(y))
-        return nn.relu(self.merge(x, residual, y))
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions (He et al. 2015, figure 5 right).
+class ResidualBlock(nn.Module):
+    """The fields that all blocks share: [B,H,W,C] -> [B,H/strides,W/strides,filters * expansion].
 
     Attributes:
-        stride_on_1x1: the paper's own form (v1); the default puts the stride on the 3x3 (v1.5, torchvision's), which
-            costs 6 % more multiply-adds and is about half a point more accurate (published).
-        groups: of the 3x3 (ResNeXt's cardinality).
-        group_width: channels of the 3x3 in each group, at 64 filters; 128 in one group is Wide ResNet's.
-        blur: a blurred subsampling is the stride.
-        selective: a selective kernel takes the place of the 3x3.
+        filters: channels of the 3x3 convolutions.
+        strides: 1 or 2.
+        conv, norm: layers, set but for shapes and names.
+        shortcut, merge: functions in `shortcuts.SHORTCUTS` and `MERGES`, the latter with its `conv` and `train`.
+        attention, drop: layers at the end of the branch: one in `attention.ATTENTION` or None, and stochastic depth.
+        dilation_before: of the convolution that carries the stride. Where dilation replaces the stride, this one still
+            reads its input at the old spacing, so that the strided block's values are among the dilated one's.
+        dilation: of the convolutions after it.
+        zero_last: start the branch at zero.
     """
 
     filters: int
     strides: int
-    conv: Callable
-    norm: Callable
-    shortcut: Callable
-    merge: Callable = add
-    branch_end: Callable = lambda y: y
+    conv: Callable[..., nn.Module]
+    norm: Callable[..., nn.Module]
+    shortcut: Callable[..., jax.Array | None]
+    merge: Callable[..., jax.Array] = add
+    attention: Callable[..., nn.Module] | None = None
+    drop: Callable[..., nn.Module] = partial(StochasticDepth, 0.0, True)
     dilation_before: int = 1
     dilation: int = 1
     zero_last: bool = False
+    expansion: ClassVar[int] = 1
+
+    def apply_shortcut(self, x: jax.Array) -> jax.Array | None:
+        return self.shortcut(x, self.filters * self.expansion, self.strides, self.conv, self.norm)
+
+    def preactivate(self, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        """Return x normalized and rectified, and the shortcut, which reads the same where the shape changes."""
+        active = nn.relu(self.norm(name="norm1")(x))
+        changes = self.strides > 1 or x.shape[-1] != self.filters * self.expansion
+        return active, self.apply_shortcut(active if changes else x)
+
+    def finish_branch(self, y: jax.Array) -> jax.Array:
+        """Apply what ends every branch: channel attention, if any, and stochastic depth."""
+        if self.attention is not None:
+            y = self.attention(conv=self.conv, name="attention")(y)
+        return self.drop(name="drop")(y)
+
+    def last_init(self, usual: Callable) -> Callable:
+        """Return the initializer of the branch's last scale, or of its last kernel where no scale comes after it."""
+        # A zero scale before that kernel would be zero for ever: ReLU has no gradient at zero.
+        return nn.initializers.zeros if self.zero_last else usual
+
+
+class BasicBlock(ResidualBlock):
+    """Two 3x3 convolutions (He et al. 2015, figure 5 left). With `blur`, a blurred subsampling is the stride."""
+
+    blur: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        residual = self.apply_shortcut(x)
+        blur = self.blur and self.strides == 2
+        y = self.conv(self.filters, 3, 1 if blur else self.strides, dilation=self.dilation_before, name="conv1")(x)
+        y = nn.relu(self.norm(name="norm1")(y))
+        y = blur_pool(y) if blur else y
+        y = self.conv(self.filters, 3, dilation=self.dilation, name="conv2")(y)
+        y = self.norm(name="norm2", scale_init=self.last_init(nn.initializers.ones))(y)
+        return nn.relu(self.merge(x, residual, self.finish_branch(y)))
+
+
+class Bottleneck(ResidualBlock):
+    """1x1, 3x3, 1x1 convolutions (He et al. 2015, figure 5 right).
+
+    Attributes:
+        stride_on_1x1: the paper's own block (v1); the default puts the stride on the 3x3 (v1.5, torchvision's), which
+            costs 6 % more multiply-adds and is about half a point more accurate (published).
+        groups: of the 3x3 (ResNeXt's cardinality).
+        group_width: channels of the 3x3 in each group, at 64 filters; 128 in one group is Wide ResNet's.
+        blur: a blurred subsampling is the stride.
+        selective: a selective kernel replaces the 3x3.
+    """
+
     stride_on_1x1: bool = False
     groups: int = 1
     group_width: int = 64
@@ -94,124 +110,70 @@ class Bottleneck(nn.Module):
         dilation = self.dilation if self.stride_on_1x1 else self.dilation_before
         blur = self.blur and second == 2
         width = self.filters * self.group_width // 64 * self.groups
-        residual = self.shortcut(x, self.filters * self.expansion, self.strides, self.conv, self.norm)
-        y = self.conv(width, 1, first, name="conv1")(x)
-        y = nn.relu(self.norm(name="norm1")(y))
+        residual = self.apply_shortcut(x)
+        y = nn.relu(self.norm(name="norm1")(self.conv(width, 1, first, name="conv1")(x)))
         if self.selective:
             y = SelectiveKernel(width, second, conv=self.conv, norm=self.norm, name="conv2")(y)
         else:
-            strides = 1 if blur else second
-            y = self.conv(width, 3, strides, dilation=dilation, groups=self.groups, name="conv2")(y)
-            y = nn.relu(self.norm(name="norm2")(y))
-        if blur:
-            y = blur_pool(y)
-        y = self.conv(self.filters * self.expansion, 1, name="conv3")(y)
-        y = self.branch_end(self.norm(name="norm3", scale_init=last_scale(self.zero_last))(y))
-        return nn.relu(self.merge(x, residual, y))
+            grouped = partial(self.conv, dilation=dilation, groups=self.groups)
+            y = nn.relu(self.norm(name="norm2")(grouped(width, 3, 1 if blur else second, name="conv2")(y)))
+        y = self.conv(self.filters * self.expansion, 1, name="conv3")(blur_pool(y) if blur else y)
+        y = self.norm(name="norm3", scale_init=self.last_init(nn.initializers.ones))(y)
+        return nn.relu(self.merge(x, residual, self.finish_branch(y)))
 
 
-def last_kernel(zero: bool) -> Callable:
-    """Initializer of a branch's last convolution: behind it there is no scale that could be zero.
-
-    A zero scale before it would be zero for ever: ReLU passes no gradient back at zero.
-    """
-    return nn.initializers.zeros if zero else he_normal_fan_out
-
-
-class PreActBasicBlock(nn.Module):
-    """Two 3x3 convolutions."""
-
-    filters: int
-    strides: int
-    conv: Callable
-    norm: Callable
-    shortcut: Callable
-    merge: Callable = add
-    branch_end: Callable = lambda y: y
-    dilation_before: int = 1
-    dilation: int = 1
-    zero_last: bool = False
-    expansion: ClassVar[int] = 1
+class PreActBasicBlock(ResidualBlock):
+    """Two 3x3 convolutions, each after a normalization and a ReLU."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        active = nn.relu(self.norm(name="norm1")(x))
-        changes = self.strides > 1 or x.shape[-1] != self.filters
-        residual = self.shortcut(active if changes else x, self.filters, self.strides, self.conv, self.norm)
+        active, residual = self.preactivate(x)
         y = self.conv(self.filters, 3, self.strides, dilation=self.dilation_before, name="conv1")(active)
         y = nn.relu(self.norm(name="norm2")(y))
-        y = self.branch_end(
-            self.conv(self.filters, 3, dilation=self.dilation, kernel_init=last_kernel(self.zero_last), name="conv2")(y)
-        )
-        return self.merge(x, residual, y)
+        kernel_init = self.last_init(he_normal_fan_out)
+        y = self.conv(self.filters, 3, dilation=self.dilation, kernel_init=kernel_init, name="conv2")(y)
+        return self.merge(x, residual, self.finish_branch(y))
 
 
-class PreActBottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions."""
+class PreActBottleneck(ResidualBlock):
+    """1x1, 3x3, 1x1 convolutions, each after a normalization and a ReLU."""
 
-    filters: int
-    strides: int
-    conv: Callable
-    norm: Callable
-    shortcut: Callable
-    merge: Callable = add
-    branch_end: Callable = lambda y: y
-    dilation_before: int = 1
-    dilation: int = 1
-    zero_last: bool = False
     expansion: ClassVar[int] = 4
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        outputs = self.filters * self.expansion
-        active = nn.relu(self.norm(name="norm1")(x))
-        changes = self.strides > 1 or x.shape[-1] != outputs
-        residual = self.shortcut(active if changes else x, outputs, self.strides, self.conv, self.norm)
-        y = self.conv(self.filters, 1, name="conv1")(active)
-        y = nn.relu(self.norm(name="norm2")(y))
+        active, residual = self.preactivate(x)
+        y = nn.relu(self.norm(name="norm2")(self.conv(self.filters, 1, name="conv1")(active)))
         y = self.conv(self.filters, 3, self.strides, dilation=self.dilation_before, name="conv2")(y)
         y = nn.relu(self.norm(name="norm3")(y))
-        y = self.branch_end(self.conv(outputs, 1, kernel_init=last_kernel(self.zero_last), name="conv3")(y))
-        return self.merge(x, residual, y)
+        kernel_init = self.last_init(he_normal_fan_out)
+        y = self.conv(self.filters * self.expansion, 1, kernel_init=kernel_init, name="conv3")(y)
+        return self.merge(x, residual, self.finish_branch(y))
 
 
-class ReorderedBlock(nn.Module):
-    """A basic block with its activations in another order; the interface is that of `blocks.py`.
+class ReorderedBlock(ResidualBlock):
+    """A basic block with its activations in another order (He et al. 2016, Table 2).
 
     Attributes:
         order: "norm_after_add" (8.17 % error, published, CIFAR-10, 110 layers), "relu_before_add" (7.84 %), or
             "relu_first", pre-activation by ReLU alone (6.71 %).
     """
 
-    filters: int
-    strides: int
-    conv: Callable
-    norm: Callable
-    shortcut: Callable
-    merge: Callable
-    order: str
-    branch_end: Callable = lambda y: y
-    dilation_before: int = 1
-    dilation: int = 1
-    zero_last: bool = False
-    expansion: ClassVar[int] = 1
+    order: str = "relu_first"
 
     def __post_init__(self):
         if self.zero_last and self.order != "relu_first":
-            raise ValueError(f"zero_init: a ReLU behind the zeros of {self.order} would keep them zero for ever")
+            raise ValueError(f"zero_init: a ReLU after the zeros of {self.order} would keep them zero for ever")
         super().__post_init__()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        last_norm = self.norm(
-            name="norm2", scale_init=nn.initializers.zeros if self.zero_last else nn.initializers.ones
-        )
-        residual = self.shortcut(x, self.filters, self.strides, self.conv, self.norm)
+        last_norm = self.norm(name="norm2", scale_init=self.last_init(nn.initializers.ones))
+        residual = self.apply_shortcut(x)
         y = nn.relu(x) if self.order == "relu_first" else x
         y = self.conv(self.filters, 3, self.strides, dilation=self.dilation_before, name="conv1")(y)
-        y = nn.relu(self.norm(name="norm1")(y))
-        y = self.conv(self.filters, 3, dilation=self.dilation, name="conv2")(y)
+        y = self.conv(self.filters, 3, dilation=self.dilation, name="conv2")(nn.relu(self.norm(name="norm1")(y)))
         if self.order == "norm_after_add":
-            return nn.relu(last_norm(self.merge(x, residual, self.branch_end(y))))
-        y = self.branch_end(last_norm(y))
+            return nn.relu(last_norm(self.merge(x, residual, self.finish_branch(y))))
+        y = self.finish_branch(last_norm(y))
         return self.merge(x, residual, nn.relu(y) if self.order == "relu_before_add" else y)

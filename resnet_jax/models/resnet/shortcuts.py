@@ -1,12 +1,12 @@
 """Shortcuts of He et al. 2015, section 3.3, and the ways to merge them with a branch that He et al. 2016 compared.
 
-Each takes the block's input [B,H,W,C] and what the block makes of its shape, and gives [B,H/strides,W/strides,filters]
-to be added, or None when nothing is added. Convolutions made here belong to the calling block, under the names
-`conv_proj` and `norm_proj`.
+A shortcut maps the block's input [B,H,W,C] to the [B,H/strides,W/strides,filters] that the branch is added to, or to
+None, where nothing is added. It is called inside the block, so that its layers, `conv_proj` and `norm_proj`, are the
+block's.
 
-A merge joins a block's shortcut and its residual branch (Table 1 of He et al. 2016, arXiv:1603.05027). It is called
-inside the block, so that its layers are the block's: `merge(x, residual, y, conv=…, train=…)`, where x [B,H,W,C] is the
-block's input, residual what the shortcut made of it, and y the branch, both [B,H/s,W/s,D].
+A merge joins a block's shortcut and its residual branch (Table 1 of He et al. 2016, arXiv:1603.05027), also inside the
+block: `merge(x, residual, y, conv=…, train=…)`, where x [B,H,W,C] is the block's input, residual the shortcut's output
+and y the branch's, both [B,H/s,W/s,D].
 """
 
 from collections.abc import Callable
@@ -19,14 +19,14 @@ from flax import linen as nn
 
 
 def none(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> None:
-    """No shortcut: a plain network."""
+    """Return None: a plain network has no shortcuts."""
     return None
 
 
 def zero_pad(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
-    """Option A: identity; where the shape changes, every `strides`-th pixel and zeros for the new channels.
+    """Return option A: x; where the shape changes, every `strides`-th pixel and zeros for the new channels.
 
-    Half of the zeros stand before the old channels and half behind, as in the CIFAR weights that are in circulation.
+    Half of the zeros are before the old channels and half after, as in the published CIFAR weights.
     """
     x = x[:, ::strides, ::strides]
     extra = filters - x.shape[-1]
@@ -34,21 +34,21 @@ def zero_pad(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Cal
 
 
 def project_on_change(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
-    """Option B: identity; a normalized 1x1 convolution where the shape changes."""
+    """Return option B: x; where the shape changes, a normalized 1x1 convolution."""
     if strides == 1 and x.shape[-1] == filters:
         return x
     return project(x, filters, strides, conv, norm)
 
 
 def project(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
-    """Option C: a normalized 1x1 convolution in every block."""
+    """Return option C: a normalized 1x1 convolution in every block."""
     return norm(name="norm_proj")(conv(filters, 1, strides, name="conv_proj")(x))
 
 
 def average_and_project(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
-    """Option D (He et al. 2018, "Bag of tricks"): as B, but the mean of 2x2 pixels takes the place of the stride.
+    """Return option D (He et al. 2018, "Bag of tricks"): as B, but with the mean of 2x2 pixels instead of the stride.
 
-    A stride in the 1x1 convolution would throw three quarters of the pixels away.
+    A stride in the 1x1 convolution would discard three quarters of the pixels.
     """
     if strides == 2:
         odd = ((0, x.shape[1] % 2), (0, x.shape[2] % 2))
@@ -57,14 +57,14 @@ def average_and_project(x: jax.Array, filters: int, strides: int, conv: Callable
 
 
 def bare_project_on_change(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
-    """Identity; where the shape changes a 1x1 convolution without normalization (pre-activation blocks)."""
+    """Return x; where the shape changes, a 1x1 convolution without normalization (pre-activation blocks)."""
     if strides == 1 and x.shape[-1] == filters:
         return x
     return conv(filters, 1, strides, name="conv_proj")(x)
 
 
 def add(x: jax.Array, residual: jax.Array | None, y: jax.Array, **settings: Any) -> jax.Array:
-    """How a block joins its shortcut and its branch y: the sum, or the branch alone where there is no shortcut."""
+    """Return the sum of shortcut and branch, or the branch alone where there is no shortcut."""
     return y if residual is None else y + residual
 
 
@@ -81,14 +81,14 @@ SHORTCUTS: dict[str, Callable[..., jax.Array | None]] = {
 def constant_scaling(
     x: jax.Array, residual: jax.Array, y: jax.Array, *, conv: Callable, train: bool, shortcut: float, branch: float
 ) -> jax.Array:
-    """Both weighted by constants: 12.35 % error at 0.5 and 0.5 (published, CIFAR-10, ResNet-110; the sum: 6.61 %)."""
+    """Weight both by constants: 12.35 % error at 0.5 and 0.5 (published, CIFAR-10, ResNet-110; the sum: 6.61 %)."""
     return branch * y + shortcut * residual
 
 
 def exclusive_gating(
     x: jax.Array, residual: jax.Array, y: jax.Array, *, conv: Callable, train: bool, bias: float
 ) -> jax.Array:
-    """g(x) for the branch and 1 - g(x) for the shortcut, as in highway networks: 8.70 % at bias -6 (published)."""
+    """Weight the branch by g(x), the shortcut by 1 - g(x), as in highway networks: 8.70 % at bias -6 (published)."""
     g = gate(x, y, conv, bias)
     return g * y + (1 - g) * residual
 
@@ -96,19 +96,19 @@ def exclusive_gating(
 def shortcut_only_gating(
     x: jax.Array, residual: jax.Array, y: jax.Array, *, conv: Callable, train: bool, bias: float
 ) -> jax.Array:
-    """1 - g(x) for the shortcut alone: 12.86 % at bias 0, 6.91 % at bias -6 (published)."""
+    """Weight the shortcut alone by 1 - g(x): 12.86 % at bias 0, 6.91 % at bias -6 (published)."""
     return y + (1 - gate(x, y, conv, bias)) * residual
 
 
 def dropped_shortcut(
     x: jax.Array, residual: jax.Array, y: jax.Array, *, conv: Callable, train: bool, rate: float
 ) -> jax.Array:
-    """Dropout on the shortcut: the paper's network at 0.5 did not converge (published)."""
+    """Drop values of the shortcut: the paper's network at rate 0.5 did not converge (published)."""
     return y + nn.Dropout(rate, deterministic=not train, name="drop_shortcut")(residual)
 
 
 def gate(x: jax.Array, y: jax.Array, conv: Callable, bias: float) -> jax.Array:
-    """g(x) = sigmoid(W x + b) with a 1x1 convolution, in the shape of y."""
+    """Return g(x) = sigmoid(W x + b) with a 1x1 convolution, in the shape of y."""
     strides = -(-x.shape[1] // y.shape[1])
     start = nn.initializers.constant(bias)
     return nn.sigmoid(conv(y.shape[-1], 1, strides, use_bias=True, bias_init=start, name="gate")(x))

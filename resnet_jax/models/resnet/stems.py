@@ -1,4 +1,4 @@
-"""What stands before the first stage: one or three convolutions, and a pooling or none."""
+"""Stems, the layers before the first stage: one or three convolutions, and a pooling or none."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from resnet_jax.layers.pooling import blur_pool, max_pool
 
 @dataclass(frozen=True)
 class Stem:
-    """One stem.
+    """A stem's geometry.
 
     Attributes:
         kernel_size: of the first convolution.
         strides: of the first convolution.
         hidden: channels of the convolutions before the last one; empty for a single convolution.
-        pool: "max" (3x3 at stride 2), "conv" (a 3x3 convolution at stride 2 in its place), "zero_padded_max" (edges
-            count as zeros, as in BiT), or "" for none.
+        pool: "max" (3x3 at stride 2), "conv" (a 3x3 convolution at stride 2 instead), "zero_padded_max" (padded with
+            zeros, as in BiT), or "" for none.
     """
 
     kernel_size: int
@@ -29,7 +29,7 @@ class Stem:
 
     @property
     def total_stride(self) -> int:
-        """Pixels of the image per pixel of the first stage."""
+        """Return the pixels of the image per pixel of the first stage."""
         return self.strides * (2 if self.pool else 1)
 
 
@@ -44,7 +44,7 @@ STEMS = {
 
 
 def apply_stem(images: jax.Array, stem: Stem, width: int, conv: Callable, norm: Callable) -> jax.Array:
-    """The stem's convolutions, the last one's normalization left out: [B,H,W,3] -> [B,H/strides,W/strides,width]."""
+    """Apply the convolutions, without the last normalization: [B,H,W,3] -> [B,H/strides,W/strides,width]."""
     if not stem.hidden:
         return conv(width, stem.kernel_size, stem.strides, name="stem_conv")(images)
     x, strides = images, stem.strides
@@ -55,7 +55,7 @@ def apply_stem(images: jax.Array, stem: Stem, width: int, conv: Callable, norm: 
 
 
 def pool_stem(x: jax.Array, stem: Stem, conv: Callable, norm: Callable, blur: bool) -> jax.Array:
-    """The stem's pooling: [B,H,W,C] -> [B,H/2,W/2,C], or x itself. `blur` subsamples the maximum with a blur."""
+    """Apply the pooling, if any: [B,H,W,C] -> [B,H/2,W/2,C]. `blur` subsamples the maximum with a blur."""
     if not stem.pool:
         return x
     if stem.pool == "conv":

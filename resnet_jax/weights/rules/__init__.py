@@ -1,4 +1,4 @@
-"""Which torch layout a network has: one line a family, one file of rules each.
+"""The layouts of others that a network's weights come in: one line a family, one file of rules each.
 
 A new family is a file beside this one with its RULES, and a line in FAMILIES.
 """
@@ -6,8 +6,21 @@ A new family is a file beside this one with its RULES, and a line in FAMILIES.
 import re
 
 from resnet_jax.errors import InputError
-from resnet_jax.weights.rules import alexnet, cifar_resnet, densenet, fcn, googlenet, resnet, resnet_variants, unet, vgg
-from resnet_jax.weights.torch_layout import Rules
+from resnet_jax.weights.layout import Layout
+from resnet_jax.weights.rules import (
+    alexnet,
+    bit,
+    cifar_resnet,
+    densenet,
+    fcn,
+    googlenet,
+    hugging_face,
+    resnet,
+    resnet_variants,
+    unet,
+    vgg,
+)
+from resnet_jax.weights.torch_layout import Rules, torch_layout
 
 # Pattern of the whole name -> rules; the first that matches holds.
 FAMILIES: dict[str, Rules] = {
@@ -25,14 +38,30 @@ FAMILIES: dict[str, Rules] = {
     r"resnetv2_.*": resnet_variants.PREACTIVATION,
 }
 
+# Pattern of the whole name -> layouts of the same networks elsewhere.
+ELSEWHERE: dict[str, list[Layout]] = {
+    r"resnet\d+(_v1)?": [torch_layout(hugging_face.RULES), torch_layout(hugging_face.WITHOUT_HEAD)],
+    r"resnetv2_\w+_bit": [bit.LAYOUT],
+}
+
 
 def rules_for(name: str) -> Rules:
-    """The rules of a network.
+    """Return the rules of a network's torch layout.
 
     Raises:
-        InputError: the network has no torch layout.
+        InputError: the network has none.
     """
     for pattern, rules in FAMILIES.items():
         if re.fullmatch(pattern, name):
             return rules
     raise InputError(f"--model={name} has no torch layout; its weights come in files written by resnet_jax alone")
+
+
+def layouts_for(name: str) -> list[Layout]:
+    """Return every layout of others in which a network's weights are read, torch's first.
+
+    Raises:
+        InputError: there is none.
+    """
+    others = [layout for pattern, layouts in ELSEWHERE.items() if re.fullmatch(pattern, name) for layout in layouts]
+    return [torch_layout(rules_for(name)), *others]

@@ -1,4 +1,4 @@
-"""VGG, as torchvision lays it out: its modules are numbered through, so that each depth has rules of its own."""
+"""VGG, as torchvision lays it out: modules are numbered consecutively, so that each depth has rules of its own."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from resnet_jax.weights.torch_layout import Rules
 
 
 def rules(sizes: Sequence[int], batch_norm: bool) -> Rules:
-    """The rules of the network with `sizes` convolutions at each resolution."""
+    """Return the rules of the network with `sizes` convolutions at each resolution."""
     per_conv = 3 if batch_norm else 2  # a convolution, its normalization if any, a ReLU
 
     def number(match: re.Match[str]) -> str:

@@ -56,7 +56,7 @@ def test_without_opencv_the_fast_way_says_what_to_install(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "cv2", None)
     module.opencv.cache_clear()
-    with pytest.raises(InputError, match=r"fast needs OpenCV: pip install -e '\.\[fast\]'"):
+    with pytest.raises(InputError, match=r"fast needs OpenCV: pip install 'residual-jax\[fast\]'"):
         fast_resize(np.zeros((4, 4, 3), np.uint8), 2, 2)
 
 

@@ -114,7 +114,7 @@ def test_says_how_to_prepare_imagenet(tmp_path):
     message = str(caught.value)
     for part in (
         f"ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar in {tmp_path}/downloads/manual",
-        "pip install -e '.[prepare]'",
+        "pip install 'residual-jax[prepare]'",
         "download_and_prepare(file_format='array_record')",
         "--dataset=folder --data_dir=ROOT",
     ):

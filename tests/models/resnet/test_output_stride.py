@@ -1,4 +1,4 @@
-"""Dilation in place of strides: a finer picture of the same network."""
+"""Dilation instead of strides: the same network at a finer resolution."""
 
 from typing import Any
 

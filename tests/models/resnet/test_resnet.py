@@ -99,12 +99,12 @@ def intermediate_shapes(name: str, block: str) -> dict:
     """Output shapes of a block's layers at 64 pixels."""
     model = create_model(name, width=4)
 
-    def seen(key, x):
+    def intermediates(key, x):
         variables = model.init(key, x)
         _, got = model.apply(variables, x, capture_intermediates=True, mutable=["intermediates"])
         return got["intermediates"][block]
 
-    got = jax.eval_shape(seen, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+    got = jax.eval_shape(intermediates, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
     return {layer: got[layer]["__call__"][0].shape[1] for layer in ("conv1", "conv2", "conv3", "conv_proj")}
 
 
@@ -121,13 +121,13 @@ def test_zero_init_starts_every_block_as_its_shortcut(block, zero_init):
     model = toy(block, shortcut="B", zero_init=zero_init)
 
     @jax.jit
-    def seen(key, x):
+    def intermediates(key, x):
         variables = model.init(key, x)
         changes = ["intermediates", "batch_stats"]
         _, got = model.apply(variables, x, train=True, capture_intermediates=True, mutable=changes)
         return got["intermediates"]
 
-    inner = seen(FAST_KEY, jax.random.normal(jax.random.key(1), (4, 8, 8, 3)))
+    inner = intermediates(FAST_KEY, jax.random.normal(jax.random.key(1), (4, 8, 8, 3)))
     block_input = jax.nn.relu(inner["stem_norm"]["__call__"][0])
     for name in BLOCKS:
         shortcut = inner[name]["norm_proj"]["__call__"][0] if "norm_proj" in inner[name] else block_input

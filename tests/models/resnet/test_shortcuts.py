@@ -71,12 +71,12 @@ def test_a_plain_network_is_the_residual_one_without_the_addition():
     assert jax.tree.structure(shapes) == jax.tree.structure(variables)
 
     @partial(jax.jit, static_argnums=0)
-    def seen(model, x):
+    def intermediates(model, x):
         _, got = model.apply(variables, x, capture_intermediates=True, mutable=["intermediates"])
         return got["intermediates"]
 
     for model in (plain, residual):
-        inner = seen(model, x)
+        inner = intermediates(model, x)
         block_input = jax.nn.relu(inner["stem_norm"]["__call__"][0])
         for name, filters, strides in [
             ("stage1_block01", 4, 1),

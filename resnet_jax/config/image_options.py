@@ -1,0 +1,105 @@
+"""Options of the images: where they come from, how they are preprocessed and augmented."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Data."""
+
+    dataset: str = "folder"
+    """folder, digits, cifar10, cifar100, prepared, fake, or a name in TFDS
+
+    prepared is what experiments.prepare wrote; of TensorFlow Datasets any image classification set, such as
+    imagenet2012.
+    """
+    data_dir: str = ""
+    """Folder of the data: train/CLASS/ and val/CLASS/, CIFAR's files, or a prepared set"""
+    image_size: int = 224
+    """Side of the network's input, pixels. 0: the data set's own (digits, CIFAR)"""
+    eval_image_size: int = 0
+    """Side of the network's input in evaluation, pixels. 0: --image_size
+
+    Larger than image_size it makes up for the larger objects of training crops (FixRes, Touvron et al. 2019).
+    """
+    eval_resize: int = 0
+    """Shorter side before evaluation's center crop. 0: eval_image_size / eval_crop"""
+    eval_crop: float = 0.875
+    """Side of evaluation's center crop, as a fraction of the shorter side"""
+    eval_views: Literal["center", "flip", "flip_translate"] = "center"
+    """Views whose logits evaluation averages
+
+    flip: the image and its mirror image; flip_translate: both, also moved by a pixel.
+    """
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """Antialiased resizing of photographs"""
+    train_interpolation: Literal["", "bilinear", "bicubic", "random", "fast"] = ""
+    """Resizing of training crops
+
+    random is drawn for every image; fast is nearly bilinear and needs OpenCV (extra `fast`). Empty: as interpolation.
+    """
+    mean: tuple[float, ...] = ()
+    """Means of R, G, B in [0, 1]. Empty: the data set's own, or ImageNet's"""
+    std: tuple[float, ...] = ()
+    """Standard deviations of R, G, B. Empty: as --mean"""
+    num_workers: int = -1
+    """Decoding processes. 0: threads; -1: one for every core but one, at most 16"""
+
+
+@dataclass(frozen=True)
+class AugmentationOptions:
+    """Augmentation."""
+
+    crop: Literal["random_resized", "scale_jitter"] = "random_resized"
+    """Training crop of photographs
+
+    random_resized: a part of the area (Szegedy et al. 2015); scale_jitter: image_size pixels of the image resized to a
+    shorter side of 256 to 480, at image_size 224 (He et al. 2015).
+    """
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    """Smallest and largest fraction of the area that random_resized draws"""
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Smallest and largest width / height that random_resized draws"""
+    crop_padding: int = 4
+    """Pixels around small images (digits, CIFAR) before the random crop"""
+    padding_mode: Literal["zeros", "reflect"] = "zeros"
+    """Content of these pixels"""
+    flip: Literal["random", "alternating", "none"] = "random"
+    """Mirror half of the images
+
+    By chance, or each in every other epoch (Jordan 2024).
+    """
+    auto_augment: str = ""
+    """RandAugment (rand-m7-mstd0.5-inc1, randaugment-n2-m9), ta_wide, augmix or 3a
+
+    RandAugment as timm writes it or as in the paper, TrivialAugment, AugMix, or 3-Augment (gray, solarize or blur).
+    """
+    color_jitter: float = 0.0
+    """Factors of brightness, contrast and saturation: 1 - this to 1 + this"""
+    lighting: float = 0.0
+    """Standard deviation of AlexNet's color noise (along principal components)"""
+    erase: float = 0.0
+    """Probability of erasing a random rectangle (Zhong et al. 2017)"""
+    erase_fill: Literal["zero", "noise"] = "zero"
+    """Fill of the rectangle: the mean color, or normal noise"""
+    cutout: int = 0
+    """Side of the square erased in every image, pixels (DeVries and Taylor 2017)"""
+    mixup: float = 0.0
+    """Alpha of mixup's beta distribution (Zhang et al. 2017). 0: off"""
+    cutmix: float = 0.0
+    """Alpha of CutMix's (Yun et al. 2019). 0: off; with mixup, each half the time"""
+    mix_probability: float = 1.0
+    """Fraction of the batches that mixup or CutMix mixes"""
+    repeats: int = 1
+    """Views of an example in a batch (Hoffer et al. 2020)
+
+    Repeated augmentation; an epoch then shows that many times fewer examples.
+    """
+    progressive: str = ""
+    """LOW:HIGH, image side that grows during training (ffcv: 160:192). Empty: constant
+
+    It grows from epoch to epoch; each size is compiled once.
+    """
+    progressive_ramp: tuple[float, float] = (11 / 16, 13 / 16)
+    """Start and end of this growth, as fractions of the training"""

@@ -1,0 +1,67 @@
+"""Training steps that do not fit in the devices' memory: one line with the remedy."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+
+from resnet_jax.errors import InputError
+from resnet_jax.run.build import Run
+from resnet_jax.run.step import step_batches
+
+
+@contextmanager
+def memory_remedy(remedy: Callable[[], str]) -> Iterator[None]:
+    """Turn an error of memory in the block into an InputError with this remedy."""
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise InputError(f"the memory does not suffice; {remedy()}") from error
+
+
+def smaller_batch(run: Run, step: jax.stages.Wrapped, state: Any, sums: Any, start: int) -> str:
+    """Return the remedy for a step that does not fit, with the largest batch that should where that is known.
+
+    Args:
+        run: the run.
+        step: its step.
+        state: the step's first argument, which may have been donated.
+        sums: its second.
+        start: the first step, whose batch is its third.
+    """
+    size = largest_batch(run, step, state, sums, start)
+    return (
+        f"take {f'--batch_size={size}' if size else 'a smaller --batch_size'} instead of {run.config.batch_size}, "
+        "or keep the batch and take --accumulate, --remat or --dtype=bfloat16"
+    )
+
+
+def largest_batch(run: Run, step: jax.stages.Wrapped, state: Any, sums: Any, start: int) -> int | None:
+    """Return the largest batch that should fit, by XLA's own analysis of the step's memory; None where it is unknown.
+
+    The arguments are those of `smaller_batch`.
+    """
+    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    if not limit:
+        return None
+    try:
+        _, batch = next(step_batches(run, start))
+        shapes = jax.tree.map(_shape, (state, sums, batch))
+        analysis = step.lower(*shapes).compile().memory_analysis()
+        held, working = analysis.argument_size_in_bytes, analysis.temp_size_in_bytes
+    except Exception:  # the compilation itself may need the memory that there is not
+        return None
+    # Activations grow with the batch, and the state does not.
+    fraction = (limit - held) / max(working, 1)
+    multiple = math.lcm(jax.device_count(), run.config.accumulate * max(1, run.config.bn_group_size))
+    size = int(run.config.batch_size * min(fraction, 1)) // multiple * multiple
+    return size if 0 < size < run.config.batch_size else None
+
+
+def _shape(leaf: Any) -> Any:
+    is_array = isinstance(leaf, jax.Array)
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding) if is_array else leaf

@@ -1,0 +1,89 @@
+"""The lines that a training prints."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from resnet_jax.errors import InterruptedRunError
+from resnet_jax.models.counts import abstract_variables, multiply_adds, parameter_count
+from resnet_jax.run.build import Run
+from resnet_jax.runtime.batch import Batch
+from resnet_jax.training.progress import say
+from resnet_jax.workdir.metrics_log import Row
+
+
+def headline(run: Run) -> str:
+    """Return the first line of a run: network, data, devices and length."""
+    config, data, size = run.config, run.data, run.data.image_size
+    devices = f"{run.mesh.devices.size} {run.mesh.devices.flat[0].device_kind}"
+    processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    return (
+        f"{config.model}: {parameter_count(abstract_variables(run.model, size)['params']):,} parameters, "
+        f"{multiply_adds(run.model, size) / 1e9:.3f} G multiply-adds at {size} px | "
+        f"{config.dataset}: {data.num_train:,} training and {data.num_test:,} test images, "
+        f"{len(data.class_names)} classes | {devices}{processes} | "
+        f"{run.total_steps:,} steps of {config.batch_size} ({run.epoch(run.total_steps):.3g} epochs)"
+    )
+
+
+def outcome(row: Row) -> str:
+    """Return the accuracies and the loss of an evaluation as text."""
+    averaged = f" (averaged weights: top-1 {row['ema_top1']:.4f})" if "ema_top1" in row else ""
+    return (
+        f"top-1 {row['top1']:.4f}, top-5 {row['top5']:.4f}, loss {row['loss']:.4f} over {row['num_examples']:,} images"
+        f"{averaged}"
+    )
+
+
+def interrupted(step: int) -> InterruptedRunError:
+    """Return the error of a run that a signal stopped after `step`."""
+    return InterruptedRunError(
+        f"stopped by a signal after step {step:,}, which is saved; the same command continues the run"
+    )
+
+
+def position(run: Run, step: int, split: str) -> Row:
+    """Return the fields with which a row of the log begins."""
+    return {"step": step, "epoch": round(run.epoch(step), 6), "split": split}
+
+
+def report_skipped(batches: Iterable[tuple[int, Batch]], skipped: set[str]) -> Iterator[tuple[int, Batch]]:
+    """Yield the batches, and print the name of every unreadable image once.
+
+    Args:
+        batches: (steps done after it, batch); a batch may hold messages under "skipped", which are removed from it.
+        skipped: messages so far; new ones are added.
+    """
+    for number, batch in batches:
+        for problem in batch.pop("skipped", ()):
+            if problem not in skipped:
+                skipped.add(problem)
+                say(f"skipped an image that cannot be read, {len(skipped)} so far: {problem}")
+        yield number, batch
+
+
+def over_processes(messages: set[str]) -> list[str]:
+    """Return the sorted messages of all processes."""
+    if jax.process_count() == 1:
+        return sorted(messages)
+    text = np.frombuffer(json.dumps(sorted(messages)).encode(), np.uint8)
+    lengths = multihost_utils.process_allgather(np.array(len(text)))
+    padded = np.zeros(lengths.max(), np.uint8)
+    padded[: len(text)] = text
+    rows = multihost_utils.process_allgather(padded)
+    lists = [json.loads(bytes(row[:length])) for row, length in zip(rows, lengths, strict=True)]
+    return sorted({message for one in lists for message in one})
+
+
+def is_first_process() -> bool:
+    """Return whether this process is the one that prints and writes files."""
+    return jax.process_index() == 0
+
+
+def say_once(line: str) -> None:
+    """Print a line on the first process alone."""
+    if is_first_process():
+        say(line)

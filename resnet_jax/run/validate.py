@@ -1,0 +1,62 @@
+"""Evaluation of a run on its test set during training."""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import takewhile
+
+import jax
+
+from resnet_jax.inference.tta import build_apply
+from resnet_jax.run.build import Run
+from resnet_jax.run.memory import memory_remedy
+from resnet_jax.run.report import position
+from resnet_jax.runtime.sharding import replicated
+from resnet_jax.training import loop
+from resnet_jax.training.metrics import mean_metrics
+from resnet_jax.training.progress import Progress
+from resnet_jax.training.state import TrainState
+from resnet_jax.training.step import jit_eval_step
+from resnet_jax.workdir.metrics_log import Row
+
+MEANS = ("loss", "top1", "top5")  # also reported of the average of the weights
+
+Validate = Callable[[int, TrainState], Row | None]
+
+
+def build_validation(run: Run, progress: Progress, stop_requested: Callable[[int], bool]) -> Validate:
+    """Compile the evaluation of a run on its test set.
+
+    Args:
+        run: the run.
+        progress: is paused meanwhile.
+        stop_requested: step -> whether a signal asked the run to stop.
+
+    Returns:
+        (step, state) -> the row for the log: loss in nats, accuracies as fractions, `num_examples`, and with an EMA its
+        own values as "ema_…". None where a signal cut it short.
+    """
+    apply = build_apply(run.model, run.config.eval_views)
+    eval_step = jit_eval_step(apply, run.data.test.prepare, replicated(run.mesh))
+    # One program: with an all-gather for each array, processes could come to them in different orders.
+    all_gather = jax.jit(lambda tree: tree, out_shardings=replicated(run.mesh))
+    # Several processes can stop together only, after a step; a single one may leave an evaluation.
+    alone = jax.process_count() == 1
+
+    def validate(step: int, state: TrainState) -> Row | None:
+        weights = {"": state.variables}
+        if state.ema and not run.config.lookahead:  # Lookahead sets the weights to their average
+            weights["ema_"] = state.ema
+        row = position(run, step, "eval")
+        with progress.paused(), memory_remedy(lambda: "take a smaller --eval_batch_size"):
+            for prefix, variables in weights.items():
+                batches = takewhile(lambda _: not (alone and stop_requested(step)), run.data.test.batches())
+                whole = all_gather(variables) if run.config.fsdp else variables
+                sums = loop.evaluate(batches, partial(eval_step, whole))
+                if alone and stop_requested(step):
+                    return None
+                row |= {
+                    prefix + name: value for name, value in mean_metrics(sums).items() if not prefix or name in MEANS
+                }
+        return row
+
+    return validate

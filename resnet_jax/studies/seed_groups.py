@@ -1,0 +1,94 @@
+"""Finished runs grouped by their options: mean and standard deviation over seeds."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from resnet_jax.analysis.markdown_table import markdown_table
+from resnet_jax.config.options import FREE_TO_CHANGE, Config
+from resnet_jax.errors import InputError
+from resnet_jax.workdir.folder import read_result, read_run_config
+
+# Options that may differ between the runs of one group.
+OF_A_RUN = FREE_TO_CHANGE | {"seed"}
+COLUMNS = ("network", "recipe", "runs", "epochs", "test top-1 (%)", "with averaged weights", "top-5 (%)")
+
+
+@dataclass(frozen=True)
+class SeedGroup:
+    """A group of finished runs that differ in their seed alone.
+
+    Attributes:
+        config: of the first.
+        seeds: of the runs.
+        results: of their result.json.
+    """
+
+    config: Config
+    seeds: tuple[int, ...]
+    results: tuple[dict[str, Any], ...]
+
+    def mean(self, name: str) -> float:
+        """Return the mean of a number in the results."""
+        return statistics.fmean(result[name] for result in self.results)
+
+    def spread(self, name: str) -> float | None:
+        """Return the standard deviation (n - 1) of a number in the results; None for a single run."""
+        values = [result[name] for result in self.results]
+        return statistics.stdev(values) if len(values) > 1 else None
+
+
+def group_by_options(workdirs: Sequence[str | Path]) -> tuple[list[SeedGroup], list[str]]:
+    """Group the finished runs in these folders by their options, and return the folders of unfinished ones.
+
+    Raises:
+        InputError: a folder holds no run, or two folders hold the same run.
+    """
+    groups: dict[str, list[tuple[Config, dict[str, Any]]]] = {}
+    unfinished = []
+    for workdir in map(Path, workdirs):
+        config, _ = read_run_config(workdir.absolute())
+        result = read_result(workdir)
+        if result is None:
+            unfinished.append(str(workdir))
+            continue
+        key = str({name: value for name, value in asdict(config).items() if name not in OF_A_RUN})
+        groups.setdefault(key, []).append((config, result))
+    found = []
+    for runs in groups.values():
+        runs.sort(key=lambda run: run[0].seed)
+        seeds = tuple(config.seed for config, _ in runs)
+        if len(set(seeds)) < len(seeds):
+            raise InputError(f"two folders hold a run of {runs[0][0].model} with the same options and seeds {seeds}")
+        found.append(SeedGroup(runs[0][0], seeds, tuple(result for _, result in runs)))
+    return found, unfinished
+
+
+def differing_options(groups: Sequence[SeedGroup]) -> list[str]:
+    """Return the options in which the groups differ."""
+    configs = [asdict(group.config) for group in groups]
+    return [name for name in configs[0] if name not in OF_A_RUN and len({str(c[name]) for c in configs}) > 1]
+
+
+def seed_table(groups: Sequence[SeedGroup]) -> str:
+    """Return a Markdown table: network and recipe, seeds, epochs, accuracies in % as mean and standard deviation."""
+    return markdown_table(COLUMNS, map(_row, groups))
+
+
+def _row(group: SeedGroup) -> tuple[str, ...]:
+    return (
+        group.config.model,
+        group.config.recipe or "-",
+        str(len(group.seeds)),
+        f"{group.mean('epoch'):.4g}",
+        _percent(group, "top1"),
+        _percent(group, "ema_top1") if "ema_top1" in group.results[0] else "-",
+        _percent(group, "top5"),
+    )
+
+
+def _percent(group: SeedGroup, name: str) -> str:
+    spread = group.spread(name)
+    return f"{100 * group.mean(name):.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else "")

@@ -1,0 +1,141 @@
+"""Verdicts on published results from the runs in some folders: reproduced, failed, or not run."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+
+from resnet_jax.analysis.markdown_table import markdown_table
+from resnet_jax.config.options import Config, differences, read_config
+from resnet_jax.errors import InputError
+from resnet_jax.studies.claim import Claim
+from resnet_jax.workdir.folder import read_result
+
+# Options in which a run may differ from a claim's: what is logged and when, and how the same numbers are computed.
+NEUTRAL = ("seed", "log_every", "eval_every", "checkpoint_every", "eval_batch_size", "scan", "remat", "steps_per_call")
+OVER = {"mean": mean, "median": median}
+SIGNS = {"at most": "<= ", "about": "", "at least": "> "}
+COLUMNS = ("training", "published error %", "tolerance", "seeds", "ours %", "status", "source")
+LEGEND = """reproduced: as many seeds as are asked for, and their mean (or median, as in the paper) is within tolerance
+of the published error; "<=": or below it. within tolerance: the same with fewer seeds so far. failed: it is not.
+not run: no finished run with these settings. Errors are top-1, of the last checkpoint, on the test images."""
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A run's folder and config."""
+
+    workdir: Path
+    config: Config
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict of the runs on a claim.
+
+    Attributes:
+        status: "reproduced", "within tolerance", "failed" or "not run".
+        errors: of every seed that counts, in percent.
+        note: what is missing, or "".
+    """
+
+    status: str
+    errors: tuple[float, ...]
+    note: str = ""
+
+
+def find_runs(folders: Iterable[Path]) -> tuple[list[FoundRun], list[str]]:
+    """Find every run below some folders, and return a line for each config.json that is no run's of this version.
+
+    Raises:
+        InputError: a folder is not there.
+    """
+    runs, problems = [], []
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"--runs={folder}: there is no such folder; name those that hold your runs")
+        for path in sorted(folder.rglob("config.json")):
+            try:
+                runs.append(FoundRun(path.parent, read_config(path)[0]))
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                problems.append(f"{path} is left out: {error!r}")
+    return runs, problems
+
+
+def matches(claim: Claim, config: Config) -> bool:
+    """Return whether a run is a claim's training: all options agree that decide its numbers, the seed aside."""
+    neutral = {name: getattr(claim.config, name) for name in NEUTRAL}
+    return not differences(dataclasses.replace(config, **neutral), claim.config)
+
+
+def verdict_of(claim: Claim, runs: Sequence[FoundRun]) -> Verdict:
+    """Compare a claim with the finished runs of its training; of several with one seed the last by name counts."""
+    errors: dict[int, float] = {}
+    notes = []
+    for run in runs:
+        if not matches(claim, run.config):
+            continue
+        result = read_result(run.workdir)
+        if result is None:
+            notes.append(f"{run.workdir} is not finished")
+        elif (accuracy := read_accuracy(claim, run.workdir)) is not None:
+            errors[run.config.seed] = 100 * (1 - accuracy)
+        else:
+            file = run.workdir / f"{claim.protocol}.json"
+            notes.append(
+                f"evaluate it: python -m experiments.evaluate --workdir={run.workdir} --protocol={claim.protocol} "
+                f"--json > {file}"
+            )
+    return Verdict(status_of(claim, list(errors.values())), tuple(errors.values()), "; ".join(notes))
+
+
+def read_accuracy(claim: Claim, workdir: Path) -> float | None:
+    """Read the accuracy of a finished run under the claim's protocol; None where that has not been measured.
+
+    The protocol of the training is in result.json. Others are read from WORKDIR/PROTOCOL.json, what
+    `experiments.evaluate --json` prints.
+    """
+    path = workdir / ("result.json" if claim.protocol == "center" else f"{claim.protocol}.json")
+    if not path.exists():
+        return None
+    value = json.loads(path.read_text()).get(claim.metric)
+    return None if value is None or not math.isfinite(value) else value
+
+
+def status_of(claim: Claim, errors: Sequence[float]) -> str:
+    """Return the status for the errors of some seeds."""
+    if not errors:
+        return "not run"
+    excess = OVER[claim.over](errors) - claim.error
+    slack = claim.tolerance + 1e-9  # 8.95 is within 0.2 of 8.75
+    too_high = excess > slack and claim.holds != "at least"
+    too_low = excess < -slack and claim.holds != "at most"
+    if too_high or too_low:
+        return "failed"
+    return "reproduced" if len(errors) >= claim.seeds else "within tolerance"
+
+
+def verdict_table(claims: Sequence[Claim], runs: Sequence[FoundRun]) -> str:
+    """Return the Markdown table of some claims with the verdicts of the runs."""
+    verdicts = [verdict_of(claim, runs) for claim in claims]
+    table = markdown_table(COLUMNS, [table_row(c, v) for c, v in zip(claims, verdicts, strict=True)])
+    notes = [f"- {c.command}: {v.note}" for c, v in zip(claims, verdicts, strict=True) if v.note]
+    return "\n".join([table, "", *notes, *([""] if notes else []), LEGEND])
+
+
+def table_row(claim: Claim, verdict: Verdict) -> tuple[str, ...]:
+    """Return the row of one claim."""
+    plain = ("center", "mean")
+    how = "".join(f", {word}" for word in (claim.protocol, claim.over) if word not in plain)
+    return (
+        f"`{claim.command}`",
+        f"{SIGNS[claim.holds]}{claim.error:.2f}{how}",
+        f"{claim.tolerance:g}",
+        f"{len(verdict.errors)} of {claim.seeds}",
+        f"{OVER[claim.over](verdict.errors):.2f}" if verdict.errors else "-",
+        verdict.status,
+        claim.source,
+    )

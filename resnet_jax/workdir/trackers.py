@@ -1,0 +1,86 @@
+"""TensorBoard and Weights & Biases, when a run asks for them."""
+
+import secrets
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from resnet_jax.errors import InputError
+from resnet_jax.files.atomic import write_atomically
+from resnet_jax.workdir.metrics_log import Row
+
+WANDB_ID = "wandb_id"  # file in the workdir
+
+
+def open_trackers(
+    workdir: Path, options: Row, start: int, *, tensorboard: bool, wandb: bool
+) -> list[Callable[[Row], None]]:
+    """Open the trackers of a run, each a function that takes a row.
+
+    Args:
+        workdir: the run's folder.
+        options: of the run, for Weights & Biases.
+        start: steps done; what TensorBoard holds of later ones, from before a kill, is hidden.
+        tensorboard: write WORKDIR/tensorboard.
+        wandb: log to Weights & Biases.
+
+    Raises:
+        InputError: a package is not installed, or the tracker cannot be opened.
+    """
+    trackers: list[Callable[[Row], None]] = []
+    if tensorboard:
+        trackers.append(_tensorboard(workdir, start))
+    if wandb:
+        trackers.append(_wandb(workdir, options, start))
+    return trackers
+
+
+def _tensorboard(workdir: Path, start: int) -> Callable[[Row], None]:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise InputError("--tensorboard needs tensorboardX: pip install 'residual-jax[tensorboard]'") from error
+    try:
+        writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1 if start else None)
+    except OSError as error:
+        raise InputError(f"--tensorboard: {workdir / 'tensorboard'} cannot be written ({error.strerror})") from error
+
+    def track(row: Row) -> None:
+        for name, value in scalars(row):
+            writer.add_scalar(f"{row['split']}/{name}", value, row["step"])
+        writer.flush()
+
+    return track
+
+
+def _wandb(workdir: Path, options: Row, start: int) -> Callable[[Row], None]:
+    try:
+        import wandb
+    except ImportError as error:
+        raise InputError("--wandb needs wandb: pip install 'residual-jax[wandb]'") from error
+    try:
+        run = wandb.init(
+            project="resnet_jax", name=workdir.name, id=wandb_id(workdir, start), config=options, resume="allow"
+        )
+    except Exception as error:  # no key, no network, or a project of somebody else
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"--wandb: {reason}; run `wandb login`, or set WANDB_MODE=offline") from error
+    return lambda row: run.log({f"{row['split']}/{k}": v for k, v in scalars(row)}, step=row["step"])
+
+
+def wandb_id(workdir: Path, start: int) -> str:
+    """Return the run's id there: random, and kept in the workdir, so that a run that continues is the same one.
+
+    A folder without one that is not at its beginning goes on under its name, which was the id once.
+    """
+    path = workdir / WANDB_ID
+    with suppress(FileNotFoundError):
+        return path.read_text().strip()
+    new = workdir.name if start else secrets.token_hex(8)
+    write_atomically(path, f"{new}\n")
+    return new
+
+
+def scalars(row: Row) -> Iterable[tuple[str, float]]:
+    """Return the measured values of a row: all but its step and split."""
+    return ((name, value) for name, value in row.items() if name not in ("step", "split"))

@@ -1,0 +1,27 @@
+"""Conversion keeps what a file says of its network."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from resnet_jax.inference.convert import convert
+from resnet_jax.inference.trained import load_trained
+from resnet_jax.weights.pretrained import open_weights, write_weights
+from resnet_jax.weights.shapes import variable_shapes
+
+
+@pytest.mark.parametrize(("to", "ending"), [("ours", "npz"), ("torch", "safetensors")])
+def test_a_network_with_options_is_loaded_again_after_conversions(tmp_path, capsys, to, ending):
+    pytest.importorskip("safetensors")
+    shapes = variable_shapes("resnet8_cifar", 10, {"width": 2})
+    variables = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.5, np.float32), shapes)
+    write_weights(tmp_path / "first.npz", "resnet8_cifar", variables, options={"width": 2})
+    convert(str(tmp_path / "first.npz"), tmp_path / f"x.{ending}", model="resnet8_cifar", to=to)
+    assert open_weights("resnet8_cifar", tmp_path / f"x.{ending}").options == {"width": 2}
+    trained = load_trained(model="resnet8_cifar", weights=tmp_path / f"x.{ending}")
+    assert trained.model.width == 2
+    logits: Any = trained.model.apply(trained.variables, np.zeros((1, 32, 32, 3), np.float32), train=False)
+    assert logits.shape == (1, 10)
+    assert "first.npz: images are resized to 32 pixels (bilinear), cropped to 32" in capsys.readouterr().err

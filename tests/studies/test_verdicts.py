@@ -1,0 +1,136 @@
+"""The status of a claim from run folders written by hand."""
+
+import dataclasses
+import json
+import shlex
+from typing import Any
+
+import pytest
+
+from experiments import cifar, imagenet, tables
+from resnet_jax import cli, create_model
+from resnet_jax.errors import InputError
+from resnet_jax.studies.claim import cifar_claim
+from resnet_jax.studies.published import TABLES
+from resnet_jax.studies.verdicts import find_runs, matches, status_of, verdict_of, verdict_table
+from tests.studies.rows import write_run
+
+CLAIM = cifar_claim("resnet20_cifar", "he2015", 8.75, tolerance=0.2, seeds=3, source="a paper")
+CLAIMS = [claim for table in TABLES.values() for claim in table]
+
+
+def seeds(tmp_path, *errors, claim=CLAIM, **more):
+    for seed, error in enumerate(errors):
+        config = dataclasses.replace(claim.config, seed=seed, workdir=str(tmp_path / f"run{seed}"))
+        write_run(config, error=error, more=more)
+    return find_runs([tmp_path])[0]
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.command)
+def test_every_claim_is_a_command_that_gives_its_config(claim):
+    words = shlex.split(claim.command)
+    module, family = {"experiments.cifar": (cifar, "cifar"), "experiments.imagenet": (imagenet, "imagenet")}[words[2]]
+    config = cli.parse_config(words[3:], family, "", module.DEFAULTS, recipes=module.RECIPES, family="")
+    assert matches(claim, config)
+    create_model(claim.config.model)
+
+
+def test_a_claim_is_told_from_every_other():
+    for claim in CLAIMS:
+        for other in CLAIMS:
+            if matches(claim, other.config):
+                assert (claim.config, claim.error) == (other.config, other.error)
+
+
+@pytest.mark.parametrize(
+    ("errors", "status"),
+    [
+        ((), "not run"),
+        ((8.9, 9.0, 8.95), "reproduced"),  # mean 8.95, just within
+        ((8.0, 8.1, 8.2), "reproduced"),
+        ((9.0, 9.0, 9.0), "failed"),
+        ((8.9,), "within tolerance"),
+        ((9.1,), "failed"),
+    ],
+)
+def test_the_status_is_that_of_the_mean(errors, status):
+    assert status_of(CLAIM, errors) == status
+
+
+def test_an_ablation_must_be_as_bad_as_published_and_a_failure_must_fail():
+    about = dataclasses.replace(CLAIM, error=12.35, holds="about", tolerance=1.0)
+    assert status_of(about, [12.0] * 3) == "reproduced"
+    assert status_of(about, [9.0] * 3) == "failed"
+    assert status_of(about, [14.0] * 3) == "failed"
+    fails = dataclasses.replace(CLAIM, error=20.0, holds="at least", tolerance=0.0)
+    assert status_of(fails, [90.0] * 3) == "reproduced"
+    assert status_of(fails, [19.0] * 3) == "failed"
+
+
+def test_the_median_counts_where_the_paper_takes_it():
+    errors = (8.8, 8.9, 20.0)
+    assert status_of(CLAIM, errors) == "failed"
+    assert status_of(dataclasses.replace(CLAIM, over="median"), errors) == "reproduced"
+
+
+def test_runs_are_matched_by_their_settings(tmp_path):
+    seeds(tmp_path, 8.8, 8.9, 8.7)
+    changes: dict[str, dict[str, Any]] = {
+        "short": {"steps": 10},
+        "plain": {"model": "plain20_cifar"},
+        "half": {"dtype": "bfloat16"},
+    }
+    for name, change in changes.items():
+        write_run(dataclasses.replace(CLAIM.config, seed=9, workdir=str(tmp_path / name), **change), error=50.0)
+    quiet: dict[str, Any] = {"log_every": 7, "eval_every": 9, "scan": True, "data_dir": "elsewhere", "seed": 4}
+    write_run(dataclasses.replace(CLAIM.config, workdir=str(tmp_path / "logged"), **quiet), error=8.6)
+    verdict = verdict_of(CLAIM, find_runs([tmp_path])[0])
+    assert verdict.status == "reproduced"
+    assert sorted(verdict.errors) == pytest.approx([8.6, 8.7, 8.8, 8.9])
+
+
+def test_an_unfinished_run_does_not_count_and_is_named(tmp_path):
+    seeds(tmp_path, 8.8)
+    write_run(dataclasses.replace(CLAIM.config, seed=1, workdir=str(tmp_path / "going")))
+    verdict = verdict_of(CLAIM, find_runs([tmp_path])[0])
+    assert verdict.status == "within tolerance"
+    assert "going is not finished" in verdict.note
+
+
+def test_another_protocol_is_read_from_its_own_file(tmp_path):
+    claim = dataclasses.replace(CLAIM, protocol="ten_crop", seeds=1)
+    runs = seeds(tmp_path, 8.8, claim=claim)
+    verdict = verdict_of(claim, runs)
+    assert verdict.status == "not run"
+    assert f"--protocol=ten_crop --json > {tmp_path}/run0/ten_crop.json" in verdict.note
+    (tmp_path / "run0" / "ten_crop.json").write_text(json.dumps({"top1": 0.95}))
+    assert verdict_of(claim, runs).errors == pytest.approx((5.0,))
+
+
+def test_the_average_of_the_weights_is_read_where_the_claim_is_about_it(tmp_path):
+    claim = dataclasses.replace(CLAIM, metric="ema_top1")
+    assert verdict_of(claim, seeds(tmp_path, 50.0, ema_top1=0.92)).errors == pytest.approx((8.0,))
+
+
+def test_the_command_prints_the_table_of_what_is_there(tmp_path, capsys):
+    seeds(tmp_path / "a", 8.8, 8.7, 8.9, 8.8, 8.6, claim=TABLES["cifar"][0])
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "config.json").write_text('{"model_type": "of another program"}')
+    tables.main(["--table=cifar", f"--runs={tmp_path / 'a'},{tmp_path / 'b'}"])
+    printed = capsys.readouterr().out
+    rows = {line.split(" | ")[0]: line for line in printed.splitlines() if line.startswith("| `")}
+    assert len(rows) == len(TABLES["cifar"])
+    first = rows["| `python -m experiments.cifar --model=resnet20_cifar --recipe=he2015`"]
+    assert "| <= 8.75 | 0.2 | 5 of 5 | 8.76 | reproduced |" in first
+    assert sum("| not run |" in row for row in rows.values()) == len(rows) - 1
+    assert "b/config.json is left out" in printed
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        find_runs([tmp_path / "nothing"])
+
+
+def test_every_table_can_be_printed_without_runs():
+    for claims in TABLES.values():
+        assert verdict_table(claims, []).count("| not run |") == len(claims)

@@ -1,0 +1,78 @@
+"""TensorBoard and Weights & Biases of a run that is killed and continues."""
+
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from resnet_jax.errors import InputError
+from resnet_jax.workdir.trackers import open_trackers
+
+
+def row(step: int) -> dict:
+    return {"step": step, "split": "train", "loss": float(step)}
+
+
+def shown(folder) -> list[int]:
+    """Steps as TensorBoard shows them: an event file hides later steps of those before it from its own start on."""
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+    steps: list[int] = []
+    for path in sorted(folder.iterdir()):
+        data, at = path.read_bytes(), 0
+        while at < len(data):
+            length = int.from_bytes(data[at : at + 8], "little")
+            event = Event.FromString(data[at + 12 : at + 12 + length])
+            at += 16 + length
+            if event.HasField("session_log") and event.session_log.status == SessionLog.START:
+                steps = [step for step in steps if step < event.step]
+            steps += [event.step for value in event.summary.value if value.tag == "train/loss"]
+    return steps
+
+
+def test_tensorboard_holds_each_step_once_after_a_kill(tmp_path):
+    for start, stop in ((0, 8), (5, 10)):
+        (track,) = open_trackers(tmp_path, {}, start, tensorboard=True, wandb=False)
+        for step in range(start + 1, stop + 1):
+            track(row(step))
+        time.sleep(1.1)  # event files are named by the second
+    assert shown(tmp_path / "tensorboard") == list(range(1, 11))
+
+
+@pytest.fixture
+def wandb(monkeypatch):
+    """A stand-in for the package: the arguments of every `init`."""
+    opened: list[dict] = []
+
+    def init(**options):
+        opened.append(options)
+        return SimpleNamespace(log=lambda values, step: None)
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    return opened
+
+
+def test_runs_of_one_name_have_ids_of_their_own_and_keep_them(tmp_path, wandb):
+    for folder, start in (("a", 0), ("b", 0), ("a", 5), ("b", 7)):
+        (tmp_path / folder / "seed0").mkdir(parents=True, exist_ok=True)
+        open_trackers(tmp_path / folder / "seed0", {}, start, tensorboard=False, wandb=True)
+    ids = [options["id"] for options in wandb]
+    assert ids[:2] == ids[2:]
+    assert ids[0] != ids[1]
+    assert "seed0" not in ids
+    assert {options["name"] for options in wandb} == {"seed0"}
+
+
+def test_a_run_that_began_under_its_folders_name_stays_that_run(tmp_path, wandb):
+    open_trackers(tmp_path, {}, 40, tensorboard=False, wandb=True)
+    assert wandb[0]["id"] == tmp_path.name
+
+
+def test_wandb_without_a_key_is_one_line(tmp_path, monkeypatch):
+    def init(**options):
+        raise RuntimeError("No API key configured.\nUse `wandb login`")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    with pytest.raises(InputError, match=r"^--wandb: No API key configured\.; run `wandb login`[^\n]*$"):
+        open_trackers(tmp_path, {}, 0, tensorboard=False, wandb=True)
