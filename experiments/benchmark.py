@@ -20,8 +20,8 @@ else run). ROOT is any folder of images, or a set that experiments.prepare wrote
 --mode=compile: seconds until a training begins (initial state, tracing, compiling) and of a step, in wall time and in
 CPU seconds, and the memory of a step beside its arguments.
 
---mode=communication: the tables of docs/scaling.md, what devices exchange in a step and what that costs; computed, not
-measured.
+--mode=communication prints two tables instead, computed and not measured: the values that devices exchange in a
+training step, and the speed that is left of 8 to 1,024 devices (docs/scaling.md has them, with the assumptions).
 
 --against runs another program in turn with this one, --rounds times; it must print one JSON object with
 "images_per_second". --sweep measures every network of --models at every batch size of --batch_sizes, in training and in
@@ -36,7 +36,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
-from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.benchmark.checkpointing import measure_resume
 from resnet_jax.benchmark.communication import tables
 from resnet_jax.benchmark.compile_time import machine, measure_compile
@@ -169,10 +169,13 @@ def main(argv: Sequence[str]) -> None:
             raise InputError(f"--{name}={getattr(options, name)} must be at least 1")
     if options.forms:
         os.environ["RESNET_JAX_FORMS"] = "" if options.forms == "none" else options.forms
-    disable_cache()  # compiling is part of the measurement
     if options.mode == "communication":
+        if options.sweep or options.against:
+            raise InputError("--mode=communication computes its tables; leave out --sweep and --against")
         print(tables())
-    elif options.sweep:
+        return
+    disable_cache()  # to compile is part of what is measured
+    if options.sweep:
         print_sweep(options)
     elif options.against:
         print(json.dumps(against(command(options), options.against, options.rounds), indent=1))

@@ -13,7 +13,7 @@ import tyro
 
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.errors import InputError
-from resnet_jax.studies.seeds import differing_options, grouped, table
+from resnet_jax.studies.seed_groups import differing_options, group_by_options, seed_table
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Options:
 def main(argv: Sequence[str]) -> None:
     """Print the table."""
     options = parse_options(Options, argv, "compare", __doc__)
-    groups, unfinished = grouped(options.workdirs)
+    groups, unfinished = group_by_options(options.workdirs)
     for workdir in unfinished:
         print(f"not finished: {workdir}")
     if not groups:
         raise InputError("none of these folders holds a finished run")
-    print(table(groups))
+    print(seed_table(groups))
     if differ := differing_options(groups):
         print(f"\nThey differ in {', '.join(differ)}.")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from resnet_jax.analysis.plots import draw_predictions
+from resnet_jax.analysis.plots.images import draw_predictions
 from resnet_jax.cli import parse_config, run_command
 from resnet_jax.config.options import Config
 from resnet_jax.data.sources.load import load_source

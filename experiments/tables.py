@@ -15,7 +15,7 @@ from typing import Literal
 
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.studies.published import TABLES
-from resnet_jax.studies.reproduction import compare, find_runs
+from resnet_jax.studies.verdicts import find_runs, verdict_table
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
     """Print one table."""
     options = parse_options(Options, argv, "tables", __doc__)
     runs, problems = find_runs([Path(folder) for folder in options.runs.split(",")])
-    print(f"# Table {options.table}\n\n{compare(TABLES[options.table], runs)}")
+    print(f"# Table {options.table}\n\n{verdict_table(TABLES[options.table], runs)}")
     for problem in problems:
         print(problem)
 

@@ -27,8 +27,9 @@ from IPython.display import Markdown
 import resnet_jax
 from resnet_jax.analysis.gradients import gradient_norms
 from resnet_jax.analysis.landscape import loss_line
-from resnet_jax.analysis.plots import draw_gradient_norms, draw_loss_lines
-from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.analysis.markdown_table import markdown_table
+from resnet_jax.analysis.plots.gradients import draw_gradient_norms
+from resnet_jax.analysis.plots.landscape import draw_loss_lines
 from resnet_jax.config.options import Config
 from resnet_jax.data.build import plain_images
 from resnet_jax.data.sources.load import load_source

@@ -32,16 +32,11 @@ import resnet_jax
 from resnet_jax.analysis.activations import feature_maps, response_std
 from resnet_jax.analysis.capture import blocks
 from resnet_jax.analysis.grad_cam import grad_cam
+from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.analysis.parameters import first_filters, norm_scales, weight_histograms
-from resnet_jax.analysis.plots import (
-    draw_evidence,
-    draw_feature_maps,
-    draw_filters,
-    draw_norm_scales,
-    draw_responses,
-    draw_weight_histograms,
-)
-from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.analysis.plots.activations import draw_feature_maps, draw_responses
+from resnet_jax.analysis.plots.grad_cam import draw_grad_cam
+from resnet_jax.analysis.plots.parameters import draw_filters, draw_norm_scales, draw_weight_histograms
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.inference.predict import probabilities, read_images
 
@@ -58,7 +53,7 @@ figures = Path("../runs/notebooks")
 # %% [markdown]
 # ## 1. What it says
 #
-# `load_trained` gives the network together with the way it wants to see images: size, crop and normalization belong to
+# `load_trained` returns the network together with its preprocessing: size, crop and normalization belong to
 # the weights as much as the numbers do.
 
 # %%
@@ -98,7 +93,7 @@ draw_filters(first_filters(model, variables, images), figures / "filters.png")
 # One picture on its way through the network: at the end of the stem and of each stage, the channels with the largest
 # mean (bright is large). Resolution falls, and so does what one recognizes: early channels are pictures of edges and
 # colors, later ones say at which places something is. In the run shown, channels of the last stage are bright on the
-# face, or on the flag, or on collar and tie, and dark over much of the rest; no channel was told what to find.
+# face, or on the flag, or on collar and tie, and dark over much of the rest; no channel was trained for any of these.
 
 # %%
 draw_feature_maps(pictures[0], feature_maps(model, variables, images[0]), figures / "feature_maps.png")
@@ -107,9 +102,9 @@ draw_feature_maps(pictures[0], feature_maps(model, variables, images[0]), figure
 # ## 4. How strongly the layers respond
 #
 # A block computes $y = \mathrm{relu}(x + F(x))$. The deviation of each convolution's output behind its normalization,
-# before ReLU or addition, says how much that layer has to say (He et al. 2015, figure 7). The paper measures networks
-# for CIFAR-10 and finds residual networks to respond more weakly than plain ones, and deeper ones more weakly still:
-# each block changes its input a little.
+# before ReLU or addition, says how much that layer changes the signal (He et al. 2015, figure 7). The paper measures
+# networks for CIFAR-10 and finds residual networks to respond more weakly than plain ones, and deeper ones more weakly
+# still: each block changes its input a little.
 
 # %%
 found = response_std(model, variables, images, batch_size=8)
@@ -159,22 +154,22 @@ draw_weight_histograms(weight_histograms(model, variables, images), figures / "w
 # ## 7. Where it looks
 #
 # Grad-CAM (Selvaraju et al. 2017): a channel of the last stage counts by the gradient that a class's logit sends to it,
-# averaged over places; the weighted channels add up to a map of what speaks *for* the class. First the map of the most
-# probable class, then that of the runner-up in the same picture.
+# averaged over places; the weighted channels add up to a map of the positions that raise the class's logit. First the
+# map of the most probable class, then that of the runner-up in the same picture.
 
 # %%
-draw_evidence(pictures, grad_cam(model, variables, images, ranked[:, 0]), names, figures / "evidence.png")
+draw_grad_cam(pictures, grad_cam(model, variables, images, ranked[:, 0]), names, figures / "grad_cam.png")
 
 # %%
-draw_evidence(pictures, grad_cam(model, variables, images, ranked[:, 1]), names, figures / "runner_up.png")
+draw_grad_cam(pictures, grad_cam(model, variables, images, ranked[:, 1]), names, figures / "runner_up.png")
 
 # %% [markdown]
 # The map is as coarse as the last stage (7x7 for a picture of 224 pixels); the smoothness is interpolation. It shows
 # which places raised the logit, not what the network takes them for.
 #
 # In the run shown the military uniform is found on the cap and on the ribbons, not on the face. The runner-up is a
-# cornet, and its evidence lies on the ribbons and the uniform: there is no cornet in the picture. The flower is called
-# a vase, with little confidence, and the evidence for it lies in the middle of the flower: ImageNet has vases but no
+# cornet, and its map lies on the ribbons and the uniform: there is no cornet in the picture. The flower is called
+# a vase, with little confidence, and the map for it lies in the middle of the flower: ImageNet has vases but no
 # dahlias, and one of its classes must be the answer. Right place and right name are two things.
 
 # %% [markdown]

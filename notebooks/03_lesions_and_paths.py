@@ -26,10 +26,11 @@ from IPython.display import Markdown
 
 import resnet_jax
 from resnet_jax.analysis.lesions import error_by_number_removed, error_by_removed_block, removable_blocks
+from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.analysis.path_lengths import path_lengths, residual_blocks
 from resnet_jax.analysis.permutations import error_by_swaps
-from resnet_jax.analysis.plots import draw_path_lengths, draw_permutations, draw_removed_blocks, draw_removed_numbers
-from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.analysis.plots.lesions import draw_permutations, draw_removed_blocks, draw_removed_numbers
+from resnet_jax.analysis.plots.path_lengths import draw_path_lengths
 from resnet_jax.data.sources.load import load_source
 
 # %% tags=["parameters"]
@@ -87,7 +88,7 @@ columns = ("network", "whole", "one block less: median", "largest", "without whi
 Markdown(markdown_table(columns, map(summary, nets)))
 
 # %% [markdown]
-# A plain network is a chain: what a layer expects is what the layer before it has learnt to give. A residual network
+# A plain network is a chain: a layer depends on the features of the layer before it. A residual network
 # without one block still has every path that does not go through it, half of all. In the run shown the plain network
 # falls nearly to chance (90 %) whichever block goes, and no residual network does on the whole. But the blocks are not
 # equal. Two kinds are missed most: the first of a stage, at which the shape changes and the shortcut alone is a poor

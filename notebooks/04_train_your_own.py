@@ -30,8 +30,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import resnet_jax
-from resnet_jax.analysis.batching import map_batches
-from resnet_jax.analysis.plots import Drawing, draw_predictions
+from resnet_jax.analysis.map_batches import map_batches
+from resnet_jax.analysis.plots.canvas import Drawing
+from resnet_jax.analysis.plots.images import draw_predictions
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.inference.predict import probabilities, read_images
 from resnet_jax.run.show_batch import show_batch

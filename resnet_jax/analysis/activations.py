@@ -1,6 +1,6 @@
-"""How strongly the layers of a trained network respond: figure 7 of He et al. 2015 (arXiv:1512.03385).
+"""Layer responses and feature maps of a trained network: figure 7 of He et al. 2015 (arXiv:1512.03385).
 
-A response is the output of a convolution behind its normalization, before a ReLU or an addition. The paper finds that
+A response is the output of a convolution after its normalization, before a ReLU or an addition. The paper finds that
 residual networks respond more weakly than their plain counterparts, and the more weakly the deeper they are: each
 block changes the signal a little. Responses are largest where the shape changes.
 """
@@ -13,21 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from resnet_jax.analysis.batching import map_batches
 from resnet_jax.analysis.capture import Array, apply_watched, is_main_conv, is_norm, name_of
+from resnet_jax.analysis.map_batches import map_batches
+from resnet_jax.models.resnet.scan import unrolled
 
 
 def layer_responses(model: nn.Module, variables: Any, images: Array, *, train: bool = False) -> dict[str, jax.Array]:
-    """The response [B,h,w,C] of every convolution of the main path, the image's own first; call it inside jit.
+    """Return the response [B,h,w,C] of every convolution of the main path, from the image on; call it inside jit.
 
-    Where a normalization reads the convolution's output, its output is the response; the output itself is it where
+    The response is the output of the normalization that reads the convolution's output, or that output itself where
     none does (the last convolution of a pre-activation block, highway networks).
 
     Args:
         model: any network.
         variables: its variables.
         images: float32 [B,H,W,3], normalized.
-        train: normalize by the batch and not by the running statistics.
+        train: normalize by the batch instead of the running statistics.
     """
     responses: dict[str, jax.Array] = {}
     raw: dict[str, jax.Array] = {}
@@ -46,13 +47,13 @@ def layer_responses(model: nn.Module, variables: Any, images: Array, *, train: b
 
 
 def response_std(model: nn.Module, variables: Any, images: np.ndarray, *, batch_size: int = 250) -> dict[str, float]:
-    """Standard deviation of every layer's responses, over all images, places and channels, in evaluation.
+    """Return the standard deviation of every layer's responses over all images, positions and channels, in evaluation.
 
     Args:
         model: any network.
         variables: its variables.
         images: float32 [N,H,W,3], normalized.
-        batch_size: images in one call.
+        batch_size: images computed at once.
 
     Returns:
         Standard deviations by the layer's name, the layer nearest to the image first.
@@ -71,15 +72,18 @@ def response_std(model: nn.Module, variables: Any, images: np.ndarray, *, batch_
 
 
 def feature_maps(model: nn.Module, variables: Any, image: np.ndarray, *, channels: int = 7) -> dict[str, np.ndarray]:
-    """What the stem and every stage make of one image: float32 [N,h,w], their N channels with the largest mean.
+    """Return the N channels with the largest mean of the stem's and every stage's features of one image.
 
     Args:
-        model: a network that knows `features=True`.
+        model: a network with `features=True`.
         variables: its variables.
         image: float32 [H,W,3], normalized.
         channels: N; fewer where a stage has fewer.
+
+    Returns:
+        float32 [N,h,w] for "stem", "stage1", …
     """
-    outputs: Any = jax.jit(lambda v, x: model.apply(v, x, train=False, features=True))(variables, image[None])
+    outputs: Any = jax.jit(lambda v, x: unrolled(model).apply(v, x, train=False, features=True))(variables, image[None])
 
     def strongest(values: np.ndarray) -> np.ndarray:
         order = np.argsort(-values.mean(axis=(0, 1)), kind="stable")[:channels]

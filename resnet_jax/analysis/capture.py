@@ -1,7 +1,7 @@
-"""The convolutions and blocks of a network in the order in which it calls them, found by watching one call.
+"""Access to the inside of a network: its convolutions, normalizations and blocks in the order in which they run.
 
-Names are the parameter tree's, joined by strokes: "stage1_block02/conv1". A layer counts as part of the main path
-unless it belongs to a shortcut, a gate or channel attention: depth is what the image goes through.
+Names are the parameter tree's, joined by slashes: "stage1_block02/conv1". A layer belongs to the main path unless it is
+part of a shortcut, a gate or channel attention: depth is the number of layers that the image goes through.
 """
 
 import re
@@ -17,6 +17,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.layers.conv import Conv
 from resnet_jax.layers.norm import BatchNorm
 from resnet_jax.models.resnet import shortcuts
+from resnet_jax.models.resnet.scan import unrolled
 
 BESIDE = {"conv_proj", "norm_proj", "gate", "attention", "reduce_conv", "reduce_norm", "select_conv"}
 BLOCK = re.compile(r"stage\d+_block\d+")
@@ -31,8 +32,8 @@ class Block:
 
     Attributes:
         name: as in the parameter tree.
-        has_shortcut: whether something runs beside its convolutions, to which they add.
-        keeps_shape: its output has its input's shape, so that the identity could stand in its place.
+        has_shortcut: something runs beside its convolutions, to which they add.
+        keeps_shape: its output has its input's shape, so that the identity could replace it.
     """
 
     name: str
@@ -46,7 +47,15 @@ class Block:
 
 
 def apply_watched(model: nn.Module, variables: Any, images: Array, watch: Watch, **settings: Any) -> Any:
-    """`model.apply`, with `watch(module, arguments, output)` called behind every layer and block, inner ones first."""
+    """Apply the unrolled model, and call `watch(module, arguments, output)` after every layer and block, inner first.
+
+    Args:
+        model: any network.
+        variables: its variables.
+        images: float32 [B,H,W,3], normalized.
+        watch: gets each module as it has run.
+        **settings: of `model.apply`.
+    """
 
     def intercept(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
         output = call(*args, **kwargs)
@@ -55,43 +64,43 @@ def apply_watched(model: nn.Module, variables: Any, images: Array, watch: Watch,
         return output
 
     with nn.intercept_methods(intercept):
-        return model.apply(variables, images, **settings)
+        return unrolled(model).apply(variables, images, **settings)
 
 
 def name_of(module: nn.Module) -> str:
-    """Where a module's parameters lie: "stage1_block02/conv1"."""
+    """Return the path of a module's parameters: "stage1_block02/conv1"."""
     return "/".join(module.path)
 
 
 def leaves_of(tree: Any, name: str) -> Any:
-    """What `params` or `batch_stats` hold for the layer of that name: {"kernel": …}, {"scale": …, "bias": …}."""
+    """Return the leaves of `params` or `batch_stats` of the layer of that name: {"kernel": …}, {"scale": …}."""
     for part in name.split("/"):
         tree = tree[part]
     return tree
 
 
 def is_main_conv(module: nn.Module) -> bool:
-    """Whether a module is a convolution of the main path; a classifier that is a 1x1 convolution is none."""
+    """Return whether a module is a convolution of the main path; a classifier that is a 1x1 convolution is none."""
     return isinstance(module, Conv) and module.path[-1] != "head" and BESIDE.isdisjoint(module.path)
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether a module normalizes: batch or group."""
+    """Return whether a module normalizes, by batches or by groups of channels."""
     return isinstance(module, BatchNorm | nn.GroupNorm)
 
 
 def main_convs(model: nn.Module, variables: Any, images: Array) -> tuple[str, ...]:
-    """Names of the convolutions that images [B,H,W,3] go through, the image's own first; nothing is computed."""
-    return _called(model, variables, images, is_main_conv)
+    """Return the names of the main path's convolutions, the first on the image; [B,H,W,3], nothing is computed."""
+    return _names_of(model, variables, images, is_main_conv)
 
 
 def main_norms(model: nn.Module, variables: Any, images: Array) -> tuple[str, ...]:
-    """Names of the normalizations that images [B,H,W,3] go through, the image's own first; nothing is computed."""
-    return _called(model, variables, images, lambda module: is_norm(module) and BESIDE.isdisjoint(module.path))
+    """Return the names of the main path's normalizations from the image on; [B,H,W,3], nothing is computed."""
+    return _names_of(model, variables, images, lambda module: is_norm(module) and BESIDE.isdisjoint(module.path))
 
 
 def blocks(model: nn.Module, variables: Any, images: Array) -> tuple[Block, ...]:
-    """The blocks that images [B,H,W,3] go through, the image's own first; nothing is computed.
+    """Return the blocks that images [B,H,W,3] go through, in their order; nothing is computed.
 
     Raises:
         InputError: the network has none.
@@ -109,7 +118,7 @@ def blocks(model: nn.Module, variables: Any, images: Array) -> tuple[Block, ...]
     return tuple(found)
 
 
-def _called(model: nn.Module, variables: Any, images: Array, wanted: Callable[[nn.Module], bool]) -> tuple[str, ...]:
+def _names_of(model: nn.Module, variables: Any, images: Array, wanted: Callable[[nn.Module], bool]) -> tuple[str, ...]:
     names: list[str] = []
 
     def watch(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:

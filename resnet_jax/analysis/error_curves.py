@@ -17,8 +17,8 @@ class ErrorCurve:
     Attributes:
         label: the network, as the legend names it; runs of one network share it.
         depth: its layers; runs of one depth share a color.
-        finished: whether the run has come to its end.
-        train_steps: [N], the middle of the steps that each training error is an average over.
+        finished: the run is finished.
+        train_steps: [N], the middle of the interval that each training error is averaged over.
         train_error: [N], measured on the augmented batches while training.
         test_steps: [M].
         test_error: [M], over the whole test set.
@@ -34,7 +34,7 @@ class ErrorCurve:
 
 
 def error_curve(rows: Sequence[Row], label: str, depth: int, finished: bool) -> ErrorCurve:
-    """The curves of the rows of a metrics.jsonl, which may be those of a run that goes on."""
+    """Return the curves of the rows of a metrics.jsonl, of a finished or an unfinished run."""
     train, test = split(rows, "train"), split(rows, "eval")
     size = max(1, -(-len(train) // POINTS))
     starts = [0, *(row["step"] for row in train)]  # the rows of training close intervals, the first begins at step 0
@@ -52,17 +52,17 @@ def error_curve(rows: Sequence[Row], label: str, depth: int, finished: bool) -> 
 
 
 def last_training_error(rows: Sequence[Row]) -> float | None:
-    """Training error in percent over the batches of the last epoch; None where nothing is logged."""
+    """Return the training error in percent over the batches of the last epoch; None where nothing is logged."""
     train = split(rows, "train")
     return mean_error([row for row in train if row["epoch"] > train[-1]["epoch"] - 1]) if train else None
 
 
 def mean_error(rows: Sequence[Row]) -> float:
-    """Error in percent over all examples of some rows."""
+    """Return the error in percent over all examples of some rows."""
     weights = [row["num_examples"] for row in rows]
     return float(100 * (1 - np.average([row["top1"] for row in rows], weights=weights)))
 
 
 def split(rows: Sequence[Row], name: str) -> list[Row]:
-    """The rows of "train" or "eval"."""
+    """Return the rows of "train" or "eval"."""
     return [row for row in rows if row["split"] == name]

@@ -1,7 +1,7 @@
-"""How far the gates of a trained highway network open (Srivastava et al. 2015, arXiv:1507.06228, section 4.1).
+"""Gate biases and activities of a trained highway network (Srivastava et al. 2015, arXiv:1507.06228, section 4.1).
 
-The transform gate T chooses between a layer's output and its input: 0 carries the input on. In the paper's figure 2 the
-biases rise with depth while the gates' mean activity falls: low biases near the image do not shut the gates, they make
+The transform gate T mixes a layer's output and its input: at 0 the input is carried on. In the paper's figure 2 the
+biases rise with depth while the gates' mean activity falls: low biases near the image do not close the gates, they make
 them selective, so that few of them open for any one image.
 """
 
@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from resnet_jax.analysis.batching import map_batches
 from resnet_jax.analysis.capture import apply_watched, leaves_of, name_of
+from resnet_jax.analysis.map_batches import map_batches
 from resnet_jax.errors import InputError
 
 
@@ -26,8 +26,8 @@ class Gates:
     Attributes:
         names: L blocks that have gates.
         bias: for each block, float32 [C], of every channel's gate.
-        activity: for each block, float32 [C], mean of every channel's gate over images and places, in [0, 1].
-        spread: for each block, float32 [C], standard deviation of every channel's gate over images and places.
+        activity: for each block, float32 [C], mean of every channel's gate over images and positions, in [0, 1].
+        spread: for each block, float32 [C], standard deviation of every channel's gate over images and positions.
     """
 
     names: tuple[str, ...]
@@ -37,13 +37,13 @@ class Gates:
 
 
 def gate_values(model: nn.Module, variables: Any, images: np.ndarray, *, batch_size: int = 250) -> Gates:
-    """Biases and values of all gates: of highway networks, and of residual networks with gated shortcuts.
+    """Compute biases and activities of all gates, of highway networks and of residual networks with gated shortcuts.
 
     Args:
         model: a network whose blocks have a convolution called "gate".
         variables: its variables.
         images: float32 [N,H,W,3], normalized.
-        batch_size: images in one call.
+        batch_size: images computed at once.
 
     Raises:
         InputError: the network has no gates.

@@ -1,7 +1,7 @@
-"""Where in a picture a network finds the evidence for a class: Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391).
+"""Grad-CAM: the image regions that raise a class's logit (Selvaraju et al. 2017, arXiv:1610.02391).
 
-The last stage still knows places. Each of its channels counts by the gradient that the class's logit sends back to it,
-averaged over places; what speaks against the class is left out.
+The features of the last stage still have positions. Each channel is weighted by the gradient of the class's logit with
+respect to it, averaged over positions; the weighted sum is cut off at zero.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,16 @@ from jax.extend.core import ClosedJaxpr, Literal, Var
 from resnet_jax.analysis.capture import Array
 from resnet_jax.errors import InputError
 from resnet_jax.layers.pooling import resize_bilinear
+from resnet_jax.models.resnet.scan import unrolled
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """Evidence for one class in each picture.
+class GradCam:
+    """Grad-CAM maps for one class in each image.
 
     Attributes:
-        maps: float32 [B,H,W] in [0, 1]: 1 at the place that speaks most for the class; zeros where nothing does.
+        maps: float32 [B,H,W] in [0, 1]: 1 at the position with the largest value; all zeros where no position raises
+            the logit.
         classes: int [B].
         probabilities: float32 [B], of the classes.
     """
@@ -35,15 +37,15 @@ class Evidence:
 
 def grad_cam(
     model: nn.Module, variables: Any, images: np.ndarray, classes: np.ndarray | None = None, *, stage: str = ""
-) -> Evidence:
-    """Grad-CAM of some pictures, at the pictures' own size.
+) -> GradCam:
+    """Compute Grad-CAM maps of images, at the images' own size.
 
     Args:
-        model: a network that classifies and knows `features=True`.
+        model: a classifier with `features=True`.
         variables: its variables, trained.
         images: float32 [B,H,W,3], normalized.
-        classes: int [B], whose evidence is asked for; None is each picture's most probable class.
-        stage: the features to look at, such as "stage3"; "" is the last stage.
+        classes: int [B], the class of each map; None is each image's most probable class.
+        stage: the features that are weighted, such as "stage3"; "" is the last stage.
 
     Raises:
         InputError: the network has no such stage.
@@ -52,7 +54,7 @@ def grad_cam(
 
     @jax.jit
     def logits_of(variables: Any, images: jax.Array) -> jax.Array:
-        logits: Any = model.apply(variables, images, train=False)
+        logits: Any = unrolled(model).apply(variables, images, train=False)
         return logits
 
     @jax.jit
@@ -66,20 +68,20 @@ def grad_cam(
     maps = np.asarray(maps_of(variables, images, chosen))
     largest = maps.max(axis=(1, 2), keepdims=True)
     probabilities = np.take_along_axis(np.asarray(jax.nn.softmax(logits)), chosen[:, None], axis=1)[:, 0]
-    return Evidence(maps / np.where(largest > 0, largest, 1), chosen, probabilities)
+    return GradCam(maps / np.where(largest > 0, largest, 1), chosen, probabilities)
 
 
 def features_and_gradients(
     model: nn.Module, variables: Any, images: Array, classes: Array, stage: str = ""
 ) -> tuple[jax.Array, jax.Array]:
-    """A stage's values and the gradient of a class's logit with respect to them, float32 [B,h,w,C] each.
+    """Return a stage's features and the gradient of a class's logit with respect to them, float32 [B,h,w,C] each.
 
     Raises:
         InputError: the network has no such stage.
     """
 
     def forward(variables: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-        outputs: Any = model.apply(variables, images, train=False, features=True)
+        outputs: Any = unrolled(model).apply(variables, images, train=False, features=True)
         name = stage or max((key for key in outputs if key.startswith("stage")), default="")
         if name not in outputs:
             raise InputError(f"stage={stage!r}: {type(model).__name__} has {', '.join(outputs)}")
@@ -101,9 +103,9 @@ def features_and_gradients(
 
 
 def _run_with_change(program: ClosedJaxpr, inputs: list[Any], change: jax.Array) -> list[jax.Array]:
-    """The outputs of a traced program, with `change` added to the first of them where it is computed.
+    """Run a traced program with `change` added to its first output where that is computed, and return all outputs.
 
-    So the rest of any network becomes a function of one stage, whatever modules it is made of.
+    This makes the rest of any network a function of one stage, whatever modules it consists of.
     """
     jaxpr = program.jaxpr
     target = jaxpr.outvars[0]

@@ -1,8 +1,8 @@
-"""The loss around a trained network's parameters (Li et al. 2018, arXiv:1712.09913).
+"""The loss landscape around a trained network's parameters (Li et al. 2018, arXiv:1712.09913).
 
-Along a random direction whose filters are as long as the network's own, surfaces of different networks can be
-compared: a change of one length means the same for a network with large weights and one with small. The paper finds
-residual networks in wide smooth bowls, and deep plain networks in ragged ground.
+Along random directions whose filters have the norms of the network's own filters, landscapes of different networks can
+be compared: a step of one filter norm means the same for networks with large and with small weights. The paper finds
+wide smooth minima for residual networks, and a chaotic landscape for deep plain networks.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,8 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from resnet_jax.analysis.batching import map_batches
+from resnet_jax.analysis.map_batches import map_batches
+from resnet_jax.models.resnet.scan import unrolled
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Landscape:
     """Loss and error on a line or on a square around the trained parameters.
 
     Attributes:
-        steps: [P], distances along every direction, in lengths of the filters; 0 is the trained network.
+        steps: [P], distances along every direction, in filter norms; 0 is the trained network.
         loss: [P] on a line, [P,P] on a square (first direction, second direction); mean cross-entropy in nats.
         error: of the same shape; top-1, fractions.
     """
@@ -34,10 +35,10 @@ class Landscape:
 
 
 def filter_normalized_direction(params: Any, seed: int) -> Any:
-    """A random direction, a tree like `params`, whose filters have the norms of the network's filters.
+    """Draw a direction, a tree like `params`, whose filters have the norms of the network's filters.
 
-    A filter is what makes one output channel: kernel [...,i] of a convolution or a dense layer. Biases and
-    normalization scales, the leaves of one axis, stay where they are: their direction is zero, as in the paper's
+    A filter computes one output channel: kernel [...,i] of a convolution or a dense layer. Biases and normalization
+    scales, the leaves of one axis, stay where they are: their direction is zero, as in the paper's
     experiments (the authors' option `xignore=biasbn`).
     """
     # By numpy: XLA compiles a generator of its own for every shape, which takes longer than the surface.
@@ -65,19 +66,19 @@ def surface(
     *,
     batch_size: int = 500,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Loss and error at points of the space that directions span around the network.
+    """Compute loss and error at points of the space that directions span around the trained parameters.
 
-    The network runs in evaluation with the running statistics it was trained to, as the authors do: they are no
-    parameters and move with none.
+    The network runs in evaluation with the running statistics of the training, as in the authors' code: they are not
+    moved along the directions.
 
     Args:
-        model: any network that classifies.
+        model: any classifier.
         variables: its variables, trained.
         images: float32 [N,H,W,3], normalized.
         labels: int32 [N].
         directions: D trees like `variables["params"]`.
         points: [P,D], coordinates along the directions; zeros are the trained network.
-        batch_size: images in one call.
+        batch_size: images computed at once.
 
     Returns:
         Mean cross-entropy in nats [P], top-1 error as a fraction [P].
@@ -88,7 +89,7 @@ def surface(
         params = variables["params"]
         for step, direction in zip(point, directions, strict=True):
             params = jax.tree.map(lambda w, d, step=step: w + step * d, params, direction)
-        logits: Any = model.apply({**variables, "params": params}, images, train=False)
+        logits: Any = unrolled(model).apply({**variables, "params": params}, images, train=False)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return jnp.stack([loss, logits.argmax(axis=-1) != labels], axis=-1)
 
@@ -113,7 +114,7 @@ def loss_line(
     seed: int = 0,
     batch_size: int = 500,
 ) -> Landscape:
-    """Loss along one random direction, from -radius to radius; arguments as in `surface`."""
+    """Compute the loss along one random direction, from -radius to radius; arguments as in `surface`."""
     steps = np.linspace(-radius, radius, num_points)
     direction = filter_normalized_direction(variables["params"], seed)
     found = surface(model, variables, images, labels, (direction,), steps[:, None], batch_size=batch_size)
@@ -131,7 +132,7 @@ def loss_square(
     seed: int = 0,
     batch_size: int = 500,
 ) -> Landscape:
-    """Loss over two random directions, each from -radius to radius; arguments as in `surface`."""
+    """Compute the loss over two random directions, each from -radius to radius; arguments as in `surface`."""
     steps = np.linspace(-radius, radius, num_points)
     directions = [filter_normalized_direction(variables["params"], draw) for draw in (2 * seed, 2 * seed + 1)]
     points = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)

@@ -1,8 +1,8 @@
-"""What a trained network loses with some of its blocks (Veit et al. 2016, arXiv:1605.06431).
+"""Lesion study: the error of a trained network without some of its blocks (Veit et al. 2016, arXiv:1605.06431).
 
 Without any one block a residual network classifies nearly as before, except where a block changes the shape; error
-rises smoothly with the number of blocks that are gone, as in an ensemble. A plain network from which anything is taken
-falls to chance.
+rises smoothly with the number of removed blocks, as in an ensemble. A plain network without any one block falls to
+chance.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,28 +13,32 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from resnet_jax.analysis.batching import map_batches
 from resnet_jax.analysis.capture import Array, blocks, name_of
+from resnet_jax.analysis.map_batches import map_batches
 from resnet_jax.errors import InputError
 from resnet_jax.layers.stochastic_depth import StochasticDepth
+from resnet_jax.models.resnet.scan import unrolled
 
 
 def removable_blocks(model: nn.Module, variables: Any, images: Array) -> tuple[str, ...]:
-    """Names of the blocks that can be taken out: those with a shortcut, and those that the identity can replace."""
+    """Return the names of the blocks that can be removed: with a shortcut, or replaceable by the identity."""
     return tuple(b.name for b in blocks(model, variables, images) if b.has_shortcut or b.keeps_shape)
 
 
 def apply_without(model: nn.Module, variables: Any, images: Array, removed: Mapping[str, Any]) -> jax.Array:
-    """Logits [B,K] of a network, in evaluation, without some of its blocks.
+    """Compute the logits [B,K] of a network without some of its blocks, in evaluation.
 
-    A block with a shortcut leaves nothing but the shortcut (its residual branch ends in zeros); any other block leaves
-    its input.
+    A removed block with a shortcut is reduced to the shortcut (its residual branch ends in zeros); any other block is
+    replaced by the identity.
 
     Args:
         model: a network with blocks.
         variables: its variables.
         images: float32 [B,H,W,3], normalized.
-        removed: for names of blocks, whether they are gone: bool, traced or not.
+        removed: bool by the name of a block, traced or not: remove it.
+
+    Raises:
+        InputError: no such block, or one that cannot be removed.
     """
 
     def intercept(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
@@ -51,10 +55,10 @@ def apply_without(model: nn.Module, variables: Any, images: Array, removed: Mapp
     known = {block.name: block for block in blocks(model, variables, images)}
     unfit = [n for n in removed if n not in known or not (known[n].has_shortcut or known[n].keeps_shape)]
     if unfit:
-        raise InputError(f"{', '.join(unfit)}: no such block, or nothing could stand in its place")
+        raise InputError(f"{', '.join(unfit)}: no such block, or one that changes the shape and has no shortcut")
     shortcuts = {name for name in removed if known[name].has_shortcut}
     with nn.intercept_methods(intercept):
-        logits: Any = model.apply(variables, images, train=False)
+        logits: Any = unrolled(model).apply(variables, images, train=False)
     return logits
 
 
@@ -67,7 +71,7 @@ def errors_without(
     *,
     batch_size: int = 250,
 ) -> np.ndarray:
-    """Top-1 error without some blocks, for each of several choices; everything is compiled once.
+    """Return the top-1 error without some blocks, for each of several choices; compiled once.
 
     Args:
         model: a network with blocks.
@@ -75,13 +79,13 @@ def errors_without(
         images: float32 [N,H,W,3], normalized.
         labels: int32 [N].
         removed: L choices of blocks; an empty one is the whole network.
-        batch_size: images in one call.
+        batch_size: images computed at once.
 
     Returns:
         [L], fractions.
 
     Raises:
-        InputError: a block that is to go does not exist or cannot be replaced.
+        InputError: no such block, or one that cannot be removed.
     """
     names = sorted({name for choice in removed for name in choice})
 
@@ -100,7 +104,7 @@ def errors_without(
 def error_by_removed_block(
     model: nn.Module, variables: Any, images: np.ndarray, labels: np.ndarray, *, batch_size: int = 250
 ) -> dict[str, float]:
-    """Top-1 error, a fraction, without each single block that can be removed; "" is the whole network's."""
+    """Return the top-1 error, a fraction, without each single removable block; "" is the whole network's."""
     names = ("", *removable_blocks(model, variables, images[:1]))
     choices = [(name,) if name else () for name in names]
     errors = errors_without(model, variables, images, labels, choices, batch_size=batch_size)
@@ -118,7 +122,7 @@ def error_by_number_removed(
     seed: int = 0,
     batch_size: int = 250,
 ) -> np.ndarray:
-    """Top-1 error without several random blocks: [L,S] for L numbers of blocks and S samples of each.
+    """Return the top-1 error without several random blocks: [L,S] for L numbers of blocks and S samples of each.
 
     The blocks are drawn from those that keep their shape, as in the paper.
 

@@ -1,8 +1,8 @@
-"""What training made of the parameters: first filters, normalization scales, weights.
+"""Trained parameters: first filters, normalization scales, weight histograms.
 
 The first filters of a network for photographs are edges, colors and blobs (Krizhevsky et al. 2012, figure 3). The
-scale of the last normalization of a block says how much the block changes the signal: blocks that training has no use
-for have scales near zero.
+scale of the last normalization of a block says how much the block changes the signal: blocks that the network does not
+need have scales near zero.
 """
 
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from resnet_jax.errors import InputError
 
 @dataclass(frozen=True)
 class WeightHistograms:
-    """How the weights of every layer are distributed, all on one axis.
+    """Histograms of the weights of every layer, on one axis.
 
     Attributes:
         names: L convolutions, the one nearest to the image first.
-        edges: [N + 1], of the bins, in units of the deviation that a layer started with, sqrt(2 / fan_out).
-        share: [L,N], of each layer's weights; what lies beyond the edges is counted in the outermost bins.
+        edges: [N + 1], of the bins, in units of the standard deviation at initialization, sqrt(2 / fan_out).
+        share: [L,N], of each layer's weights; weights beyond the edges are counted in the outermost bins.
     """
 
     names: tuple[str, ...]
@@ -31,12 +31,12 @@ class WeightHistograms:
 
 
 def first_filters(model: nn.Module, variables: Any, images: np.ndarray) -> np.ndarray:
-    """The filters that read the image, as pictures: [N,k,k,3] in [0, 1], each filter with its own scale around 0.5.
+    """Return the filters of the first convolution as images [N,k,k,3] in [0, 1], each scaled on its own around 0.5.
 
     Args:
         model: any network.
         variables: its variables, trained.
-        images: [B,H,W,3]; their shape alone matters.
+        images: [B,H,W,3]; only their shape is used.
     """
     kernel = np.asarray(leaves_of(variables["params"], main_convs(model, variables, images)[0])["kernel"], np.float32)
     filters = kernel.transpose(3, 0, 1, 2)
@@ -45,15 +45,15 @@ def first_filters(model: nn.Module, variables: Any, images: np.ndarray) -> np.nd
 
 
 def norm_scales(model: nn.Module, variables: Any, images: np.ndarray) -> dict[str, np.ndarray]:
-    """The scales [C] of every normalization of the main path, the one nearest to the image first.
+    """Return the scales [C] of every normalization of the main path, from the image on.
 
     Args:
         model: a network with normalization.
         variables: its variables, trained.
-        images: [B,H,W,3]; their shape alone matters.
+        images: [B,H,W,3]; only their shape is used.
 
     Raises:
-        InputError: the network normalizes nothing.
+        InputError: the network has no normalization.
     """
     names = main_norms(model, variables, images)
     if not names:
@@ -64,14 +64,14 @@ def norm_scales(model: nn.Module, variables: Any, images: np.ndarray) -> dict[st
 def weight_histograms(
     model: nn.Module, variables: Any, images: np.ndarray, *, num_bins: int = 101, limit: float = 4.0
 ) -> WeightHistograms:
-    """Histograms of the kernels of the main path's convolutions.
+    """Compute histograms of the kernels of the main path's convolutions.
 
     Args:
         model: any network.
         variables: its variables.
-        images: [B,H,W,3]; their shape alone matters.
+        images: [B,H,W,3]; only their shape is used.
         num_bins: N; an odd number has a bin around zero.
-        limit: the axis goes from -limit to limit initial deviations.
+        limit: the axis goes from -limit to limit initial standard deviations.
     """
     names = main_convs(model, variables, images)
     edges = np.linspace(-limit, limit, num_bins + 1)

@@ -1,8 +1,8 @@
-"""A residual network as many paths (Veit et al. 2016, arXiv:1605.06431).
+"""A residual network as an ensemble of paths (Veit et al. 2016, arXiv:1605.06431).
 
-Every block offers two ways on, its shortcut and its residual branch, so that n blocks are 2^n paths, and the length of
-a path is the number of branches on it. Lengths follow a binomial distribution around n / 2; but the gradient that a
-path carries falls exponentially with its length. Their product says which paths train the network: the paper finds
+Every block has two ways through it, its shortcut and its residual branch, so that n blocks have 2^n paths, and the
+length of a path is the number of branches on it. Lengths follow a binomial distribution around n / 2; but the gradient
+along a path falls exponentially with its length. Their product says which paths train the network: the paper finds
 that of 54 blocks only paths through 5 to 17 count.
 """
 
@@ -20,16 +20,17 @@ from flax import linen as nn
 from resnet_jax.analysis.capture import Array, blocks, name_of
 from resnet_jax.errors import InputError
 from resnet_jax.layers.stochastic_depth import StochasticDepth
+from resnet_jax.models.resnet.scan import unrolled
 
 
 @dataclass(frozen=True)
 class PathLengths:
-    """What paths of every length contribute.
+    """Number of and gradient along the paths of every length.
 
     Attributes:
         lengths: [L], numbers of residual branches on a path.
         share: [L], of all paths, those of that length.
-        gradient: [L], mean norm of the gradient that reaches an image along one path of that length.
+        gradient: [L], mean norm of the gradient at an image along one path of that length.
         effective: [L], share times gradient; sums to 1.
     """
 
@@ -40,23 +41,23 @@ class PathLengths:
 
 
 def path_length_shares(num_blocks: int) -> np.ndarray:
-    """The share of all 2^n paths that goes through k branches, for k = 0 … n: float64 [n + 1], binomial."""
+    """Return the share of all 2^n paths that go through k branches, for k = 0 … n: float64 [n + 1], binomial."""
     # Integers divide exactly where a power of two is beyond any float (n = 1,801).
     return np.array([math.comb(num_blocks, k) / 2**num_blocks for k in range(num_blocks + 1)])
 
 
 def path_gradients(model: nn.Module, variables: Any, images: Array, labels: Array, through_branch: Array) -> jax.Array:
-    """The gradient that reaches the images along a single path; the sum over all paths is the whole gradient.
+    """Compute the gradient at the images along a single path; the sum over all paths is the whole gradient.
 
-    Forwards the whole network runs, in evaluation. Backwards each block passes the gradient through its residual branch
-    alone or through its shortcut alone. A ReLU behind the addition belongs to both.
+    The forward pass is the whole network's, in evaluation. In the backward pass the gradient of each block flows
+    through its residual branch alone or through its shortcut alone. A ReLU after the addition belongs to both.
 
     Args:
         model: a residual network.
         variables: its variables, trained.
         images: float32 [B,H,W,3], normalized.
         labels: int32 [B].
-        through_branch: bool [n], for each block whether the path goes through its branch.
+        through_branch: bool [n], by block: the path goes through its branch.
 
     Returns:
         [B,H,W,3], gradient of each image's own cross-entropy in nats.
@@ -74,21 +75,21 @@ def path_gradients(model: nn.Module, variables: Any, images: Array, labels: Arra
 
     def loss(images: jax.Array) -> jax.Array:
         with nn.intercept_methods(intercept):
-            logits: Any = model.apply(variables, images, train=False)
+            logits: Any = unrolled(model).apply(variables, images, train=False)
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).sum()
 
     return jax.grad(loss)(images)
 
 
 def residual_blocks(model: nn.Module, variables: Any, images: Array) -> tuple[str, ...]:
-    """Names of the network's blocks, the image's own first.
+    """Return the names of the network's blocks, from the image on.
 
     Raises:
         InputError: a block has no shortcut, or there is no block.
     """
     found = blocks(model, variables, images)
     if not all(block.has_shortcut for block in found):
-        raise InputError(f"{type(model).__name__}: its blocks have no shortcuts and it has one path; give a ResNet")
+        raise InputError(f"{type(model).__name__}: without shortcuts there is a single path; give a ResNet")
     return tuple(block.name for block in found)
 
 
@@ -103,7 +104,7 @@ def path_lengths(
     batch_size: int = 32,
     seed: int = 0,
 ) -> PathLengths:
-    """Samples paths of every length and measures the gradient along them; the paper takes 1,000 samples a length.
+    """Sample paths of every length and measure the gradient along them; the paper takes 1,000 samples a length.
 
     Args:
         model: a residual network.
@@ -140,10 +141,10 @@ def path_lengths(
 
 
 def _one_way(block: nn.Module, x: jax.Array, through_branch: jax.Array) -> jax.Array:
-    """A block's output, whose gradient flows through the branch alone or through the shortcut alone.
+    """Compute a block's output, whose gradient flows through the branch alone or through the shortcut alone.
 
-    The block runs twice outside of its network: the first run gives the branch's value, and the second takes it in
-    place of its own, at the module that ends every branch. What is not used of either run, XLA leaves out.
+    The block runs twice outside of its network: the first run gives the branch's value, and the second uses it instead
+    of its own, at the module that ends every branch. XLA drops the unused part of either run.
     """
     alone, block_variables = block.clone(parent=None, name=None), block.variables
     branch: list[jax.Array] = []
@@ -166,6 +167,6 @@ def _one_way(block: nn.Module, x: jax.Array, through_branch: jax.Array) -> jax.A
 
 
 def _backwards_if(share: jax.Array, x: jax.Array) -> jax.Array:
-    """The values of x; of the gradient, `share`."""
+    """Return x, whose gradient is multiplied by `share`."""
     still = jax.lax.stop_gradient(x)
     return still + share.astype(x.dtype) * (x - still)

@@ -1,7 +1,7 @@
-"""What a trained network loses when its blocks change places (Veit et al. 2016, arXiv:1605.06431, section 4.3).
+"""The error of a trained network whose blocks are reordered (Veit et al. 2016, arXiv:1605.06431, section 4.3).
 
-Layers of a plain network depend on what the layers before them found. A residual network bears another order of its
-blocks, and its error rises smoothly with the distance from the trained one.
+Layers of a plain network depend on the features of the layers before them. The error of a residual network rises
+smoothly with the distance of the new order from the trained one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,10 @@ import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from resnet_jax.analysis.batching import map_batches
 from resnet_jax.analysis.capture import blocks
+from resnet_jax.analysis.map_batches import map_batches
 from resnet_jax.errors import InputError
+from resnet_jax.models.resnet.scan import unrolled
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Permutations:
     """Error of a network whose blocks are out of order.
 
     Attributes:
-        swaps: [L], pairs of blocks that changed places.
+        swaps: [L], numbers of swapped pairs of blocks.
         kendall_tau: [L,S], rank correlation of the new order with the trained one: 1 is the trained one.
         error: [L,S], top-1, fractions.
     """
@@ -35,11 +36,11 @@ class Permutations:
 
 
 def reordered(variables: Any, order: Mapping[str, str]) -> Any:
-    """Variables whose blocks changed places: in the place of the block `key` runs the block `order[key]`."""
+    """Return variables with reordered blocks: the block named `key` gets the variables of the block `order[key]`."""
 
     def moved(path: tuple[str, ...]) -> tuple[str, ...]:
-        for place, block in order.items():
-            parts = tuple(place.split("/"))
+        for name, block in order.items():
+            parts = tuple(name.split("/"))
             if path[1 : 1 + len(parts)] == parts:
                 return (path[0], *block.split("/"), *path[1 + len(parts) :])
         return path
@@ -59,9 +60,9 @@ def error_by_swaps(
     seed: int = 0,
     batch_size: int = 250,
 ) -> Permutations:
-    """Top-1 error with blocks in another order: random pairs of one stage change places, one pair after the other.
+    """Return the top-1 error with blocks in another order: random pairs of one stage are swapped one after the other.
 
-    Blocks that change the shape stay where they are.
+    Blocks that change the shape are not swapped.
 
     Args:
         model: a network with blocks.
@@ -71,7 +72,7 @@ def error_by_swaps(
         swaps: L numbers of pairs.
         samples: S random orders for each.
         seed: of the pairs.
-        batch_size: images in one call.
+        batch_size: images computed at once.
 
     Raises:
         InputError: no stage has two blocks of one shape.
@@ -81,19 +82,19 @@ def error_by_swaps(
     stages = groupby((i for i, block in enumerate(found) if block.keeps_shape), lambda i: found[i].stage)
     pairs = [pair for _, members in stages for pair in combinations(members, 2)]
     if not pairs:
-        raise InputError(f"{type(model).__name__}: no stage has two blocks that could change places")
+        raise InputError(f"{type(model).__name__}: no stage has two blocks of one shape to swap")
     rng = np.random.default_rng(seed)
 
     @jax.jit
     def wrong(variables: Any, images: jax.Array, labels: jax.Array) -> jax.Array:
-        logits: Any = model.apply(variables, images, train=False)
+        logits: Any = unrolled(model).apply(variables, images, train=False)
         return logits.argmax(axis=-1) != labels
 
     def sample(number: int) -> tuple[float, float]:
         order = np.arange(len(names))
         for pair in rng.choice(pairs, number):
             order[pair] = order[pair[::-1]]
-        new = reordered(variables, {names[place]: names[block] for place, block in enumerate(order)})
+        new = reordered(variables, {names[index]: names[block] for index, block in enumerate(order)})
         error = map_batches(lambda x, y: wrong(new, x, y), batch_size, images, labels).mean()
         return kendall_tau(order), error
 
@@ -102,7 +103,7 @@ def error_by_swaps(
 
 
 def kendall_tau(order: Sequence[int] | np.ndarray) -> float:
-    """Rank correlation of a permutation with 0, 1, 2, …: 1 when it is that, -1 when it is the reverse."""
+    """Return the rank correlation of a permutation with 0, 1, 2, …: 1 for that order, -1 for its reverse."""
     order = np.asarray(order)
     i, j = np.triu_indices(len(order), 1)
     return float(np.sign(order[j] - order[i]).mean()) if len(i) else 1.0

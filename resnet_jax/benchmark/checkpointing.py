@@ -1,4 +1,4 @@
-"""What checkpoints cost: how long a save holds up the training, how long the write takes, how long a restart."""
+"""Cost of checkpoints: how long a save blocks the training, how long the write takes, and how long a restore."""
 
 import time
 from pathlib import Path
@@ -19,12 +19,12 @@ from resnet_jax.workdir.async_save import save_in_background
 
 
 def measure_resume(run: Run, rounds: int) -> dict[str, Any]:
-    """Medians over `rounds` saves of a training's state, each after a step, and one restart from the last.
+    """Measure `rounds` saves of a training's state, each after a step, and one restore of the last.
 
     Returns:
-        {"checkpoint_mib": its size on disk, "save_milliseconds": until the training may go on, as median and range,
-        "write_seconds": until the checkpoint is whole, "restore_seconds": of the checkpoint, read and compared with its
-        fingerprint, "step_milliseconds": to compare with}.
+        {"checkpoint_mib": its size on disk, "save_milliseconds": that a save blocks the training, median and range,
+        "write_seconds": until the checkpoint is complete, "restore_seconds": to read the checkpoint and compare it with
+        its fingerprint, "step_milliseconds": to compare with}; medians.
     """
     state, sums = first_state(run), jax.jit(zero_sums)()
     batch = next(iter(run.data.train.batches(0, 1)))

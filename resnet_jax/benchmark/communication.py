@@ -9,24 +9,24 @@ from typing import Any
 
 import jax
 
-from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.models.counts import abstract_variables, parameter_count
 from resnet_jax.models.registry import create_model
 
-FLOAT32 = 4  # bytes: gradients, statistics and parameters are exchanged as they are kept
+FLOAT32 = 4  # bytes a value; in bfloat16, GPUs and TPUs send half of it for the gradients of convolutions
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Devices in nodes. Rates are what a collective reaches, in bytes a second of each device and direction.
+    """Devices in nodes. Rates are those that collectives reach, in bytes a second of each device and direction.
 
     Attributes:
         node: devices of a node.
         inner_rate: within a node.
         outer_rate: between nodes.
-        inner_wait: seconds that a collective takes within a node however little it sends.
+        inner_wait: latency of a collective within a node, in seconds.
         outer_wait: the same for each time that the number of nodes doubles.
-        largest: bytes that XLA joins in one collective.
+        largest: bytes that XLA combines in one collective.
     """
 
     node: int = 8
@@ -44,7 +44,7 @@ DGX_H100 = Cluster()
 
 @dataclass(frozen=True)
 class Exchange:
-    """What is summed over the devices in one step.
+    """Values that are summed over the devices in one step.
 
     Attributes:
         gradients: values, float32.
@@ -59,23 +59,23 @@ class Exchange:
 
 
 def exchange(name: str, image_size: int) -> Exchange:
-    """What the training of a network exchanges."""
+    """Return the numbers of values that a training step of a network exchanges."""
     variables: Any = abstract_variables(create_model(name), image_size)
     running = jax.tree.leaves(variables["batch_stats"])
     return Exchange(parameter_count(variables["params"]), 2 * sum(leaf.size for leaf in running), len(running) // 2)
 
 
 def sent_bytes(size: float, devices: int) -> float:
-    """Bytes that each device sends, and receives, while arrays of `size` bytes are summed in a ring.
+    """Return the bytes that each device sends, and receives, while arrays of `size` bytes are summed in a ring.
 
-    Half of them for the shares of the sum (reduce-scatter), half to give them to all (all-gather): dividing the state
-    (`--fsdp`) moves the second half from the gradients to the parameters.
+    Half of them are the reduce-scatter's, half the all-gather's: FSDP moves the second half from the gradients to the
+    parameters.
     """
     return 2 * (devices - 1) / devices * size
 
 
 def all_reduce_seconds(size: float, devices: int, cluster: Cluster = DGX_H100) -> float:
-    """Time of the sum of `size` bytes: within the nodes, then each device's share between them."""
+    """Return the time of the all-reduce of `size` bytes: within the nodes, then each device's share between them."""
     nodes = max(1, devices // cluster.node)
     inside = sent_bytes(size, min(devices, cluster.node)) / cluster.inner_rate
     between = sent_bytes(size / cluster.node, nodes) / cluster.outer_rate
@@ -84,13 +84,13 @@ def all_reduce_seconds(size: float, devices: int, cluster: Cluster = DGX_H100) -
 
 
 def statistics_seconds(what: Exchange, devices: int, cluster: Cluster = DGX_H100) -> float:
-    """Time of the sums of a batch that is normalized as a whole: nothing can be computed meanwhile."""
+    """Return the time of the sums of a batch that is normalized as a whole: nothing can be computed meanwhile."""
     sums = 2 * what.norms
     return sums * all_reduce_seconds(what.statistics * FLOAT32 / sums, devices, cluster)
 
 
 def efficiency(step_seconds: float, summed_seconds: float, waited_seconds: float = 0.0, hidden: float = 0.0) -> float:
-    """The part of a device's speed that is left.
+    """Return the part of a device's speed that is left.
 
     Args:
         step_seconds: of a step on a single device.
@@ -113,7 +113,7 @@ SCALES = ((8, 256), (64, 128), (1024, 32))
 
 
 def exchange_row(name: str) -> tuple[str, ...]:
-    """What a network exchanges in a step, and each device sends."""
+    """Return the table row of the values that a network exchanges in a step, and the megabytes each device sends."""
     what = exchange(name, NETWORKS[name])
     megabytes = what.gradients * FLOAT32 / 1e6
     sent = (f"{sent_bytes(megabytes, devices):.1f}" for devices in (8, 1024))
@@ -121,7 +121,8 @@ def exchange_row(name: str) -> tuple[str, ...]:
 
 
 def efficiency_row(name: str) -> tuple[str, ...]:
-    """What is left of the devices' speed: gradients summed beside the backward pass / after it / and with statistics.
+    """Return the table row of the speed that is left: gradients summed during the backward pass / after it / and with
+    statistics.
 
     The last is with hidden gradients and whole-batch statistics: what waiting for those alone costs.
     """
@@ -140,7 +141,7 @@ def efficiency_row(name: str) -> tuple[str, ...]:
 
 
 def tables() -> str:
-    """Both tables, as docs/scaling.md has them."""
+    """Return both tables of docs/scaling.md, in Markdown."""
     exchanged = ("network", "gradients", "MB", "sent by each of 8, MB", "of 1,024, MB", "statistics", "in collectives")
     scaled = ("network", *(f"{devices:,} devices of {images} images" for devices, images in SCALES))
     first = markdown_table(exchanged, map(exchange_row, NETWORKS))

@@ -1,4 +1,4 @@
-"""How long a training takes to begin: the programs of the first state and of the step, traced and compiled anew."""
+"""Start-up time of a training: tracing and compiling of the first state and of the step."""
 
 import os
 import time
@@ -14,12 +14,12 @@ from resnet_jax.training.metrics import zero_sums
 
 
 def measure_compile(run: Run, count: int) -> dict[str, float | None]:
-    """Seconds of wall time, and the program's size.
+    """Measure seconds of wall time, and the program's size.
 
     "init_seconds" is the first state, compiled and computed; "trace_seconds" and "compile_seconds" are the training
     step's; "..._cpu_seconds" are those of all cores; "step_seconds" is the fastest of `count` steps, "temp_mib"
-    what a step needs beside its arguments (None where the platform does not say), "instructions" the step's lines of
-    StableHLO.
+    the memory of a step beside its arguments (None where the platform does not report it), "instructions" the
+    step's lines of StableHLO.
     """
     state, init_seconds, init_cpu_seconds = _timed(lambda: jax.block_until_ready(first_state(run)))
     sums = jax.jit(zero_sums)()
@@ -45,7 +45,7 @@ def measure_compile(run: Run, count: int) -> dict[str, float | None]:
 
 
 def machine() -> dict[str, Any]:
-    """What was measured on."""
+    """Return the device and the versions that a measurement belongs to."""
     devices = jax.devices()
     return {
         "device": devices[0].device_kind,
@@ -56,7 +56,7 @@ def machine() -> dict[str, Any]:
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
-    """What it gives, and its seconds of wall time and of all cores."""
+    """Return the result of `work`, and its seconds of wall time and of all cores."""
     wall, cpu = time.perf_counter(), time.process_time()
     result = work()
     return result, time.perf_counter() - wall, time.process_time() - cpu

@@ -1,4 +1,4 @@
-"""How fast training images are made: decode, random-resized crop, batch; on a core and with worker processes."""
+"""Throughput of the input pipeline: decode, random-resized crop, batch; on a core and with worker processes."""
 
 import io
 import os
@@ -40,7 +40,7 @@ Contender = Callable[[int], np.ndarray]  # epoch -> the batch of all images, [N,
 
 @dataclass(frozen=True)
 class MemorySource:
-    """Encoded images in memory, of one class, which repeat: what a disk takes is not measured."""
+    """A source of encoded images in memory, of one class, which repeat, so that no disk is measured."""
 
     files: tuple[bytes, ...]
     length: int
@@ -54,7 +54,7 @@ class MemorySource:
 
 
 def measure_input(data_dir: str, num_workers: int, rounds: int = 10, image_size: int = 224) -> dict[str, Any]:
-    """Measures the pipeline on images below a folder, or of a prepared set, beside Pillow and tf.data.
+    """Measure the pipeline on images below a folder, or of a prepared set, beside Pillow and tf.data.
 
     On a core, all contenders make the same crops in turn, and CPU seconds are counted, so that other programs disturb
     them little and equally. With workers, wall time counts, and the machine should have nothing else to do.
@@ -62,7 +62,7 @@ def measure_input(data_dir: str, num_workers: int, rounds: int = 10, image_size:
     Args:
         data_dir: a folder with images anywhere in it, or what experiments.prepare wrote.
         num_workers: worker processes; 0 leaves this part out.
-        rounds: passes over the images.
+        rounds: how often all images are decoded.
         image_size: of the crops, pixels.
 
     Returns:
@@ -102,12 +102,12 @@ def measure_input(data_dir: str, num_workers: int, rounds: int = 10, image_size:
 
 
 def ratio(theirs: list[float], ours: list[float]) -> float:
-    """How many times as fast we are: the median of the rounds'."""
+    """Return how many times as fast we are, the median over the rounds."""
     return round(median(np.divide(theirs, ours)), 3)
 
 
 def ours(files: tuple[bytes, ...], transform: TrainTransform, size: int) -> Contender | str:
-    """The pipeline's batches, or why it cannot make them."""
+    """Return the function of our pipeline's batches, or why it cannot take part."""
     if transform.interpolation == "fast":
         try:
             opencv()
@@ -117,7 +117,7 @@ def ours(files: tuple[bytes, ...], transform: TrainTransform, size: int) -> Cont
 
 
 def tf_data(files: tuple[bytes, ...], epochs: int, size: int) -> Contender | str:
-    """tf.data's batches, or why it cannot make them."""
+    """Return the function of tf.data's batches, or why it cannot take part."""
     if not all(data.startswith(b"\xff\xd8") for data in files):
         return NOT_JPEG
     if find_spec("tensorflow") is None:
@@ -126,7 +126,7 @@ def tf_data(files: tuple[bytes, ...], epochs: int, size: int) -> Contender | str
 
 
 def encoded_images(data_dir: str) -> tuple[bytes, ...]:
-    """Image files of a prepared set's training images, or anywhere in a folder: all, or MAX_IMAGES evenly spaced ones.
+    """Read the training images of a prepared set, or the images below a folder: at most MAX_IMAGES, evenly spaced.
 
     Raises:
         InputError: there are none.
@@ -143,13 +143,13 @@ def encoded_images(data_dir: str) -> tuple[bytes, ...]:
 
 
 def spaced(length: int) -> list[int]:
-    """Up to MAX_IMAGES indices, evenly spaced: folders are sorted by class."""
+    """Return up to MAX_IMAGES indices, evenly spaced: folders are sorted by class."""
     count = min(length, MAX_IMAGES)
     return [position * length // count for position in range(count)]
 
 
 def boxes(files: tuple[bytes, ...], epochs: int) -> np.ndarray:
-    """Top, left, height and width of every crop that the contenders make: int32 [epochs,N,4]."""
+    """Return top, left, height and width of every crop that the contenders make: int32 [epochs,N,4]."""
     sizes = [Image.open(io.BytesIO(data)).size for data in files]
     return np.array(
         [
@@ -161,13 +161,13 @@ def boxes(files: tuple[bytes, ...], epochs: int) -> np.ndarray:
 
 
 def crop_of(height: int, width: int, epoch: int, index: int) -> tuple[int, int, int, int]:
-    """The crop that every contender makes of one image."""
+    """Return the crop that every contender makes of one image."""
     settings = OURS["resnet_jax"]
     return crop_box(height, width, example_rng(0, epoch, index), settings.scale, settings.ratio)
 
 
 def our_batch(files: tuple[bytes, ...], transform: TrainTransform, size: int, epoch: int) -> np.ndarray:
-    """The batch as the pipeline makes it: uint8 [N,size,size,3]."""
+    """Return the batch as the pipeline makes it: uint8 [N,size,size,3]."""
     made = [
         transform.from_file(data, f"image {index}", example_rng(0, epoch, index), size)
         for index, data in enumerate(files)
@@ -176,7 +176,7 @@ def our_batch(files: tuple[bytes, ...], transform: TrainTransform, size: int, ep
 
 
 def pillow_batch(files: tuple[bytes, ...], size: int, epoch: int) -> np.ndarray:
-    """The batch as torchvision's transforms make it of Pillow images: uint8 [N,size,size,3]."""
+    """Return the batch as torchvision's transforms make it of Pillow images: uint8 [N,size,size,3]."""
     made = []
     for index, data in enumerate(files):
         image = Image.open(io.BytesIO(data)).convert("RGB")
@@ -187,7 +187,7 @@ def pillow_batch(files: tuple[bytes, ...], size: int, epoch: int) -> np.ndarray:
 
 
 def cpu_seconds(contenders: dict[str, Contender], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of every round, all threads of the process together; the contenders take turns."""
+    """Measure CPU seconds of every round, all threads of the process together; the contenders take turns."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for epoch in range(rounds + 1):
         for name, make in contenders.items():
@@ -201,7 +201,7 @@ def cpu_seconds(contenders: dict[str, Contender], rounds: int) -> dict[str, list
 def scaling(
     files: tuple[bytes, ...], transform: TrainTransform, num_workers: int, rounds: int, size: int
 ) -> dict[str, float]:
-    """Images a second of wall time with one worker and with `num_workers`, and how much of the ideal that is."""
+    """Measure images a second of wall time with one and with `num_workers` workers, and the share of ideal scaling."""
     one, many = (wall_rate(files, transform, workers, rounds, size) for workers in (1, num_workers))
     return {
         "images_per_second_with_1": round(one, 1),
@@ -211,7 +211,7 @@ def scaling(
 
 
 def wall_rate(files: tuple[bytes, ...], transform: TrainTransform, workers: int, rounds: int, size: int) -> float:
-    """Images a second of wall time, once all workers have begun and their buffers are full."""
+    """Measure images a second of wall time, once all workers have begun and their buffers are full."""
     batch_size = min(64, len(files))
     begun, measured = 4 * workers, rounds * workers
     source = MemorySource(files, length=max(len(files), batch_size))
@@ -236,7 +236,7 @@ def wall_rate(files: tuple[bytes, ...], transform: TrainTransform, workers: int,
 
 
 def versions() -> dict[str, str]:
-    """Of the packages whose speed is measured, those that are installed."""
+    """Return the versions of the installed packages whose speed is measured."""
     found = {}
     for name in PACKAGES:
         try:

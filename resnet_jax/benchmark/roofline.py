@@ -1,4 +1,4 @@
-"""What this device can do at all: bytes a second of a large copy, and multiply-adds a second of a large product."""
+"""Peak rates of this device: bytes a second of a large copy, and multiply-adds a second of a large matrix product."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ REPEATS = 5
 
 
 def measure_roofline(dtype: Any) -> dict[str, float]:
-    """The fastest of several copies and products of the type.
+    """Measure the fastest of several copies and matrix products of the type.
 
     Returns:
         {"gigabytes_per_second": read and written, "tera_multiply_adds_per_second"}.
@@ -31,16 +31,16 @@ def measure_roofline(dtype: Any) -> dict[str, float]:
 
 
 def roofline_share(roofline: dict[str, float], seconds: float, work: dict[str, float]) -> dict[str, float]:
-    """What share of the device's speed a program reaches: the time its work must take, divided by what it takes.
+    """Return the share of the device's peak that a program reaches: the least time of its work over its own time.
 
     Args:
         roofline: of the device.
-        seconds: that the program takes.
+        seconds: of the program.
         work: its {"multiply_adds", "bytes"}; the bytes as XLA counts them, between its fused operations, and those of a
             loop once: on CPUs, where gradients of kernels are loops, a lower bound.
 
     Returns:
-        {"of_multiply_adds", "of_bytes", "of_roofline": the larger of them}, each 1 where the device can do no more.
+        {"of_multiply_adds", "of_bytes", "of_roofline": the larger of them}, each 1 at the device's peak.
     """
     shares = {
         "of_multiply_adds": work["multiply_adds"] / roofline["tera_multiply_adds_per_second"] / 1e12 / seconds,

@@ -1,4 +1,4 @@
-"""The other pipeline to compare with: tf.data's fused decode-and-crop, where TensorFlow is installed."""
+"""tf.data's fused decode-and-crop, to compare our input pipeline with, where TensorFlow is installed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,9 @@ import numpy as np
 
 
 def fused_batches(files: tuple[bytes, ...], boxes: np.ndarray, size: int) -> Callable[[int], np.ndarray] | None:
-    """tf.data as ImageNet trainings use it: `decode_and_crop_jpeg`, bilinear `tf.image.resize`, `batch`; on one thread.
+    """Return the batches of tf.data as ImageNet trainings use it, on one thread.
+
+    The steps are `decode_and_crop_jpeg`, bilinear `tf.image.resize` and `batch`.
 
     It resizes without antialiasing, and decodes with its default, the less exact of libjpeg's transforms. The result
     stays float32, which saves it a conversion.

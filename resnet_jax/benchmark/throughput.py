@@ -1,4 +1,4 @@
-"""How fast a network trains and infers: images a second, memory, and the share of what the device can do at all."""
+"""Throughput of training and inference: images a second, memory, and the share of the device's peak."""
 
 import time
 from collections.abc import Callable
@@ -21,15 +21,15 @@ from resnet_jax.training.metrics import zero_sums
 SAMPLE_SECONDS = 0.1  # a sample is as many steps as take this long: a GPU's are too short for a clock
 PROFILED_STEPS = 5
 
-# A pass back is two convolutions for every one forward: the gradients of its input and of its kernel.
-PASSES = {"train": 3, "infer": 1}
+# The backward pass has two convolutions for every one of the forward pass: the gradients of its input and its kernel.
+CONVOLUTIONS = {"train": 3, "infer": 1}
 
 
 def measure_train(run: Run, rounds: int, *, seeds: int = 1, profile: str = "") -> dict[str, Any]:
-    """The training step of a run, on batches whose images are on the device already; see `_measured`.
+    """Measure the training step of a run, on batches whose images are on the device already; see `_measured`.
 
-    With `steps_per_call`, a device call makes so many. With `seeds`, so many networks are trained at once, side by side
-    in one program; images are counted for each.
+    With `steps_per_call`, a chunk of so many steps is one program. With `seeds`, so many networks are trained side by
+    side in one program; images are counted for each.
     """
     state, sums = first_state(run), jax.jit(zero_sums)()
     per_call = run.config.steps_per_call
@@ -50,8 +50,8 @@ def measure_train(run: Run, rounds: int, *, seeds: int = 1, profile: str = "") -
         jax.block_until_ready(sums)
 
     images = run.config.batch_size * seeds * per_call
-    # Of one device, as is all that is measured of the device.
-    work = PASSES["train"] * multiply_adds(run.model, run.data.image_size) * images // run.mesh.devices.size
+    # Of one device, as memory and peak rates are.
+    work = CONVOLUTIONS["train"] * multiply_adds(run.model, run.data.image_size) * images // run.mesh.devices.size
     found = _measured(compiled, steps, rounds, images, work, jnp.dtype(run.config.dtype), profile, per_call)
     return {"compile_seconds": seconds, **found}
 
@@ -59,7 +59,7 @@ def measure_train(run: Run, rounds: int, *, seeds: int = 1, profile: str = "") -
 def measure_infer(
     model: nn.Module, image_size: int, batch_size: int, rounds: int, *, fold: bool = True, profile: str = ""
 ) -> dict[str, Any]:
-    """The logits of images that are on the device already; see `_measured`. With `fold`, normalizations are folded."""
+    """Measure inference on images that are on the device already; see `_measured`. `fold` folds normalizations."""
     images = jax.random.normal(jax.random.key(0), (batch_size, image_size, image_size, 3))
     variables: Any = jax.jit(lambda key, x: model.init(key, x))(jax.random.key(0), images[:1])
 
@@ -73,7 +73,7 @@ def measure_infer(
     def steps(count: int) -> None:
         jax.block_until_ready([compiled(variables, images) for _ in range(count)])
 
-    work = PASSES["infer"] * multiply_adds(model, image_size) * batch_size
+    work = CONVOLUTIONS["infer"] * multiply_adds(model, image_size) * batch_size
     dtype = jnp.dtype(getattr(model, "dtype", jnp.float32))
     return {"compile_seconds": seconds, **_measured(compiled, steps, rounds, batch_size, work, dtype, profile)}
 
@@ -94,17 +94,17 @@ def _measured(
     profile: str,
     steps_per_call: int = 1,
 ) -> dict[str, Any]:
-    """Medians over `rounds` samples, after a warm-up, and the range of the samples.
+    """Return medians over `rounds` samples, after a warm-up, and the range of the samples.
 
     Args:
-        compiled: the program of a call.
-        steps: makes so many calls and waits for the last.
+        compiled: the program of a chunk of steps.
+        steps: runs so many chunks and waits for the last.
         rounds: samples.
-        images: of a call.
-        multiply_adds: of a call's convolutions and matrix products.
+        images: of a chunk.
+        multiply_adds: of a chunk's convolutions and matrix products.
         dtype: of the computation.
-        profile: folder for a trace of some more calls, which are not timed; empty for none.
-        steps_per_call: by which the milliseconds are divided.
+        profile: folder for a trace of some more chunks, which are not timed; empty for none.
+        steps_per_call: steps of a chunk.
     """
     steps(1)
     began = time.perf_counter()
@@ -144,7 +144,7 @@ def _bytes(compiled: jax.stages.Compiled) -> float:
 
 
 def _program_mib(compiled: jax.stages.Compiled) -> float | None:
-    """Arguments, results and what a step needs beside them; None where the platform does not say."""
+    """Return the memory of arguments, results and temporaries; None where the platform does not report it."""
     memory = compiled.memory_analysis()
     if memory is None:
         return None
@@ -153,6 +153,6 @@ def _program_mib(compiled: jax.stages.Compiled) -> float | None:
 
 
 def _peak_mib() -> float | None:
-    """The most that the device has held at once; None where it does not say (CPUs)."""
+    """Return the device's peak memory; None where it does not report it (CPUs)."""
     stats = jax.devices()[0].memory_stats() or {}
     return round(stats["peak_bytes_in_use"] / 2**20, 1) if "peak_bytes_in_use" in stats else None

@@ -1,4 +1,4 @@
-"""Measurements that are programs: run in turn beside each other, or one for every combination of settings."""
+"""Measurements in processes of their own: two programs in turn, or one for every combination of settings."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ SPEED, STEP, CPU = "images_per_second", "milliseconds_per_step", "cpu_millisecon
 
 
 def measured_by(command: str | Sequence[str]) -> dict[str, Any]:
-    """The JSON object that a program prints last; a string is given to the shell.
+    """Run a program, a string in the shell, and return the JSON object that it prints last.
 
     Raises:
         InputError: it fails, or prints none.
@@ -31,15 +31,15 @@ def measured_by(command: str | Sequence[str]) -> dict[str, Any]:
 
 
 def against(ours: Sequence[str], theirs: str, rounds: int) -> dict[str, Any]:
-    """Two programs in turn, ours first, so that what slows the machine slows both; each compiles and warms up anew.
+    """Run two programs in turn, ours first, so that other load slows both; each compiles and warms up anew.
 
     Returns:
         {"ratio": ours to theirs in images a second, the median of the pairs, "ratio_range", "cpu_ratio" and
-        "cpu_ratio_range": the same in images per CPU second, which other programs disturb less, where both say
+        "cpu_ratio_range": the same in images per CPU second, which other programs disturb less, where both print
         "milliseconds_per_step" and "cpu_milliseconds_per_step"; "rounds", "ours", "theirs": the last object of each}.
 
     Raises:
-        InputError: one of them fails, or does not say how many images a second it makes.
+        InputError: one of them fails, or does not print "images_per_second".
     """
     pairs = []
     for _ in range(rounds):
@@ -61,7 +61,7 @@ def _images_per_cpu_second(result: dict[str, Any]) -> float:
 
 
 def sweep(commands: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
-    """What each program measures, one after the other; of one that fails (memory, as a rule) {"error": why}."""
+    """Yield the measurement of each program in turn; of one that fails (memory, as a rule) {"error": why}."""
     for command in commands:
         try:
             yield measured_by(command)

@@ -32,6 +32,8 @@ MAX_PIXELS = MAX_DECODE_BYTES // _SEQUENTIAL_JPEG
 # The raster formats in use. Not EPS: Pillow opens it with Ghostscript, an interpreter that an image must not reach.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA")
 
+_ICON = b"\0\0\1\0"
+_PNG = b"\x89PNG\r\n\x1a\n"
 _BAND = 2**20  # pixels that are converted to RGB at a time
 
 Box = tuple[int, int, int, int]  # top, left, height and width of a part of an image, in pixels
@@ -147,23 +149,39 @@ def _opened(data: bytes) -> Image.Image:
     """Open an image file whose head is valid, and which is not too large to decode."""
     if not data:
         raise _RefusedImage("empty, 0 bytes; restore or remove the file")
+    if data.startswith(_ICON):  # Pillow decodes icons on opening
+        _check_limit(*_icon_size(data), "ICO", _OTHER_FORMATS)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.UnidentifiedImageError:
         page = data[:512].lstrip().startswith(b"<")
         raise _RefusedImage("a web page, not an image; download it again" if page else "not an image") from None
-    width, height = image.size
-    if image.format == "ICO":  # its directory may understate the size of the image within
-        width, height = image.ico.getimage(image.size).size
     cost = _BYTES_PER_PIXEL.get(image.format or "", _OTHER_FORMATS)
     if image.format in _JPEG and jpeg_head(data):
         cost = _SEQUENTIAL_JPEG
+    _check_limit(*image.size, image.format, cost)
+    return image
+
+
+def _check_limit(width: int, height: int, kind: str | None, cost: int) -> None:
     if width * height > (limit := MAX_DECODE_BYTES // cost):
         raise _RefusedImage(
-            f"{width} x {height} is more than {limit} pixels, the limit of {image.format} files (decoding takes up to "
-            f"{cost} bytes a pixel, {MAX_DECODE_BYTES // 2**20} MiB in all); scale it down"
+            f"{width} x {height} is more than {limit} pixels, the limit of {kind} files (decoding takes up to {cost} "
+            f"bytes a pixel, {MAX_DECODE_BYTES // 2**20} MiB in all); scale it down"
         )
-    return image
+
+
+def _icon_size(data: bytes) -> tuple[int, int]:
+    """Return width and height of the largest image in an icon, which its directory may understate."""
+    sizes = [(0, 0)]
+    for entry in range(6, 6 + 16 * int.from_bytes(data[4:6], "little"), 16):
+        at = int.from_bytes(data[entry + 12 : entry + 16], "little")
+        if data[at : at + 8] == _PNG:
+            sizes.append((int.from_bytes(data[at + 16 : at + 20]), int.from_bytes(data[at + 20 : at + 24])))
+        else:  # a bitmap, with its mask below it
+            width, height = (int.from_bytes(data[i : i + 4], "little", signed=True) for i in (at + 4, at + 8))
+            sizes.append((abs(width), abs(height) // 2))
+    return max(sizes, key=lambda size: size[0] * size[1])
 
 
 def _decoded(data: bytes, image: Image.Image) -> np.ndarray:

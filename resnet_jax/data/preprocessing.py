@@ -10,7 +10,7 @@ from resnet_jax.runtime.batch import Batch
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-# Data sets of small images, which a network gets whole. All others are taken for photographs with ImageNet's values.
+# Data sets of small images, which a network gets whole. All others are treated as photographs, with ImageNet's values.
 MEAN_STD = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),

@@ -13,7 +13,7 @@ from resnet_jax.inference.trained import Trained, check_classes
 from resnet_jax.inference.tta import SCALES
 from resnet_jax.runtime.sharding import data_mesh, replicated
 from resnet_jax.training import loop
-from resnet_jax.training.metrics import averages
+from resnet_jax.training.metrics import mean_metrics
 from resnet_jax.training.step import jit_eval_step
 
 
@@ -70,7 +70,7 @@ def evaluate(
             (single,) = passes
             variables = jax.device_put(first.variables, replicated(mesh))
             eval_step = jit_eval_step(single.apply, single.loader.prepare, replicated(mesh))
-            return averages(loop.evaluate(single.loader.batches(), partial(eval_step, variables)))
+            return mean_metrics(loop.evaluate(single.loader.batches(), partial(eval_step, variables)))
 
     def scores_of(network: Trained) -> Scores:
         count, passes = passes_of(network)
@@ -82,4 +82,4 @@ def evaluate(
         return collect(one.loader.batches(), partial(score_step, variables), count)
 
     # Each network has the same weight, at however many scales it is evaluated.
-    return averages(score_sums(mean_scores(map(scores_of, networks))))
+    return mean_metrics(score_sums(mean_scores(map(scores_of, networks))))

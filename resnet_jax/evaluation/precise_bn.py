@@ -1,4 +1,4 @@
-"""Batch statistics as a true average over training images, in place of the running averages of the last few batches.
+"""Precise batch normalization: statistics averaged over training images, instead of running averages of a few batches.
 
 A running average forgets: at momentum 0.9, nine tenths of it are the last 22 batches, each seen by other parameters.
 The authors of He et al. 2015 computed the statistics of their released models anew after training; Wu and Johnson 2021
@@ -24,7 +24,7 @@ from resnet_jax.runtime.sharding import data_mesh, replicated
 
 
 def precise_batch_stats(model: nn.Module, variables: Any, batches: Iterable[jax.Array], seed: int = 0) -> Any:
-    """The mean and the biased variance, over all images of the batches, of what enters each normalization.
+    """Return mean and biased variance of the input of each normalization, over all images of the batches.
 
     One pass: every layer normalizes by the statistics of its own batch (or group of the batch), as in training, and so
     the layers above see what they saw there. The mean is that of the batches' means. The variance is that of all values

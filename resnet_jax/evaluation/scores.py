@@ -1,7 +1,7 @@
-"""Scores averaged over passes that show every example once, in any order: over scales, over networks, or both.
+"""Scores averaged over several passes through a set: over scales, over networks, or both.
 
-One pass sums hits and forgets; of several, the scores [N,K] of all examples must wait for one another. They wait on the
-host, 0.2 GB for ImageNet's validation set, whole on every process.
+A single pass needs no more than running sums. Of several, the scores [N,K] of all examples are kept until the last: on
+the host, whole on every process, 0.2 GB for ImageNet's validation set.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,17 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Sharding
 
+from resnet_jax.runtime.batch import Batch
 from resnet_jax.training.losses import cross_entropy
 from resnet_jax.training.metrics import Sums, add_sums, classification_sums, zero_sums
 
-Batch = dict[str, Any]
-
-ROWS = 4096  # of the table that are summed up at once
+ROWS = 4096  # of the table of scores that are evaluated at once
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What was said of N examples.
+    """The scores of N examples.
 
     Attributes:
         log_scores: float32 [N,K], logarithms of probabilities.
@@ -37,16 +36,16 @@ class Scores:
 def jit_score_step(
     apply: Callable[[Any, jax.Array], jax.Array], prepare: Callable[[Any], Batch], sharding: Sharding
 ) -> Callable[[Any, Any], Batch]:
-    """The compiled step of one pass: (variables, fed batch) -> {"log_scores", "label", "mask", "index"}.
+    """Compile the step of one pass: (variables, batch) -> {"log_scores", "label", "mask", "index"}.
 
     Args:
         apply: (variables, images) -> logits [B,K], of one view or of several.
-        prepare: makes the batch of what is fed.
-        sharding: that of the answer: replicated, so that every process can read it.
+        prepare: of the loader.
+        sharding: of the result: replicated, so that every process can read it.
     """
 
-    def score_step(variables: Any, fed: Any) -> Batch:
-        batch = prepare(fed)
+    def score_step(variables: Any, batch: Any) -> Batch:
+        batch = prepare(batch)
         logits = apply(variables, batch["image"]).astype(jnp.float32)
         kept = {name: batch[name] for name in ("label", "mask", "index")}
         return {"log_scores": jax.nn.log_softmax(logits), **kept}
@@ -55,33 +54,33 @@ def jit_score_step(
 
 
 def collect(batches: Iterable[Batch], score_step: Callable[[Batch], Batch], num_examples: int) -> Scores:
-    """The scores of one pass, by example.
+    """Return the scores of one pass, by example.
 
     Args:
         batches: with masks and the examples' numbers.
-        score_step: fed batch -> what `jit_score_step` returns.
+        score_step: batch -> the result of a compiled `jit_score_step`.
         num_examples: N.
 
     Raises:
-        ValueError: the pass did not show every example exactly once.
+        ValueError: an example was left out, or came more than once.
     """
     log_scores = np.zeros((0, 0), np.float32)
     label, seen = np.zeros(num_examples, np.int32), np.zeros(num_examples, int)
     for batch in batches:
-        answer = jax.device_get(score_step(batch))
-        real = answer["mask"] > 0
-        index = answer["index"][real]
+        result = jax.device_get(score_step(batch))
+        real = result["mask"] > 0
+        index = result["index"][real]
         if not log_scores.size:
-            log_scores = np.zeros((num_examples, answer["log_scores"].shape[1]), np.float32)
-        log_scores[index], label[index] = answer["log_scores"][real], answer["label"][real]
+            log_scores = np.zeros((num_examples, result["log_scores"].shape[1]), np.float32)
+        log_scores[index], label[index] = result["log_scores"][real], result["label"][real]
         np.add.at(seen, index, 1)
     if (seen != 1).any():
-        raise ValueError(f"{(seen == 0).sum()} examples were never shown and {(seen > 1).sum()} more than once")
+        raise ValueError(f"{(seen == 0).sum()} examples were left out and {(seen > 1).sum()} came more than once")
     return Scores(log_scores, label)
 
 
 def mean_scores(passes: Iterable[Scores]) -> Scores:
-    """The mean of the scores, not of their logarithms, over passes; all weigh the same.
+    """Return the mean of the scores, not of their logarithms, over passes, which have equal weights.
 
     Raises:
         ValueError: there is no pass, or two have other labels or another number of examples or classes.
@@ -102,7 +101,7 @@ def mean_scores(passes: Iterable[Scores]) -> Scores:
 
 
 def score_sums(scores: Scores) -> Sums:
-    """Loss, hits in the first one and the first five classes, and count, as of `training.step.eval_step`."""
+    """Return the sums of loss, top-1, top-5 and count, as `training.step.eval_step` does."""
     total = zero_sums()
     for start in range(0, len(scores.label), ROWS):
         rows = slice(start, start + ROWS)

@@ -6,7 +6,7 @@ else reads it, the kernel can be multiplied by a once and for all, and b is left
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from resnet_jax.layers.conv import Conv
 from resnet_jax.layers.norm import BatchNorm
+from resnet_jax.models.resnet.scan import unrolled
 
 Path = tuple[str, ...]
 Apply = Callable[..., Any]
@@ -38,8 +39,7 @@ def fold_batch_norm(model: nn.Module, variables: Any, image_size: int) -> tuple[
         `apply(variables, images, features=False)`, in inference, and the variables that it takes: equal to the
         network's own but for rounding.
     """
-    loops = {name: False for name in ("scan", "remat") if hasattr(model, name)}
-    model = model.clone(**cast(dict[str, Any], loops))
+    model = unrolled(model)
     pairs = foldable(model, variables, image_size)
     params: dict[Path, Any] = {**flatten_dict(variables["params"])}
     stats: dict[Path, Any] = {**flatten_dict(variables.get("batch_stats", {}))}

@@ -1,7 +1,7 @@
 """Restoring the trained network of a run from its folder."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import optax
 from flax import linen as nn
@@ -9,9 +9,10 @@ from flax import linen as nn
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
 from resnet_jax.models.build import build_model
-from resnet_jax.optim.build import build_average, build_tx
+from resnet_jax.models.resnet.scan import unrolled
+from resnet_jax.optim.build import build_ema, build_tx
 from resnet_jax.runtime.sharding import data_mesh
-from resnet_jax.training.state import stored_shapes
+from resnet_jax.training.state import abstract_checkpoint
 from resnet_jax.workdir import checkpoint, metrics_log
 from resnet_jax.workdir.folder import read_run_config
 
@@ -43,11 +44,11 @@ def restore_run(
     model = build_model(config, len(facts["class_names"]))
     # The optimizer's state has the same shape under every schedule, and in a training of any length.
     tx = build_tx(config, optax.constant_schedule(0.0), 1)
-    averaged = build_average(config, 1) is not None
+    averaged = build_ema(config, 1) is not None
     if ema and not averaged:
         raise InputError(f"--workdir={workdir}: this run kept no average of its weights; leave out --ema")
     mesh = data_mesh()
-    target = stored_shapes(model, tx, facts["image_size"], mesh, averaged=averaged)
+    target = abstract_checkpoint(model, tx, facts["image_size"], mesh, with_ema=averaged)
     state = _restored_state(workdir, which, target)
     return config, unrolled(model), state.ema if ema else state.variables
 
@@ -91,9 +92,3 @@ def _check_log(workdir: Path, manager: Any, newest: int) -> None:
         return
     if sums is not None:
         metrics_log.check_rows(workdir / "metrics.jsonl", sums)
-
-
-def unrolled(model: nn.Module) -> nn.Module:
-    """Return the model without scan and remat, which change nothing but how it is compiled."""
-    options: dict[str, Any] = {name: False for name in ("scan", "remat") if getattr(model, name, False)}
-    return cast(nn.Module, model.clone(**options)) if options else model

@@ -19,19 +19,19 @@ View = Callable[[jax.Array], jax.Array]
 
 
 def as_it_is(images: jax.Array) -> jax.Array:
-    """Images [B,H,W,C], unchanged."""
+    """Return images [B,H,W,C] unchanged."""
     return images
 
 
 def mirror(images: jax.Array) -> jax.Array:
-    """Images [B,H,W,C], left and right exchanged."""
+    """Return images [B,H,W,C] with left and right exchanged."""
     return images[:, :, ::-1]
 
 
 def shift(images: jax.Array, pixels: int) -> jax.Array:
-    """Images [B,H,W,C] moved down and to the right by `pixels`, up and to the left if negative.
+    """Return images [B,H,W,C] moved down and to the right by `pixels`, up and to the left if negative.
 
-    What comes in is the image reflected at its edge, without the edge itself.
+    The gap shows the image reflected at its edge, without the edge itself.
     """
     size = abs(pixels)
     padded = jnp.pad(images, ((0, 0), (size, size), (size, size), (0, 0)), mode="reflect")
@@ -40,7 +40,7 @@ def shift(images: jax.Array, pixels: int) -> jax.Array:
 
 
 def mirrored_shift(images: jax.Array, pixels: int) -> jax.Array:
-    """`shift`, and then `mirror`."""
+    """Return `mirror` of `shift`."""
     return mirror(shift(images, pixels))
 
 
@@ -60,11 +60,11 @@ VIEWS: dict[str, tuple[tuple[float, View], ...]] = {
 
 
 def averaged_logits(apply: Callable[[jax.Array], Any], images: jax.Array, views: str = "center") -> jax.Array:
-    """The weighted mean of the logits of an image's views: [B,K], in the logits' type.
+    """Return the weighted mean of the logits of an image's views: [B,K], in the logits' type.
 
     Args:
         apply: from images [B,H,W,C] to logits [B,K], such as `partial(model.apply, variables)`; called once a view.
-        images: [B,H,W,C], normalized, so that what is reflected is too.
+        images: [B,H,W,C], normalized, and so are the reflected margins.
         views: a key of `VIEWS`.
 
     Raises:
@@ -86,15 +86,15 @@ SCALES = (224, 256, 384, 480, 640)
 
 
 def log_mean_scores(logits: jax.Array) -> jax.Array:
-    """Logarithm of the mean over V views of the softmax of logits [B,V,K]: float32 [B,K], free of underflow."""
+    """Return the logarithm of the mean over V views of the softmax of logits [B,V,K]: float32 [B,K], no underflow."""
     scores = jax.nn.log_softmax(logits.astype(jnp.float32))
     return jax.nn.logsumexp(scores, axis=1) - jnp.log(float(logits.shape[1]))
 
 
 def of_crops_and_mirror_images(apply: Apply, variables: Any, crops: jax.Array) -> jax.Array:
-    """Log of the mean scores of V crops of each image and of their mirror images.
+    """Return the log of the mean scores of V crops of each image and of their mirror images.
 
-    The network sees 2 V B images at once: one call, and one network to compile.
+    The network is applied to 2 V B images at once: one program to compile.
 
     Args:
         apply: the network.
@@ -112,12 +112,12 @@ def of_crops_and_mirror_images(apply: Apply, variables: Any, crops: jax.Array) -
 
 
 def of_mirror_images(apply: Apply, variables: Any, images: jax.Array) -> jax.Array:
-    """Log of the mean scores of images [B,H,W,C] and their mirror images: float32 [B,K]."""
+    """Return the log of the mean scores of images [B,H,W,C] and their mirror images: float32 [B,K]."""
     return of_crops_and_mirror_images(apply, variables, images[:, None])
 
 
 def build_apply(model: nn.Module, views: str) -> Callable[[Any, jax.Array], jax.Array]:
-    """What evaluation asks a network: (variables, images [B,H,W,3]) -> logits [B,K], averaged over views of each."""
+    """Return the function (variables, images [B,H,W,3]) -> logits [B,K], averaged over views of each image."""
 
     def apply(variables: Any, images: jax.Array) -> jax.Array:
         return averaged_logits(lambda x: model.apply(variables, x, train=False), images, views)

@@ -1,4 +1,4 @@
-"""From a config to what moves the parameters: learning rate, optimizer, loss, average of the weights."""
+"""Learning rate, optimizer and EMA of a config."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import optax
 
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
-from resnet_jax.optim.ema import Average
+from resnet_jax.optim.ema import Ema
 from resnet_jax.optim.lr_scale import freeze_stem
 from resnet_jax.optim.optimizers import make_optimizer
 from resnet_jax.optim.schedules import make_schedule
@@ -19,12 +19,12 @@ class Optimizer:
     Attributes:
         tx: the optax transformation.
         schedule: learning rate of every step, counted from 0.
-        average: how the average of the weights follows them; None when none is kept.
+        ema: average of the weights; None when none is kept.
     """
 
     tx: optax.GradientTransformation
     schedule: optax.Schedule
-    average: Average | None
+    ema: Ema | None
 
 
 def build_optimizer(config: Config, total_steps: int) -> Optimizer:
@@ -34,7 +34,7 @@ def build_optimizer(config: Config, total_steps: int) -> Optimizer:
         InputError: an optimizer that does not have this kind of decay.
     """
     schedule = build_schedule(config, total_steps)
-    return Optimizer(build_tx(config, schedule, total_steps), schedule, build_average(config, total_steps))
+    return Optimizer(build_tx(config, schedule, total_steps), schedule, build_ema(config, total_steps))
 
 
 def build_length(config: Config, num_train: int) -> int:
@@ -43,8 +43,8 @@ def build_length(config: Config, num_train: int) -> int:
 
 
 def build_schedule(config: Config, total_steps: int) -> optax.Schedule:
-    """The learning rate of every step; the peak grows with the batch."""
-    peak = peak_rate(config)
+    """Return the learning rate as a function of the step."""
+    peak = peak_learning_rate(config)
     return make_schedule(
         config.schedule,
         peak=peak,
@@ -58,8 +58,8 @@ def build_schedule(config: Config, total_steps: int) -> optax.Schedule:
     )
 
 
-def peak_rate(config: Config) -> float:
-    """The highest learning rate of a training, for its batch."""
+def peak_learning_rate(config: Config) -> float:
+    """Return the highest learning rate of a training, scaled to its batch size."""
     scale = config.batch_size / config.reference_batch_size if config.reference_batch_size else 1.0
     return config.learning_rate * (scale**0.5 if config.rate_scaling == "sqrt" else scale)
 
@@ -78,7 +78,7 @@ def build_tx(config: Config, schedule: optax.Schedule, total_steps: int) -> opta
             nesterov=config.nesterov,
             weight_decay=config.weight_decay,
             decay=config.decay,
-            # What is frozen must not decay either.
+            # Frozen scales and biases must not decay either.
             decay_norm_and_bias=config.decay_norm_and_bias and config.norm != "frozen",
             clip_norm=config.clip_norm,
             adaptive_clip=config.adaptive_clip,
@@ -92,14 +92,14 @@ def build_tx(config: Config, schedule: optax.Schedule, total_steps: int) -> opta
     return tx
 
 
-def build_average(config: Config, total_steps: int) -> Average | None:
-    """How the average of the weights follows them; None when none is kept."""
+def build_ema(config: Config, total_steps: int) -> Ema | None:
+    """Return the settings of the EMA of the weights; None when none is kept."""
     decay = config.ema
     if config.ema_fraction:
         decay = max(0.0, 1.0 - config.ema_every / max(1.0, config.ema_fraction * total_steps))
     if not (config.ema or config.ema_fraction):
         return None
-    return Average(
+    return Ema(
         decay=decay,
         every=config.ema_every,
         rise=config.ema_rise,

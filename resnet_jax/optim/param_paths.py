@@ -1,4 +1,4 @@
-"""Which layer of a network a parameter belongs to, read from its path: `stem_conv/kernel`, `stage3_block05/norm2/bias`.
+"""The layer of a network that a parameter belongs to, from its path: `stem_conv/kernel`, `stage3_block05/norm2/bias`.
 
 A network's parameters inside another's (`backbone/stage1_block01/…` of a network for dense prediction) are named alike.
 """
@@ -18,24 +18,24 @@ Layer = tuple[int, int]
 
 
 def path_of(keys: Any) -> str:
-    """A leaf's keys joined by slashes."""
+    """Return a leaf's keys joined by slashes."""
     return jax.tree_util.keystr(keys, simple=True, separator="/")
 
 
 def by_path(tree: Any) -> dict[str, Any]:
-    """A tree's leaves by their paths."""
+    """Return a tree's leaves by their paths."""
     return {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def map_with_path(function: Callable[[str, Any], Any], tree: Any) -> Any:
-    """The tree of `function(path, leaf)`."""
+    """Return the tree of `function(path, leaf)`."""
     return jax.tree_util.tree_map_with_path(lambda keys, leaf: function(path_of(keys), leaf), tree)
 
 
 def layer_of(path: str) -> Layer | None:
-    """Where a parameter lies, in an order that counts from the input: the stem, (stage, block), and None for the rest.
+    """Return a parameter's layer, in the order from the input on: the stem, (stage, block), and None for the rest.
 
-    The rest is heads (auxiliary ones too) and decoders: what is behind the last block, and new in a fine-tuning.
+    The rest is heads (auxiliary ones too) and decoders: what follows the last block, and is new in a fine-tuning.
     """
     for part in path.split("/"):
         if part.startswith("stem"):
@@ -50,11 +50,11 @@ def layer_of(path: str) -> Layer | None:
 
 
 def is_norm_bias(path: str) -> bool:
-    """Whether a parameter is the bias of a normalization."""
+    """Return whether a parameter is the bias of a normalization."""
     *modules, name = path.split("/")
     return name == "bias" and any("norm" in module for module in modules)
 
 
 def is_kernel(path: str) -> bool:
-    """Whether a parameter is the kernel of a convolution or of a dense layer."""
+    """Return whether a parameter is the kernel of a convolution or of a dense layer."""
     return path.rpartition("/")[2] == "kernel"

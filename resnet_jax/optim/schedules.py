@@ -18,10 +18,10 @@ def make_schedule(
     final: float = 0.0,
     power: float = 2.0,
 ) -> optax.Schedule:
-    """The learning rate as a function of the step.
+    """Return the learning rate as a function of the step.
 
-    The rate is `warmup_start` at step 0 and `peak` at step `warmup_steps`. It is `final` at step `total_steps`, which
-    no training takes: its last step is `total_steps - 1`, as with ffcv's, airbench's and torch's per-step schedules.
+    It is `warmup_start` at step 0 and `peak` at step `warmup_steps`. It is `final` at step `total_steps`, which
+    no training reaches: its last step is `total_steps - 1`, as with ffcv's, airbench's and torch's per-step schedules.
 
     Args:
         kind: "step" (times `factor` at every milestone), "cosine", "linear" or "polynomial" (from `peak` down to

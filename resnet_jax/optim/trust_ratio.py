@@ -1,6 +1,6 @@
-"""Optimizers that set the length of a layer's update by the length of the layer: LARS and LAMB.
+"""LARS and LAMB, optimizers that scale a layer's update to the norm of the layer's kernel.
 
-Neither touches norms and biases with it, nor lets them decay, as in MLPerf's rules and in timm.
+Neither scales or decays norms and biases, as in MLPerf's rules and in timm.
 """
 
 import jax
@@ -11,7 +11,7 @@ from resnet_jax.optim.weight_decay import decay_mask
 
 
 def scale_by_lars(weight_decay: float, trust_coefficient: float, epsilon: float) -> optax.GradientTransformation:
-    """A kernel's gradient with its decay, times `trust_coefficient * |w| / (|g| + weight_decay * |w| + epsilon)`.
+    """Multiply a kernel's gradient with its decay by `trust_coefficient * |w| / (|g| + weight_decay * |w| + epsilon)`.
 
     The norms are of the whole kernel. The factor is 1 where either is 0.
     """
@@ -34,18 +34,18 @@ def lars(
     trust_coefficient: float = 0.001,
     epsilon: float = 1e-7,
 ) -> optax.GradientTransformation:
-    """LARS (You et al. 2017) as in MLPerf's reference for ResNet-50, which optax's is not.
+    """Return LARS (You et al. 2017) as in MLPerf's reference for ResNet-50, which optax's is not.
 
-    optax divides by |g + weight_decay * w| where the reference divides by |g| + weight_decay * |w|. The rate is inside
-    the momentum here as there; timm's Lars has it outside, which differs while the rate changes.
+    optax divides by |g + weight_decay * w| where the reference divides by |g| + weight_decay * |w|. The learning
+    rate is inside the momentum here as there; timm's Lars has it outside, which differs while it changes.
 
     Args:
         schedule: the learning rate as a function of the step.
-        momentum: of rate times adapted gradient.
+        momentum: of learning rate times adapted gradient.
         nesterov: Nesterov's form.
         weight_decay: L2 coefficient of kernels.
         trust_coefficient: the reference's eeta.
-        epsilon: added to the denominator. The reference's option says 0, for which it takes Keras's 1e-7.
+        epsilon: added to the denominator. The reference sets 0, for which Keras uses 1e-7.
     """
     return optax.chain(
         optax.masked(scale_by_lars(weight_decay, trust_coefficient, epsilon), decay_mask),
@@ -62,10 +62,10 @@ def lamb(
     epsilon: float = 1e-6,
     weight_decay: float = 0.0,
 ) -> optax.GradientTransformation:
-    """LAMB (You et al. 2020) as in timm's Lamb: optax's, but norms and biases take Adam's step as it is.
+    """Return LAMB (You et al. 2020) as in timm's Lamb: optax's, but norms and biases get Adam's update unscaled.
 
-    The decay is added to Adam's direction of the kernels before its length is set. timm's clips gradients to a global
-    norm of 1 besides, which is not done here.
+    The decay of kernels is added to Adam's direction before it is scaled. timm's also clips gradients to a global norm
+    of 1, which `clip_norm` of `make_optimizer` does.
     """
     return optax.chain(
         optax.scale_by_adam(beta1, beta2, epsilon),

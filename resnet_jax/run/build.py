@@ -14,6 +14,7 @@ from resnet_jax.models.build import build_model, check_batch_norm, check_classif
 from resnet_jax.models.resnet.scan import ScanGroup
 from resnet_jax.optim.build import Optimizer, build_length, build_optimizer
 from resnet_jax.runtime.sharding import data_mesh
+from resnet_jax.training.accumulate import check_micro_batches
 from resnet_jax.training.loop import Interval
 from resnet_jax.training.losses import Loss, make_loss
 
@@ -78,6 +79,7 @@ def build_run(config: Config) -> Run:
         check_classifier(model, config.model, size)
     for size in sorted({data.train_size_at(0), data.train_size_at(total_steps)}):
         check_batch_norm(model, config, size)
+    check_micro_batches(config.batch_size, config.accumulate, config.bn_group_size, mesh.devices.size)
     if config.steps_per_call > 1 and data.train.requests is None:
         raise InputError(
             f"--steps_per_call={config.steps_per_call} needs images that the devices hold: digits or CIFAR, "

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from resnet_jax.analysis.plots import draw_trace
+from resnet_jax.analysis.plots.curves import draw_trace
 from resnet_jax.config.options import Config
 from resnet_jax.data.augment.policies import policy
 from resnet_jax.data.build import build_sizes
@@ -99,12 +99,12 @@ def trace_of(config: Config, images: int, points: int) -> Trace:
     total_steps = build_length(config, images)
     step = np.unique(np.linspace(0, total_steps - 1, points).round().astype(np.int64))
     optimizer = build_optimizer(config, total_steps)
-    average = optimizer.average
+    ema = optimizer.ema
     rate = np.asarray(jax.vmap(optimizer.schedule)(jnp.asarray(step)))
     sizes = build_sizes(config, config.image_size or SMALL_SIZES.get(config.dataset, 0), images)
     # At the update nearest to each step: between updates the average rests.
     updates = jnp.asarray((step // config.ema_every + 1) * config.ema_every)
-    kept = np.ones(len(step)) if average is None else np.asarray(jax.vmap(average.decay_at)(updates))
+    kept = np.ones(len(step)) if ema is None else np.asarray(jax.vmap(ema.decay_at)(updates))
     # Under momentum, a constant L2 gradient takes effect 1 / (1 - momentum) times.
     l2 = (config.decay or DECAYS[config.optimizer][0]) == "l2"
     gain = 1 / (1 - config.momentum) if l2 and config.momentum < 1 else 1.0

@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from resnet_jax.analysis.plots import draw_batch
+from resnet_jax.analysis.plots.images import draw_batch
 from resnet_jax.config.checks import check_config
 from resnet_jax.config.options import Config
 from resnet_jax.data.build import build_preprocessing, build_sizes, build_source, build_train_loader, image_size_of

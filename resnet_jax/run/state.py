@@ -15,7 +15,7 @@ from resnet_jax.models.resnet.scan import stack_scan_groups, unstack_scan_groups
 from resnet_jax.run.build import Run
 from resnet_jax.runtime.sharding import replicated, state_shardings
 from resnet_jax.training.metrics import Sums, zero_sums
-from resnet_jax.training.state import TrainState, fresh_state, init_state, stored_shapes
+from resnet_jax.training.state import TrainState, abstract_checkpoint, create_train_state, init_train_state
 from resnet_jax.workdir import checkpoint
 from resnet_jax.workdir.folder import check_may_begin
 
@@ -25,13 +25,13 @@ WHITENING_IMAGES = 5000
 
 def first_state(run: Run) -> TrainState:
     """Return the state before the first step: scan groups stacked, layers that are computed from images set."""
-    state = init_state(
+    state = init_train_state(
         run.model,
         run.optimizer.tx,
         run.data.image_size,
         run.config.seed,
         run.mesh,
-        averaged=run.optimizer.average is not None,
+        with_ema=run.optimizer.ema is not None,
         layout=partial(stack_scan_groups, groups=run.scan_groups) if run.scan_groups else None,
         fsdp=run.config.fsdp,
     )
@@ -40,7 +40,7 @@ def first_state(run: Run) -> TrainState:
         return state
     variables = whiten(state.variables, run.data.plain_images(WHITENING_IMAGES))
     variables = jax.device_put(variables, replicated(run.mesh))
-    ema = jax.tree.map(jnp.copy, variables) if run.optimizer.average else {}
+    ema = jax.tree.map(jnp.copy, variables) if run.optimizer.ema else {}
     return jax.device_put(dataclasses.replace(state, **variables, ema=ema), state_sharding(run))
 
 
@@ -48,8 +48,8 @@ def state_sharding(run: Run) -> Any:
     """Return the sharding of a run's state in training: replicated, or with --fsdp a tree of shardings."""
     if not run.config.fsdp:
         return replicated(run.mesh)
-    averaged = run.optimizer.average is not None
-    fresh = partial(fresh_state, run.model, run.optimizer.tx, run.data.image_size, 0, averaged=averaged)
+    with_ema = run.optimizer.ema is not None
+    fresh = partial(create_train_state, run.model, run.optimizer.tx, run.data.image_size, 0, with_ema=with_ema)
     shapes = jax.eval_shape(lambda: stack_scan_groups(fresh(), run.scan_groups))
     return state_shardings(shapes, run.mesh, fsdp=True)
 
@@ -61,8 +61,8 @@ def checkpoint_content(run: Run, state: TrainState, sums: Sums) -> dict[str, Any
 
 def checkpoint_shapes(run: Run) -> dict[str, Any]:
     """Return shapes, types and shardings of a checkpoint's content."""
-    averaged, fsdp = run.optimizer.average is not None, run.config.fsdp
-    return stored_shapes(run.model, run.optimizer.tx, run.data.image_size, run.mesh, averaged=averaged, fsdp=fsdp)
+    with_ema, fsdp = run.optimizer.ema is not None, run.config.fsdp
+    return abstract_checkpoint(run.model, run.optimizer.tx, run.data.image_size, run.mesh, with_ema=with_ema, fsdp=fsdp)
 
 
 def restore_or_init(run: Run, manager: Any, report: Callable[[str], None]) -> tuple[int, TrainState, Sums]:

@@ -40,8 +40,8 @@ def single_step(run: Run) -> Step:
             aux_weight=getattr(run.model, "aux_weight", 0.0),
             micro_batches=run.config.accumulate,
             group_size=max(1, run.config.bn_group_size),
-            average=run.optimizer.average,
-            divided_over=run.mesh if run.config.fsdp else None,
+            ema=run.optimizer.ema,
+            fsdp_mesh=run.mesh if run.config.fsdp else None,
         )
         return state, add_sums(sums, new)
 

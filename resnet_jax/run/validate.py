@@ -12,7 +12,7 @@ from resnet_jax.run.memory import memory_remedy
 from resnet_jax.run.report import position
 from resnet_jax.runtime.sharding import replicated
 from resnet_jax.training import loop
-from resnet_jax.training.metrics import averages
+from resnet_jax.training.metrics import mean_metrics
 from resnet_jax.training.progress import Progress
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import jit_eval_step
@@ -54,7 +54,9 @@ def build_validation(run: Run, progress: Progress, stop_requested: Callable[[int
                 sums = loop.evaluate(batches, partial(eval_step, whole))
                 if alone and stop_requested(step):
                     return None
-                row |= {prefix + name: value for name, value in averages(sums).items() if not prefix or name in MEANS}
+                row |= {
+                    prefix + name: value for name, value in mean_metrics(sums).items() if not prefix or name in MEANS
+                }
         return row
 
     return validate

@@ -1,4 +1,4 @@
-"""A published result, with the training of ours that should reach it."""
+"""A published result, with our training that should reproduce it."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,12 +16,12 @@ class Claim:
         command: the same as a command line.
         error: published top-1 error in percent.
         tolerance: how far ours may be from it, in points.
-        seeds: how many runs are asked for.
+        seeds: number of runs that the claim takes.
         source: where it is published.
-        over: what stands for several seeds, the paper's own choice.
-        holds: "at most": ours may be lower. "about": ours may be neither. "at least": the paper says that the training
+        over: the statistic over several seeds, the paper's own choice.
+        holds: "at most": ours may be lower. "about": neither lower nor higher. "at least": in the paper the training
             fails, and ours must fail too.
-        protocol: how the images are seen: "center" as at the end of every run, or what `experiments.evaluate` can do.
+        protocol: of the evaluation: "center" as at the end of every run, or one of `experiments.evaluate`.
         metric: "top1", or "ema_top1" for the average of the weights.
     """
 
@@ -38,7 +38,7 @@ class Claim:
 
 
 def cifar_claim(model: str, recipe: str, error: float, *, options: dict[str, Any] | None = None, **claim: Any) -> Claim:
-    """A claim about `experiments.cifar`; `options` are further ones of the command, the rest is `Claim`'s."""
+    """Create a claim about `experiments.cifar`; `options` are further ones of the command, the rest is `Claim`'s."""
     base: dict[str, Any] = {"dataset": "cifar10", "image_size": 0, **CIFAR[recipe].settings}
     return _claim("cifar", base, model, recipe, options or {}, error, claim)
 
@@ -46,7 +46,7 @@ def cifar_claim(model: str, recipe: str, error: float, *, options: dict[str, Any
 def imagenet_claim(
     model: str, recipe: str, error: float, *, options: dict[str, Any] | None = None, **claim: Any
 ) -> Claim:
-    """The same of `experiments.imagenet`."""
+    """Create a claim about `experiments.imagenet`, likewise."""
     base: dict[str, Any] = {"dataset": "imagenet2012", "image_size": 224, **IMAGENET[recipe].settings}
     return _claim("imagenet", base, model, recipe, options or {}, error, claim)
 

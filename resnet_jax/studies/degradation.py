@@ -14,11 +14,11 @@ from resnet_jax.recipes import CIFAR
 from resnet_jax.run.train import train
 from resnet_jax.training.progress import say
 
-# Below this depth the paper starts at the full rate, from it on with 400 steps at a tenth.
+# From this depth on, the paper starts with 400 steps at a tenth of the learning rate.
 DEEP = 110
 
 # What each budget changes of the paper's training. The short one is cut to 2.9 of its 164 epochs. A schedule of steps
-# would leave the networks where they stand after an epoch at the full rate, where depth is a handicap even with
+# would end after an epoch at the full learning rate, where depth is a handicap even with
 # shortcuts; hence a warm-up and a linear fall, and a quarter of the batch at half the rate for more updates, the same
 # for every network. Momentum, decay, crops and flips are the paper's.
 BUDGETS: dict[str, dict[str, Any]] = {
@@ -41,7 +41,7 @@ EVALUATIONS = 8  # of a training whose length is given
 
 
 def network_names(kinds: Sequence[str], depths: Sequence[int]) -> list[str]:
-    """The networks of a study, "plain20_cifar", …: every kind at every depth, the shallow ones first.
+    """Return the networks of a study, "plain20_cifar", …: every kind at every depth, the shallow ones first.
 
     Raises:
         InputError: a network that does not exist.
@@ -53,7 +53,7 @@ def network_names(kinds: Sequence[str], depths: Sequence[int]) -> list[str]:
 
 
 def kind_and_depth(name: str) -> tuple[str, int]:
-    """("plain", 20) of "plain20_cifar".
+    """Split a name: ("plain", 20) of "plain20_cifar".
 
     Raises:
         InputError: not the name of such a network.
@@ -65,7 +65,7 @@ def kind_and_depth(name: str) -> tuple[str, int]:
 
 
 def run_config(name: str, seed: int, workdir: Path, budget: str, **options: Any) -> Config:
-    """One run of the study, in the folder WORKDIR/NAME-seedK.
+    """Return the config of one run of the study, in the folder WORKDIR/NAME-seedK.
 
     Args:
         name: the network.

@@ -1,4 +1,4 @@
-"""What a study of degradation has found so far: read from the folders of its runs, finished or not."""
+"""Table and figure of a degradation study, from the folders of its runs, finished or not."""
 
 import re
 from collections.abc import Sequence
@@ -8,8 +8,9 @@ from statistics import mean, stdev
 from typing import Any
 
 from resnet_jax.analysis.error_curves import error_curve, last_training_error
-from resnet_jax.analysis.plots import Drawing, draw_degradation
-from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.analysis.markdown_table import markdown_table
+from resnet_jax.analysis.plots.canvas import Drawing
+from resnet_jax.analysis.plots.error_curves import draw_error_curves
 from resnet_jax.config.options import Config
 from resnet_jax.files.atomic import write_atomically
 from resnet_jax.studies.degradation import kind_and_depth
@@ -40,7 +41,7 @@ class StudyRun:
     """One run of the study as its folder shows it.
 
     Attributes:
-        config: what it was started with.
+        config: its options.
         rows: of its metrics.jsonl.
         result: of its result.json; None while it is not finished.
     """
@@ -59,7 +60,7 @@ class StudyRun:
 
 
 def read_study(workdir: Path) -> list[StudyRun]:
-    """The runs in the folder of a study, by kind, depth and seed."""
+    """Read the runs in the folder of a study, sorted by kind, depth and seed."""
     folders = [
         p.parent for p in workdir.glob("*/config.json") if re.fullmatch(r"[a-z]+\d+_cifar-seed\d+", p.parent.name)
     ]
@@ -68,11 +69,11 @@ def read_study(workdir: Path) -> list[StudyRun]:
 
 
 def summarize(workdir: Path, names: Sequence[str]) -> str:
-    """Write WORKDIR/table.md and WORKDIR/degradation.png from the runs that are there; returns the table's text.
+    """Write WORKDIR/table.md and WORKDIR/degradation.png from the existing runs, and return the table's text.
 
     Args:
         workdir: folder of the study.
-        names: networks that have a line even where nothing of them is there.
+        names: networks that have a row even without a run.
     """
     runs = read_study(workdir)
     text = f"{HEAD}\n{study_table(runs, names)}"
@@ -83,7 +84,7 @@ def summarize(workdir: Path, names: Sequence[str]) -> str:
 
 
 def study_table(runs: Sequence[StudyRun], names: Sequence[str] = ()) -> str:
-    """A line for each network, in Markdown, and below it what depth does; `names` have a line even without a run."""
+    """Return a Markdown table of the networks, and the effect of depth below it; `names` have a row in any case."""
     by_name = {name: [run for run in runs if run.config.model == name] for name in names} | {
         run.config.model: [other for other in runs if other.config.model == run.config.model] for run in runs
     }
@@ -92,7 +93,7 @@ def study_table(runs: Sequence[StudyRun], names: Sequence[str] = ()) -> str:
 
 
 def draw_study(runs: Sequence[StudyRun], path: Path, names: Sequence[str] = ()) -> Drawing:
-    """Error against iterations, a panel for each kind of network; those of `names` have one even without a run."""
+    """Draw error against iterations, a panel for each kind of network; those of `names` have one in any case."""
     kinds = sorted({kind_and_depth(name)[0] for name in (*names, *(run.config.model for run in runs))})
     panels = {
         kind: [
@@ -103,11 +104,11 @@ def draw_study(runs: Sequence[StudyRun], path: Path, names: Sequence[str] = ()) 
         ]
         for kind in kinds
     }
-    return draw_degradation(panels, path, "; ".join(sorted({length(run) for run in runs})))
+    return draw_error_curves(panels, path, "; ".join(sorted({length(run) for run in runs})))
 
 
 def table_row(name: str, runs: Sequence[StudyRun]) -> tuple[str, ...]:
-    """The line of one network."""
+    """Return the row of one network."""
     finished = [run for run in runs if run.result is not None]
     open_runs = [
         f"seed {run.config.seed} at {run.rows[-1]['step'] if run.rows else 0:,}" for run in runs if run.result is None
@@ -124,7 +125,7 @@ def table_row(name: str, runs: Sequence[StudyRun]) -> tuple[str, ...]:
 
 
 def comparisons(by_name: dict[str, list[StudyRun]]) -> list[str]:
-    """A sentence for each kind of network: what depth does to its training error."""
+    """Return a sentence for each kind of network on the effect of depth on its training error."""
     lines = []
     errors = {
         kind_and_depth(name): mean(values)
@@ -143,19 +144,19 @@ def comparisons(by_name: dict[str, list[StudyRun]]) -> list[str]:
 
 
 def training_errors(runs: Sequence[StudyRun]) -> list[float]:
-    """Of runs, in percent."""
+    """Return the training errors of runs, in percent."""
     return [error for run in runs if (error := last_training_error(run.rows)) is not None]
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean, and standard deviation where there are several."""
+    """Format the mean, and the standard deviation of several values."""
     if not values:
         return "-"
     return f"{mean(values):.2f}" + (f" +- {stdev(values):.2f}" if len(values) > 1 else "")
 
 
 def length(run: StudyRun) -> str:
-    """On what, how long and by what schedule a run is trained."""
+    """Describe data set, length and schedule of a run."""
     config = run.config
     steps = f"{run.total_steps:,} steps" if run.total_steps else f"{config.epochs:g} epochs"
     return f"{config.dataset}, {steps} of {config.batch_size}, schedule {config.schedule}"

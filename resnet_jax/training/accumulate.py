@@ -6,35 +6,60 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-Batch = dict[str, jax.Array]
+from resnet_jax.errors import InputError
+from resnet_jax.runtime.batch import Batch
+
+
+def check_micro_batches(batch_size: int, count: int, group_size: int, num_devices: int) -> None:
+    """Check that every device can split its own part of the batch into micro-batches.
+
+    With fewer normalization groups a device than micro-batches, images would be sent between the devices, and some
+    devices would compute what others compute too.
+
+    Args:
+        batch_size: B, over all devices.
+        count: micro-batches.
+        group_size: examples that are normalized together; 0 or 1 where that does not bind them to a device.
+        num_devices: of all processes.
+
+    Raises:
+        InputError: a device's normalization groups cannot be split into `count` equal parts.
+    """
+    whole = num_devices * count * max(1, group_size)
+    if count > 1 and batch_size % whole:
+        groups = f" in groups of --bn_group_size={group_size}" if group_size > 1 else ""
+        raise InputError(
+            f"--accumulate={count}: each of {num_devices} devices has {batch_size / num_devices:g} images{groups}, "
+            f"which are not {count} equal micro-batches; take a --batch_size that is a multiple of {whole}"
+        )
 
 
 def micro_batches(batch: Batch, count: int, group_size: int = 1) -> Batch:
-    """The batch as `count` micro-batches: arrays [B,…] -> [count,B/count,…].
+    """Split a batch into `count` micro-batches: arrays [B,…] -> [count,B/count,…].
 
-    Whole groups of `group_size` consecutive examples, which are normalized together, are dealt out in turn, so that
-    each micro-batch takes its share from every device that holds a part of the batch, and no example moves.
+    Whole groups of `group_size` consecutive examples, which are normalized together, go to the micro-batches in turn,
+    so that each micro-batch takes its share from every device that holds a part of the batch, and no example moves.
 
     Raises:
         ValueError: `count` groups do not divide the batch.
     """
 
-    def deal(x: jax.Array) -> jax.Array:
+    def split(x: jax.Array) -> jax.Array:
         if x.shape[0] % (count * group_size):
             raise ValueError(f"{x.shape[0]} examples are not {count} micro-batches of groups of {group_size}")
         groups = x.reshape(-1, count, group_size, *x.shape[1:])
         return jnp.moveaxis(groups, 1, 0).reshape(count, -1, *x.shape[1:])
 
-    return jax.tree.map(deal, batch)
+    return jax.tree.map(split, batch)
 
 
-def accumulated(
+def accumulate_gradients(
     gradients_of: Callable[[Batch, jax.Array], Any], batch: Batch, count: int, group_size: int = 1
 ) -> tuple[Any, Any]:
-    """Runs every micro-batch of a batch after the other.
+    """Compute the micro-batches of a batch one after the other.
 
     Args:
-        gradients_of: (micro-batch, its number) -> (what adds up over examples, what is averaged): two pytrees.
+        gradients_of: (micro-batch, its number) -> (a pytree that is summed over micro-batches, one that is averaged).
         batch: the whole batch.
         count: micro-batches.
         group_size: examples that are normalized together.

@@ -1,6 +1,4 @@
-"""What training minimizes, one value an example: softmax or binary cross-entropy, of hard or mixed targets, and
-distillation from a teacher.
-"""
+"""Losses, one value an example: softmax or binary cross-entropy of hard or mixed targets, and distillation."""
 
 from collections.abc import Callable
 
@@ -8,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-Batch = dict[str, jax.Array]
+from resnet_jax.runtime.batch import Batch
+
 Loss = Callable[[jax.Array, Batch], jax.Array]  # float32 logits [B,K], batch -> [B]
 
 
 def smoothed_target(batch: Batch, num_classes: int, smoothing: float = 0.0) -> jax.Array:
-    """The distribution [B,K] over classes that a batch asks for.
+    """Return the target distributions [B,K] over classes of a batch.
 
     Args:
         batch: "target" float32 [B,K] where examples were mixed, or else "label" int32 [B].
@@ -26,7 +25,7 @@ def smoothed_target(batch: Batch, num_classes: int, smoothing: float = 0.0) -> j
 
 
 def cross_entropy(logits: jax.Array, batch: Batch, smoothing: float = 0.0) -> jax.Array:
-    """Softmax cross-entropy [B] in nats of logits [B,K] against a batch's targets, in float32."""
+    """Return the softmax cross-entropy [B] in nats of logits [B,K] against a batch's targets, in float32."""
     target = smoothed_target(batch, logits.shape[-1], smoothing)
     return optax.softmax_cross_entropy(logits.astype(jnp.float32), target)
 
@@ -34,14 +33,14 @@ def cross_entropy(logits: jax.Array, batch: Batch, smoothing: float = 0.0) -> ja
 def binary_cross_entropy(
     logits: jax.Array, batch: Batch, smoothing: float = 0.0, threshold: float | None = None
 ) -> jax.Array:
-    """Every class as a question of its own, [B], averaged over the K classes (Beyer et al. 2020; Wightman et al. 2021).
+    """Return the binary cross-entropy [B], averaged over the K classes (Beyer et al. 2020; Wightman et al. 2021).
 
     Args:
         logits: [B,K].
         batch: with targets.
         smoothing: as in `smoothed_target`.
-        threshold: targets above it count as 1 and the others as 0, so that both classes of a mixture are asked for in
-            full (timm's `bce_target_thresh`); None leaves the mixture's shares.
+        threshold: targets above it count as 1 and the others as 0, so that both classes of a mixture are
+            full targets (timm's `bce_target_thresh`); None leaves the mixture's shares.
     """
     target = smoothed_target(batch, logits.shape[-1], smoothing)
     if threshold is not None:
@@ -50,11 +49,11 @@ def binary_cross_entropy(
 
 
 def distillation(logits: jax.Array, teacher: jax.Array, temperature: float) -> jax.Array:
-    """How far a network's answers are from its teacher's, [B] in nats.
+    """Return the divergence of a network's predictions from its teacher's, [B] in nats.
 
     Args:
         logits: [B,K].
-        teacher: its logits [B,K], which are not trained.
+        teacher: the teacher's logits [B,K], which get no gradient.
         temperature: T > 0: the divergence of the two distributions softened by T, times T squared so that its gradient
             does not depend on T (Hinton et al. 2015). 0: cross-entropy against the teacher's best class (DeiT's hard
             distillation, Touvron et al. 2021).
@@ -63,8 +62,8 @@ def distillation(logits: jax.Array, teacher: jax.Array, temperature: float) -> j
     logits = logits.astype(jnp.float32)
     if not temperature:
         return optax.softmax_cross_entropy_with_integer_labels(logits, teacher.argmax(axis=-1))
-    soft, asked = (jax.nn.log_softmax(x / temperature) for x in (logits, teacher))
-    return temperature**2 * optax.kl_divergence(soft, jnp.exp(asked))
+    soft, target = (jax.nn.log_softmax(x / temperature) for x in (logits, teacher))
+    return temperature**2 * optax.kl_divergence(soft, jnp.exp(target))
 
 
 def make_loss(
@@ -75,7 +74,7 @@ def make_loss(
     distill_weight: float = 0.0,
     temperature: float = 1.0,
 ) -> Loss:
-    """The loss of a training: (logits [B,K], batch) -> [B].
+    """Return the loss of a training: (logits [B,K], batch) -> [B].
 
     Args:
         kind: "cross_entropy" or "binary_cross_entropy".
@@ -96,8 +95,8 @@ def make_loss(
         else:
             losses = binary_cross_entropy(logits, batch, smoothing, threshold)
         if "teacher" in batch:
-            taught = distillation(logits, batch["teacher"], temperature)
-            losses = (1.0 - distill_weight) * losses + distill_weight * taught
+            teacher_loss = distillation(logits, batch["teacher"], temperature)
+            losses = (1.0 - distill_weight) * losses + distill_weight * teacher_loss
         return losses
 
     return loss

@@ -1,32 +1,30 @@
+"""Metrics as sums over examples, which are added over batches and divided by the count at the end."""
+
 import jax
 import jax.numpy as jnp
 
-Batch = dict[str, jax.Array]
+from resnet_jax.runtime.batch import Batch
 
-
+# float32 scalars "loss", "top1", "top5" and "count", and int32 "first_bad_step".
 Sums = dict[str, jax.Array]
-
-
-NO_STEP = jnp.iinfo(jnp.int32).max
-
-
 SUMMED = ("loss", "top1", "top5", "count")
+NO_STEP = jnp.iinfo(jnp.int32).max  # the value of "first_bad_step" while all steps are finite
 
 
 def zero_sums() -> Sums:
-    """The empty sums: what a log interval starts from."""
+    """Return the sums over no examples, with which a log interval starts."""
     zeros = {name: jnp.zeros((), jnp.float32) for name in SUMMED}
     return zeros | {"first_bad_step": jnp.full((), NO_STEP, jnp.int32)}
 
 
 def add_sums(a: Sums, b: Sums) -> Sums:
-    """Sums of two disjoint sets of examples, from the sums of each."""
+    """Merge the sums of two disjoint sets of examples."""
     total = {name: a[name] + b[name] for name in SUMMED}
     return total | {"first_bad_step": jnp.minimum(a["first_bad_step"], b["first_bad_step"])}
 
 
 def classification_sums(logits: jax.Array, batch: Batch, loss: jax.Array) -> Sums:
-    """Sums over a batch's counted examples of the loss and of the hits in the first one and the first five classes."""
+    """Return the sums over a batch's counted examples of the loss and of top-1 and top-5 hits."""
     rank = label_rank(logits, batch["label"])
     mask = batch["mask"]
     return zero_sums() | {
@@ -38,10 +36,10 @@ def classification_sums(logits: jax.Array, batch: Batch, loss: jax.Array) -> Sum
 
 
 def label_rank(logits: jax.Array, label: jax.Array) -> jax.Array:
-    """How many classes stand before the label's in the order of the logits [B,K]: int32 [B].
+    """Return how many classes come before the label's in the order of the logits [B,K]: int32 [B].
 
-    Of equal logits the lower class stands first, as in `jax.lax.top_k`; which XLA does not divide over devices, so that
-    each would be sent the logits of the whole batch. NaN stands before all others, but a label's own behind them.
+    Of equal logits the lower class comes first, as in `jax.lax.top_k`, which XLA does not shard: each device would get
+    the logits of the whole batch. NaN comes before all others, but a label's own after them.
     """
     classes = jnp.arange(logits.shape[-1])[None]
     own = classes == label[:, None]
@@ -50,8 +48,8 @@ def label_rank(logits: jax.Array, label: jax.Array) -> jax.Array:
     return (before & ~own).sum(axis=-1)
 
 
-def averages(sums: Sums) -> dict[str, float]:
-    """Loss in nats and accuracies in [0, 1] over `num_examples`, as Python numbers: the one transfer to the host."""
+def mean_metrics(sums: Sums) -> dict[str, float]:
+    """Compute loss in nats and accuracies in [0, 1] over `num_examples`, as Python numbers, in one transfer."""
     host = jax.device_get(sums)
     count = float(host["count"])
     return {name: float(host[name]) / count for name in ("loss", "top1", "top5")} | {"num_examples": round(count)}

@@ -1,4 +1,4 @@
-"""The progress bar of a run, its lines in a log file, its speed, and how much of its time goes by without data."""
+"""The progress of a run: a bar or lines, the speed, and the share of time spent waiting for data."""
 
 import sys
 import time
@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-Fed = TypeVar("Fed")
+Item = TypeVar("Item")
 
 
 class Progress:
-    """Shows where a run is: a bar on a terminal, plain lines elsewhere; and times its steps.
+    """The progress of a run, a bar on a terminal and lines elsewhere, and the time of its steps.
 
     `quiet` shows nothing: of several processes, one is enough. The clock starts when the first step has been compiled
-    and given to the device, and rests while `paused`.
+    and started, and rests while `paused`.
     """
 
     def __init__(self, start: int, total_steps: int, quiet: bool = False):
@@ -26,22 +26,22 @@ class Progress:
         self.total_steps = total_steps
         self.resting = 0.0  # seconds
         self.waited = 0.0  # seconds
-        self.last_asked = (0.0, self._now())  # seconds waited, seconds
+        self.last_call = (0.0, self._now())  # seconds waited, seconds
         self.watcher = ThreadPoolExecutor(max_workers=1)
         self.last_end: Future[float] | None = None  # of the last step given to the device
         self.step: int | None = None
         self.first = self.last_shown = (start, 0.0)  # step, seconds
 
     def tick(self, step: int, output: Any) -> None:
-        """Everything up to `step`, which computes `output`, has been given to the device."""
+        """Note that everything up to `step`, which computes `output`, has been started on the device."""
         self.bar.update(step - (self.first[0] if self.step is None else self.step))
         self.last_end = self.watcher.submit(_end_of, output)
         if self.step is None:
             self.first = self.last_shown = (step, self._now())
         self.step = step
 
-    def waits(self, batches: Iterator[Fed]) -> Iterator[Fed]:
-        """The same batches; counted as waiting is the time until each is there, once the last step is done."""
+    def waits(self, batches: Iterator[Item]) -> Iterator[Item]:
+        """Yield the same batches, and count as waiting the time until each is there once the last step is done."""
         while True:
             began = time.perf_counter()
             try:
@@ -52,19 +52,18 @@ class Progress:
             yield batch
 
     def waiting(self) -> float:
-        """The share of the time since it was last asked, pauses left out, in which the device had nothing to work on
-        because there was no batch.
+        """Return the share of time since the last call, without pauses, in which the device had no batch to work on.
 
-        From the first batch on, for which the worker processes are started. Where batches are made faster than steps it
-        is near 0.
+        It counts from the first batch on, for which the worker processes are started, and is near 0 where batches are
+        made faster than steps.
         """
-        waited, since = self.last_asked
-        self.last_asked = (self.waited, self._now())
-        return (self.waited - waited) / max(self.last_asked[1] - since, 1e-9)
+        waited, since = self.last_call
+        self.last_call = (self.waited, self._now())
+        return (self.waited - waited) / max(self.last_call[1] - since, 1e-9)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Time that is not training's, such as an evaluation's."""
+        """Stop the clock: for an evaluation, for example."""
         began = time.perf_counter()
         try:
             yield
@@ -72,7 +71,7 @@ class Progress:
             self.resting += time.perf_counter() - began
 
     def show(self, row: dict[str, Any], batch_size: int) -> None:
-        """Show a logged row, with the speed since the last one."""
+        """Show a row of the log, with the speed since the last one."""
         speed = self._images_per_second(self.last_shown, batch_size)
         self.last_shown = (row["step"], self._now())
         numbers = {"loss": f"{row['loss']:.4f}", "rate": f"{row['learning_rate']:.4g}"}
@@ -86,16 +85,16 @@ class Progress:
             say(f"step {row['step']:,} of {self.total_steps:,}: top-1 {row['top1']:.4f}, {text}")
 
     def average_images_per_second(self, batch_size: int) -> float | None:
-        """Over all timed steps; None where there were none."""
+        """Return the speed over all timed steps; None where there were none."""
         return self._images_per_second(self.first, batch_size)
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Close the bar."""
         self.bar.close()
         self.watcher.shutdown(wait=False)
 
     def _idle_since(self, began: float) -> float:
-        """Seconds from then on, but from the end of the last step if that was later; 0 while it runs."""
+        """Return seconds from `began` or, if that was later, from the end of the last step; 0 while it runs."""
         now = time.perf_counter()
         if self.last_end is None:
             return now - began
@@ -110,7 +109,7 @@ class Progress:
 
 
 def _end_of(output: Any) -> float:
-    """When it was computed. Steps run beside the host, so only a thread that waits for each knows."""
+    """Return the time at which an output was computed. Steps run beside the host: only a waiting thread knows."""
     with suppress(Exception):  # the loop meets the same error, and reports it
         output.block_until_ready()
     return time.perf_counter()

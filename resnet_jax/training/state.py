@@ -1,4 +1,4 @@
-"""What training carries from step to step, and where its arrays lie."""
+"""The train state, its initialization on a mesh, and the shapes of its checkpoints."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,14 +17,14 @@ from resnet_jax.training.metrics import zero_sums
 
 @struct.dataclass
 class TrainState:
-    """Everything a step reads and writes.
+    """The state of a training between steps.
 
     Attributes:
         step: int32 scalar, steps done.
         params: trained parameters, float32.
         batch_stats: running statistics of the normalization layers, float32.
-        opt_state: the optimizer's.
-        ema: the average of the values above, {"params", "batch_stats"}; {} when none is kept.
+        opt_state: the optimizer state.
+        ema: the EMA of the values above, {"params", "batch_stats"}; {} when none is kept.
     """
 
     step: jax.Array
@@ -35,52 +35,62 @@ class TrainState:
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What the network is applied with."""
+        """The variables of the network, for `model.apply`."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
-def init_state(
+def init_train_state(
     model: nn.Module,
     tx: optax.GradientTransformation,
     image_size: int,
     seed: int,
     mesh: Mesh,
     *,
-    averaged: bool = False,
+    with_ema: bool = False,
     layout: Callable[[TrainState], TrainState] | None = None,
     fsdp: bool = False,
 ) -> TrainState:
-    """The state before the first step, where `state_shardings` says; `layout` brings it into another form.
+    """Create the state before the first step on a mesh, sharded as `state_shardings` has it.
 
-    Computed by one program; where there is a layout array by array, equal to rounding. That is dearer for a shallow
-    network, and all that is bearable for a very deep one, because a program with a random number generator a parameter
-    compiles long and there are few shapes (measured on two cores: ResNet-20 1.4 s as one program and 5.8 s array by
-    array, ResNet-110 10.3 and 8.2, ResNet-1202 20.6 array by array).
+    Args:
+        model: the network.
+        tx: the optimizer.
+        image_size: pixels a side.
+        seed: of the parameters.
+        mesh: the devices.
+        with_ema: keep an EMA.
+        layout: maps the state to another structure, such as stacked scan groups.
+        fsdp: shard the state.
+
+    The state is computed by one program; with a layout array by array, equal to rounding. That is slower for a shallow
+    network, and the only practical way for a very deep one, because a program with a random number generator a
+    parameter compiles long and there are few shapes (measured on two cores: ResNet-20 1.4 s as one program and 5.8 s
+    array by array, ResNet-110 10.3 and 8.2, ResNet-1202 20.6 array by array).
     """
     if layout is not None:
-        state = layout(fresh_state(model, tx, image_size, seed, averaged=averaged, lazily=True))
+        state = layout(create_train_state(model, tx, image_size, seed, with_ema=with_ema, lazily=True))
         return jax.device_put(state, state_shardings(state, mesh, fsdp=fsdp))
-    # XLA on CPUs spends long on what runs once (ResNet-20: 11 s as it is, 4 s without optimization).
+    # XLA:CPU optimizes for long, and this runs once (ResNet-20: 11 s as it is, 4 s without optimization).
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     options = {"xla_backend_optimization_level": 0} if on_cpu else None
-    fresh = partial(fresh_state, model, tx, image_size, seed, averaged=averaged)
-    places = state_shardings(jax.eval_shape(fresh), mesh, fsdp=True) if fsdp else replicated(mesh)
-    return jax.jit(fresh, out_shardings=places, compiler_options=options)()
+    fresh = partial(create_train_state, model, tx, image_size, seed, with_ema=with_ema)
+    shardings = state_shardings(jax.eval_shape(fresh), mesh, fsdp=True) if fsdp else replicated(mesh)
+    return jax.jit(fresh, out_shardings=shardings, compiler_options=options)()
 
 
-def fresh_state(
+def create_train_state(
     model: nn.Module,
     tx: optax.GradientTransformation,
     image_size: int,
     seed: int,
     *,
-    averaged: bool = False,
+    with_ema: bool = False,
     lazily: bool = False,
 ) -> TrainState:
-    """The state before the first step; parameters depend on `seed` alone, not on the devices.
+    """Create the state before the first step; parameters depend on `seed` alone, not on the devices.
 
-    With `averaged`, it has an average of the parameters and statistics, which starts as they do. `lazily` leaves out
-    all that the network does besides initializing; it does not go with `jax.jit`, which leaves it out by itself.
+    With `with_ema`, it has an EMA of the parameters and statistics, which starts equal to them. `lazily` initializes
+    without running the network; it does not go with `jax.jit`, which drops the unused forward pass by itself.
     """
     # Shapes of parameters do not depend on the batch, so one image will do.
     shape = (1, image_size, image_size, 3)
@@ -90,21 +100,21 @@ def fresh_state(
     else:
         variables = model.init(key, jnp.zeros(shape), train=False)
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
-    ema = jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats}) if averaged else {}
+    ema = jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats}) if with_ema else {}
     return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, tx.init(params), ema)
 
 
-def stored_shapes(
+def abstract_checkpoint(
     model: nn.Module,
     tx: optax.GradientTransformation,
     image_size: int,
     mesh: Mesh,
     *,
-    averaged: bool,
+    with_ema: bool,
     fsdp: bool = False,
 ) -> dict[str, Any]:
-    """What a checkpoint of such a training holds, block by block: shapes, types, and where to restore it to."""
-    fresh = partial(fresh_state, model, tx, image_size, 0, averaged=averaged)
+    """Return shapes, types and shardings of a checkpoint of such a training, block by block, for its restoration."""
+    fresh = partial(create_train_state, model, tx, image_size, 0, with_ema=with_ema)
     shapes = jax.eval_shape(lambda: {"state": fresh(), "sums": zero_sums()})
-    places = state_shardings(shapes, mesh, fsdp=fsdp)
-    return jax.tree.map(lambda leaf, at: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=at), shapes, places)
+    shardings = state_shardings(shapes, mesh, fsdp=fsdp)
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)

@@ -1,9 +1,4 @@
-"""One step of training and one of evaluation: pure functions that `jax.jit` divides over whatever devices there are.
-
-A batch is a dict of arrays whose first axis is B: "image" float32 [B,H,W,C], "label" int32 [B], "mask" float32 [B], 1
-for examples that count and 0 for padding; where examples were mixed "target" float32 [B,K], and with a teacher its
-logits, "teacher" float32 [B,K].
-"""
+"""One step of training and one of evaluation: pure functions, which `jax.jit` partitions over the devices."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,16 +10,17 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from resnet_jax.optim.ema import Average
-from resnet_jax.runtime.sharding import gathered, scattered
-from resnet_jax.training.accumulate import accumulated
+from resnet_jax.optim.ema import Ema
+from resnet_jax.runtime.batch import Batch
+from resnet_jax.runtime.sharding import all_gather, reduce_scatter
+from resnet_jax.training.accumulate import accumulate_gradients
 from resnet_jax.training.losses import Loss, cross_entropy
-from resnet_jax.training.metrics import NO_STEP, SUMMED, Batch, Sums, classification_sums
+from resnet_jax.training.metrics import NO_STEP, SUMMED, Sums, classification_sums
 from resnet_jax.training.state import TrainState
 
 
 def all_finite(tree: Any) -> jax.Array:
-    """Whether no leaf of the tree holds a NaN or an infinity: a boolean scalar."""
+    """Return whether all values of the tree are finite: a boolean scalar."""
     floats = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in floats]).all()
 
@@ -40,33 +36,33 @@ def train_step(
     aux_weight: float = 0.0,
     micro_batches: int = 1,
     group_size: int = 1,
-    average: Average | None = None,
-    divided_over: Mesh | None = None,
+    ema: Ema | None = None,
+    fsdp_mesh: Mesh | None = None,
 ) -> tuple[TrainState, Sums]:
-    """The state after one step, and the step's sums.
+    """Train on one batch; return the next state and the batch's metric sums.
 
     `first_bad_step` of the sums is this step's number (from 1) if its loss, its gradient or the new state is not
-    finite. All three are looked at, because a finite loss proves nothing: XLA on CPUs turns the mean of relu(NaN),
-    which is this network's head, into 0.
+    finite. All three are checked, because a finite loss proves nothing: XLA:CPU computes 0 for the mean of
+    relu(NaN), which is the input of this network's head.
 
     Args:
-        state: where training stands.
-        batch: what the loss and the network need of it.
+        state: before the step.
+        batch: preprocessed.
         model: the network.
         tx: the optimizer.
-        key: of everything random in the network; the step is folded in.
+        key: of dropout and stochastic depth; the step is folded in.
         loss: (logits, batch) -> [B]; its mean over the counted examples is minimized.
-        aux_weight: the losses of auxiliary heads, which the model gives among its features as "aux1", "aux2", …, are
-            added with this weight; the sums are the main head's alone.
-        micro_batches: parts in which the batch is worked through, for want of memory.
+        aux_weight: weight of the losses of auxiliary heads, the model's features "aux1", "aux2", …; the sums are the
+            main head's alone.
+        micro_batches: parts of the batch that are computed one after the other, to save memory.
         group_size: examples that are normalized together; a micro-batch holds whole groups, and then gradients and
             statistics are those of the whole batch.
-        average: how `state.ema` follows; None leaves it.
-        divided_over: the devices over which the state lies divided, as `state_shardings` says; None: each holds all.
+        ema: how `state.ema` is updated; None leaves it.
+        fsdp_mesh: the devices over which the state is sharded by `state_shardings`; None: it is replicated.
     """
     count = batch["mask"].sum()
     step_key = jax.random.fold_in(key, state.step)
-    params = state.params if divided_over is None else gathered(state.params, divided_over)
+    params = state.params if fsdp_mesh is None else all_gather(state.params, fsdp_mesh)
 
     def loss_of(params: Any, part: Batch, number: jax.Array) -> tuple[jax.Array, tuple]:
         outputs, updates = model.apply(
@@ -87,11 +83,11 @@ def train_step(
     def gradients_of(part: Batch, number: jax.Array) -> tuple:
         value_and_grad = jax.value_and_grad(loss_of, has_aux=True)
         (share, (sums, batch_stats)), gradients = value_and_grad(params, part, number)
-        if divided_over is not None:
-            gradients = scattered(gradients, divided_over)
+        if fsdp_mesh is not None:
+            gradients = reduce_scatter(gradients, fsdp_mesh)
         return (share, gradients, {name: sums[name] for name in SUMMED}), batch_stats
 
-    (mean, gradients, sums), batch_stats = accumulated(gradients_of, batch, micro_batches, group_size)
+    (mean, gradients, sums), batch_stats = accumulate_gradients(gradients_of, batch, micro_batches, group_size)
     updates, opt_state = tx.update(gradients, state.opt_state, state.params)
     new_state = TrainState(
         step=state.step + 1,
@@ -100,15 +96,15 @@ def train_step(
         opt_state=opt_state,
         ema=state.ema,
     )
-    if average is not None:
-        ema, variables = average.follow(state.ema, new_state.variables, new_state.step)
-        new_state = dataclasses.replace(new_state, ema=ema, **variables)
+    if ema is not None:
+        new_ema, variables = ema.update(state.ema, new_state.variables, new_state.step)
+        new_state = dataclasses.replace(new_state, ema=new_ema, **variables)
     finite = all_finite((mean, gradients, new_state))
     return new_state, sums | {"first_bad_step": jnp.where(finite, NO_STEP, new_state.step)}
 
 
 def eval_step(variables: Any, batch: Batch, *, apply: Callable[[Any, jax.Array], jax.Array]) -> Sums:
-    """The sums of one evaluation batch: softmax cross-entropy and hits of the logits `apply(variables, image)`."""
+    """Return the metric sums of one evaluation batch, of the logits `apply(variables, image)`."""
     logits = apply(variables, batch["image"])
     return classification_sums(logits, batch, cross_entropy(logits, batch))
 
@@ -116,7 +112,7 @@ def eval_step(variables: Any, batch: Batch, *, apply: Callable[[Any, jax.Array],
 def jit_eval_step(
     apply: Callable[[Any, jax.Array], jax.Array], prepare: Callable[[Any], Batch], sharding: jax.sharding.Sharding
 ) -> Callable[[Any, Any], Sums]:
-    """The compiled `eval_step` of (variables, fed batch); `prepare` makes the batch of what is fed."""
+    """Compile `eval_step` as a function of (variables, loader's batch), which `prepare` preprocesses."""
 
     def prepared_step(variables: Any, batch: Any) -> Sums:
         return eval_step(variables, prepare(batch), apply=apply)

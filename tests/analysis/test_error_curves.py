@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.analysis.error_curves import POINTS, error_curve, last_training_error
-from resnet_jax.analysis.plots.degradation import error_limit
+from resnet_jax.analysis.plots.error_curves import error_limit
 from tests.studies.rows import eval_row, train_row
 
 

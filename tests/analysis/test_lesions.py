@@ -62,7 +62,7 @@ def test_a_changed_shape_needs_a_shortcut():
     assert removable_blocks(residual, random_variables(residual), images) == everything
     assert removable_blocks(plain, random_variables(plain), images) == (*everything[:2], everything[3])
     for choice in ("stage2_block01", "stage9_block01"):
-        with pytest.raises(InputError, match=f"{choice}: no such block, or nothing could stand in its place"):
+        with pytest.raises(InputError, match=f"{choice}: no such block, or one that changes the shape"):
             errors_without(plain, random_variables(plain), images, labels, [(choice,)])
 
 

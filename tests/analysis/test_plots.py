@@ -1,5 +1,6 @@
 """Every drawing is written, and shows what it was given: other numbers, another picture."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,16 +11,26 @@ from PIL import Image
 from resnet_jax.analysis import plots
 from resnet_jax.analysis.error_curves import ErrorCurve
 from resnet_jax.analysis.gates import Gates
-from resnet_jax.analysis.grad_cam import Evidence
+from resnet_jax.analysis.grad_cam import GradCam
 from resnet_jax.analysis.landscape import Landscape
 from resnet_jax.analysis.parameters import WeightHistograms
 from resnet_jax.analysis.path_lengths import PathLengths
 from resnet_jax.analysis.permutations import Permutations
+from resnet_jax.analysis.plots.activations import draw_feature_maps, draw_responses
+from resnet_jax.analysis.plots.canvas import Drawing
+from resnet_jax.analysis.plots.error_curves import draw_error_curves
+from resnet_jax.analysis.plots.gates import draw_gates
+from resnet_jax.analysis.plots.grad_cam import draw_grad_cam
+from resnet_jax.analysis.plots.gradients import draw_gradient_norms
+from resnet_jax.analysis.plots.landscape import draw_loss_lines, draw_loss_square
+from resnet_jax.analysis.plots.lesions import draw_permutations, draw_removed_blocks, draw_removed_numbers
+from resnet_jax.analysis.plots.parameters import draw_filters, draw_norm_scales, draw_weight_histograms
+from resnet_jax.analysis.plots.path_lengths import draw_path_lengths
 
 NAMES = ("stem_conv", "stage1_block01/conv1", "stage1_block01/conv2", "stage2_block01/conv1")
 BLOCKS = tuple(f"stage{s}_block{b:02d}" for s in (1, 2) for b in range(1, 8))
 
-Draw = Callable[[np.random.Generator, Path], plots.Drawing]
+Draw = Callable[[np.random.Generator, Path], Drawing]
 
 
 def landscape(rng, shape):
@@ -38,43 +49,43 @@ def scales(rng):
 
 
 DRAWINGS: dict[str, Draw] = {
-    "gradients": lambda rng, path: plots.draw_gradient_norms(
+    "gradients": lambda rng, path: draw_gradient_norms(
         {label: dict(zip(NAMES, rng.uniform(1e-3, 1, 4), strict=True)) for label in "ab"}, path
     ),
-    "responses": lambda rng, path: plots.draw_responses(
+    "responses": lambda rng, path: draw_responses(
         {label: dict(zip(NAMES, rng.uniform(size=4), strict=True)) for label in "ab"}, path
     ),
-    "paths": lambda rng, path: plots.draw_path_lengths(PathLengths(np.arange(4), *rng.uniform(size=(3, 4))), path),
-    "removed": lambda rng, path: plots.draw_removed_blocks(
+    "paths": lambda rng, path: draw_path_lengths(PathLengths(np.arange(4), *rng.uniform(size=(3, 4))), path),
+    "removed": lambda rng, path: draw_removed_blocks(
         {
             "residual": dict(zip(("", *BLOCKS), rng.uniform(size=15), strict=True)),
             "plain": dict(zip(("", *BLOCKS[1:]), rng.uniform(size=14), strict=True)),
         },
         path,
     ),
-    "numbers": lambda rng, path: plots.draw_removed_numbers([1, 2], {"a": rng.uniform(size=(2, 3))}, path),
-    "permutations": lambda rng, path: plots.draw_permutations(
+    "numbers": lambda rng, path: draw_removed_numbers([1, 2], {"a": rng.uniform(size=(2, 3))}, path),
+    "permutations": lambda rng, path: draw_permutations(
         {"a": Permutations(np.arange(2), *rng.uniform(size=(2, 2, 3)))}, path
     ),
-    "lines": lambda rng, path: plots.draw_loss_lines({"a": landscape(rng, 5), "b": landscape(rng, 5)}, path),
-    "square": lambda rng, path: plots.draw_loss_square(landscape(rng, (5, 5)), path),
-    "gates": lambda rng, path: plots.draw_gates(
+    "lines": lambda rng, path: draw_loss_lines({"a": landscape(rng, 5), "b": landscape(rng, 5)}, path),
+    "square": lambda rng, path: draw_loss_square(landscape(rng, (5, 5)), path),
+    "gates": lambda rng, path: draw_gates(
         Gates(BLOCKS[5:9], *(tuple(rng.uniform(size=n) for n in (4, 4, 6, 6)) for _ in range(3))), path
     ),
-    "feature maps": lambda rng, path: plots.draw_feature_maps(
+    "feature maps": lambda rng, path: draw_feature_maps(
         rng.integers(0, 256, (8, 8, 3), np.uint8),
         {"stem": rng.uniform(size=(3, 8, 8)), "stage1": rng.uniform(size=(2, 4, 4))},
         path,
     ),
-    "filters": lambda rng, path: plots.draw_filters(rng.uniform(size=(10, 3, 3, 3)), path),
-    "scales": lambda rng, path: plots.draw_norm_scales(scales(rng), path),
-    "weights": lambda rng, path: plots.draw_weight_histograms(
+    "filters": lambda rng, path: draw_filters(rng.uniform(size=(10, 3, 3, 3)), path),
+    "scales": lambda rng, path: draw_norm_scales(scales(rng), path),
+    "weights": lambda rng, path: draw_weight_histograms(
         WeightHistograms(NAMES, np.linspace(-4, 4, 10), rng.uniform(size=(4, 9))), path
     ),
-    "degradation": lambda rng, path: plots.draw_degradation({kind: error_curves(rng) for kind in ("a", "b")}, path),
-    "evidence": lambda rng, path: plots.draw_evidence(
+    "degradation": lambda rng, path: draw_error_curves({kind: error_curves(rng) for kind in ("a", "b")}, path),
+    "evidence": lambda rng, path: draw_grad_cam(
         rng.integers(0, 256, (2, 8, 8, 3), np.uint8),
-        Evidence(rng.uniform(size=(2, 8, 8)), np.array([0, 1]), np.array([0.5, 0.9])),
+        GradCam(rng.uniform(size=(2, 8, 8)), np.array([0, 1]), np.array([0.5, 0.9])),
         ("cat", "dog"),
         path,
     ),
@@ -91,7 +102,7 @@ def test_a_drawing_shows_its_numbers(name, tmp_path):
     seen = []
     for seed in (0, 0, 1):
         drawing = DRAWINGS[name](np.random.default_rng(seed), tmp_path / "figure.png")
-        assert drawing == plots.Drawing(tmp_path / "figure.png")
+        assert drawing == Drawing(tmp_path / "figure.png")
         seen.append(pixels(tmp_path / "figure.png"))
     np.testing.assert_array_equal(seen[0], seen[1])
     assert seen[0].shape != seen[2].shape or np.abs(seen[0] - seen[2]).max() > 50
@@ -107,5 +118,6 @@ def test_a_notebook_shows_what_was_written(tmp_path):
 
 
 def test_every_drawing_is_tried():
-    # The curves and predictions of a run are drawn by tests/test_run.py, traces and batches by tests/test_dry_run.py.
-    assert len(DRAWINGS) == len([name for name in plots.__all__ if name.startswith("draw_")]) - 4
+    names = re.findall(r"^def (draw_\w+)", "".join(f.read_text() for f in Path(plots.__path__[0]).glob("*.py")), re.M)
+    # Curves and predictions of a run, settings and batches are drawn in tests/run and tests/experiments.
+    assert len(DRAWINGS) == len(names) - 4

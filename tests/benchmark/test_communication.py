@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from resnet_jax.analysis.tables import markdown_table
+from experiments import benchmark
+from resnet_jax.analysis.markdown_table import markdown_table
+from resnet_jax.benchmark import communication
 from resnet_jax.benchmark.communication import (
     DGX_H100,
     Cluster,
@@ -16,6 +18,7 @@ from resnet_jax.benchmark.communication import (
     sent_bytes,
     statistics_seconds,
 )
+from resnet_jax.errors import InputError
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text()
 
@@ -51,3 +54,21 @@ def test_resnet50_exchanges_its_parameters_and_the_statistics_of_53_normalizatio
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_the_page_has_the_numbers(row, name):
     assert markdown_table(row(name), []).splitlines()[0] in PAGE
+
+
+def test_the_command_prints_both_tables(monkeypatch, capsys):
+    monkeypatch.setattr(communication, "NETWORKS", {"resnet20_cifar": 32, "resnet18": 224, "resnet50": 224})
+    monkeypatch.setattr(communication, "MEGABYTES", {"resnet18": 79, "resnet50": 359})
+    benchmark.main(["--mode=communication"])
+    first, second = capsys.readouterr().out.strip().split("\n\n")
+    assert [line.split("|")[1].strip() for line in first.splitlines()] == [
+        *("network", "---", "`resnet20_cifar`", "`resnet18`", "`resnet50`")
+    ]
+    for line in (*first.splitlines(), *second.splitlines()):
+        assert line in PAGE
+
+
+@pytest.mark.parametrize("option", ["--sweep", "--against=true"])
+def test_the_tables_are_no_measurement_that_could_be_repeated(option):
+    with pytest.raises(InputError, match="leave out --sweep and --against"):
+        benchmark.main(["--mode=communication", option])

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="shared memor
 SCRIPT = """
 import os, signal, sys, time
 import numpy as np
-from resnet_jax.data.read_ahead import read_ahead
+from resnet_jax.data.prefetch import read_ahead
 from resnet_jax.errors import InputError
 
 

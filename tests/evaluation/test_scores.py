@@ -9,7 +9,7 @@ import pytest
 
 from resnet_jax.evaluation.scores import Scores, collect, mean_scores, score_sums
 from resnet_jax.inference.tta import log_mean_scores, of_crops_and_mirror_images
-from resnet_jax.training.metrics import averages
+from resnet_jax.training.metrics import mean_metrics
 
 RNG = np.random.default_rng(0)
 
@@ -83,7 +83,7 @@ def test_sums_over_many_rows_are_counted_once():
     scores = RNG.normal(size=(4099, 7)).astype(np.float32)
     log_scores = np.asarray(jax.nn.log_softmax(jnp.asarray(scores)))
     label = RNG.integers(0, 7, 4099).astype(np.int32)
-    found = averages(score_sums(Scores(log_scores, label)))
+    found = mean_metrics(score_sums(Scores(log_scores, label)))
     order = np.argsort(-log_scores, axis=1)
     assert found["num_examples"] == 4099
     assert found["top1"] == pytest.approx((order[:, 0] == label).mean())

@@ -5,37 +5,37 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_jax.optim.ema import Average
+from resnet_jax.optim.ema import Ema
 
 STEPS = 12
 VALUES = np.random.default_rng(0).normal(size=(STEPS + 1, 3)).astype(np.float32)
 
 
-def followed(average: Average) -> list[np.ndarray]:
+def history_of(ema: Ema) -> list[np.ndarray]:
     """The average after every step, of values that training leaves as they are."""
     tree = {"w": jnp.asarray(VALUES[0])}
-    follow = jax.jit(average.follow)
+    update = jax.jit(ema.update)
     history = []
     for step in range(1, STEPS + 1):
-        tree, _ = follow(tree, {"w": jnp.asarray(VALUES[step])}, jnp.int32(step))
+        tree, _ = update(tree, {"w": jnp.asarray(VALUES[step])}, jnp.int32(step))
         history.append(np.asarray(tree["w"]))
     return history
 
 
 @pytest.mark.parametrize(
-    ("average", "decay_of"),
+    ("ema", "decay_of"),
     [
-        (Average(0.9, rise="none"), lambda step: 0.9),
-        (Average(0.9, rise="ramp"), lambda step: min(0.9, (1 + step) / (10 + step))),
-        (Average(0.9, every=3, rise="ramp"), lambda step: min(0.9, (1 + step // 3) / (10 + step // 3))),
-        (Average(0.9, rise="copy", copy_steps=5), lambda step: 0.0 if step <= 5 else 0.9),
-        (Average(0.8, every=2, rise="cubic", total_steps=STEPS), lambda step: 0.8 * (step / STEPS) ** 3),
+        (Ema(0.9, rise="none"), lambda step: 0.9),
+        (Ema(0.9, rise="ramp"), lambda step: min(0.9, (1 + step) / (10 + step))),
+        (Ema(0.9, every=3, rise="ramp"), lambda step: min(0.9, (1 + step // 3) / (10 + step // 3))),
+        (Ema(0.9, rise="copy", copy_steps=5), lambda step: 0.0 if step <= 5 else 0.9),
+        (Ema(0.8, every=2, rise="cubic", total_steps=STEPS), lambda step: 0.8 * (step / STEPS) ** 3),
     ],
 )
-def test_the_average_follows_as_published(average, decay_of):
+def test_updates_are_the_published_ones(ema, decay_of):
     want = VALUES[0].astype(np.float64)
-    for step, got in enumerate(followed(average), start=1):
-        if step % average.every == 0:
+    for step, got in enumerate(history_of(ema), start=1):
+        if step % ema.every == 0:
             want = decay_of(step) * want + (1 - decay_of(step)) * VALUES[step]
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
@@ -43,12 +43,12 @@ def test_the_average_follows_as_published(average, decay_of):
 def test_lookahead_goes_on_from_the_average_and_ends_as_it():
     # Zhang et al. 2019, algorithm 1: fast weights walk k steps, slow weights go a part of the way, fast ones restart.
     k, total = 3, 8
-    average = Average(0.5, every=k, rise="none", total_steps=total, write_back=True)
+    ema = Ema(0.5, every=k, rise="none", total_steps=total, write_back=True)
     slow = fast = np.zeros(3)
     trained, kept = {"w": jnp.zeros(3)}, {"w": jnp.zeros(3)}
     for step in range(1, total + 1):
         walked = {"w": trained["w"] + VALUES[step]}
-        kept, trained = average.follow(kept, walked, jnp.int32(step))
+        kept, trained = ema.update(kept, walked, jnp.int32(step))
         fast = fast + VALUES[step]
         if step % k == 0:
             fast = slow = slow + 0.5 * (fast - slow)

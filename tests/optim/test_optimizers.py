@@ -10,12 +10,13 @@ import optax
 import pytest
 
 from resnet_jax.errors import InputError
-from resnet_jax.optim.lr_scale import rate_multipliers
-from resnet_jax.optim.muon import is_matrix, orthogonalize
-from resnet_jax.optim.optimizers import DECAYS, make_optimizer
+from resnet_jax.optim.lr_scale import learning_rate_multipliers
+from resnet_jax.optim.muon import matrix_mask, muon, orthogonalize
+from resnet_jax.optim.optimizers import DECAYS, adamw, make_optimizer, rmsprop
 from resnet_jax.optim.param_paths import by_path, layer_of, map_with_path
 from resnet_jax.optim.schedules import make_schedule
-from resnet_jax.optim.weight_decay import decay_mask, rates_and_decays
+from resnet_jax.optim.trust_ratio import lamb, lars
+from resnet_jax.optim.weight_decay import add_decay, decay_mask
 
 SHAPES = {
     "stem_conv": {"kernel": (3, 3, 2, 4)},
@@ -115,8 +116,9 @@ def test_adamw(decay):
             return w - rate * adam_direction(memory, g + decayed, step, 0.85, 0.95, 1e-3)
         return w - rate * (adam_direction(memory, g, step, 0.85, 0.95, 1e-3) + decayed)
 
-    options = {"momentum": 0.85, "beta2": 0.95, "epsilon": 1e-3, "decay_norm_and_bias": False, "decay": decay}
-    assert_same(ours(make_optimizer("adamw", RATE, weight_decay=0.3, **options)), theirs(rule))
+    decaying = add_decay(0.3, decay_norm_and_bias=False)
+    tx = optax.chain(*adamw(RATE, decaying, decay, beta1=0.85, beta2=0.95, epsilon=1e-3))
+    assert_same(ours(tx), theirs(rule))
 
 
 def test_adam_and_lamb_forget_and_divide_as_published_where_nothing_is_said():
@@ -144,7 +146,7 @@ def lamb_rule(weight_decay: float, epsilon: float) -> Rule:
 
 
 def test_lamb():
-    got = ours(make_optimizer("lamb", RATE, weight_decay=0.3, epsilon=1e-3))
+    got = ours(lamb(RATE, weight_decay=0.3, epsilon=1e-3))
     assert_same(got, theirs(lamb_rule(0.3, 1e-3)), atol=FIRST_STEPS)
 
 
@@ -160,12 +162,12 @@ def test_lars(nesterov):
             g = ratio * (g + 1e-6 * w)
         return w - momentum_of(memory, rate * g, 0.8, nesterov)
 
-    assert_same(ours(make_optimizer("lars", RATE, **options), scale), theirs(rule, scale))
+    assert_same(ours(lars(RATE, **options), scale), theirs(rule, scale))
 
 
 @pytest.mark.parametrize("kind", ["lars", "lamb", "muon"])
 def test_zeros_are_divided_by_nothing(kind):
-    tx = make_optimizer(kind, RATE, weight_decay=0.1, adaptive_clip=0.1, clip_norm=1.0, normalized_matrices=True)
+    tx = make_optimizer(kind, RATE, weight_decay=0.1, adaptive_clip=0.1, clip_norm=1.0)
     zeros = jax.tree.map(np.zeros_like, PARAMS)
     for params, gradients in ((PARAMS, zeros), (zeros, zeros), (zeros, PARAMS)):
         updates, _ = tx.update(gradients, tx.init(params), params)
@@ -178,8 +180,9 @@ def test_rmsprop():
         memory["v"] = 0.95 * memory.get("v", 1.0) + 0.05 * g**2
         return w - momentum_of(memory, rate * g / np.sqrt(memory["v"] + 0.1), 0.8, nesterov=False)
 
-    options = {"momentum": 0.8, "beta2": 0.95, "epsilon": 0.1, "weight_decay": 0.3, "decay_norm_and_bias": False}
-    assert_same(ours(make_optimizer("rmsprop", RATE, **options)), theirs(rule))
+    decaying = add_decay(0.3, decay_norm_and_bias=False)
+    tx = optax.chain(*rmsprop(RATE, decaying, momentum=0.8, beta2=0.95, epsilon=0.1))
+    assert_same(ours(tx), theirs(rule))
 
 
 def newton_schulz(kernel: np.ndarray, steps: int = 5) -> np.ndarray:
@@ -203,10 +206,9 @@ def test_newton_schulz_is_a_polynomial_of_singular_values(shape, steps):
     assert 0.68 < singular.min() <= singular.max() < 1.21
 
 
-@pytest.mark.parametrize("normalized", [False, True])
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_muon_moves_matrices_and_sgd_the_rest(nesterov, normalized):
-    assert {path for path, matrix in by_path(is_matrix(PARAMS)).items() if matrix} == MATRICES
+def test_muon_moves_matrices_and_sgd_the_rest(nesterov):
+    assert {path for path, matrix in by_path(matrix_mask(PARAMS)).items() if matrix} == MATRICES
 
     def rule(path, w, g, memory, rate, step):
         if path not in MATRICES:
@@ -214,11 +216,11 @@ def test_muon_moves_matrices_and_sgd_the_rest(nesterov, normalized):
         update = newton_schulz(momentum_of(memory, g, 0.95, nesterov))
         outputs, inputs = w.shape[-1], w.size / w.shape[-1]
         update = update * max(1.0, outputs / inputs) ** 0.5
-        kept = outputs**0.5 / np.linalg.norm(w) if normalized else 1.0 - 0.3 * rate
-        return kept * w - rate * update
+        return (1.0 - 0.3 * rate) * w - rate * update
 
-    options = {"momentum": 0.95, "nesterov": nesterov, "other_rate": 0.5, "other_momentum": 0.7}
-    tx = make_optimizer("muon", RATE, weight_decay=0.3, normalized_matrices=normalized, **options)
+    slower = optax.sgd(lambda step: 0.5 * RATE(step), momentum=0.7, nesterov=nesterov)
+    others = optax.chain(add_decay(0.3), slower)
+    tx = muon(RATE, others, add_decay(0.3), momentum=0.95, nesterov=nesterov)
     assert_same(ours(tx), theirs(rule), rtol=1e-4, atol=2e-5)
 
 
@@ -281,7 +283,7 @@ def test_layers_by_name(path, layer):
 
 
 def test_each_layer_learns_slower_than_the_next():
-    rates = by_path(rate_multipliers(PARAMS, layer_decay=0.5))
+    rates = by_path(learning_rate_multipliers(PARAMS, layer_decay=0.5))
     expected = {"head": 1.0, "stage2_block01": 0.5, "stage1_block02": 0.25, "stage1_block01": 0.125, "stem_": 0.0625}
     for path, rate in rates.items():
         assert rate == next(value for start, value in expected.items() if path.startswith(start)), path
@@ -293,7 +295,7 @@ def test_layer_decay_multiplies_every_optimizers_steps_and_their_decay(kind):
     plain, slowed = make_optimizer(kind, RATE, **options), make_optimizer(kind, RATE, layer_decay=0.5, **options)
     updates, _ = plain.update(draw(0), plain.init(PARAMS), PARAMS)
     slow, _ = slowed.update(draw(0), slowed.init(PARAMS), PARAMS)
-    for path, rate in by_path(rate_multipliers(PARAMS, layer_decay=0.5)).items():
+    for path, rate in by_path(learning_rate_multipliers(PARAMS, layer_decay=0.5)).items():
         np.testing.assert_allclose(by_path(slow)[path], rate * np.asarray(by_path(updates)[path]), err_msg=path)
 
 
@@ -307,20 +309,27 @@ def test_biases_of_norms_learn_faster_and_decay_alike():
 
 
 @pytest.mark.parametrize("decay_norm_and_bias", [False, True])
-def test_what_is_printed_of_rates_and_decays_is_what_a_step_does(decay_norm_and_bias):
+def test_a_step_applies_the_multiplier_and_the_decay_of_every_parameter(decay_norm_and_bias):
+    multipliers = by_path(learning_rate_multipliers(PARAMS, layer_decay=0.5, norm_bias_rate=4.0))
+    norm_biases = ("stem_norm/bias", "stage1_block01/norm1/bias")
+
+    def decay_of(path: str) -> float:
+        if not decay_norm_and_bias and not is_kernel(path):
+            return 0.0
+        return 0.3 / 4 if path in norm_biases else 0.3
+
     options = {"decay_norm_and_bias": decay_norm_and_bias, "layer_decay": 0.5, "norm_bias_rate": 4.0}
-    table = rates_and_decays(PARAMS, weight_decay=0.3, **options)
     tx = make_optimizer("sgd", optax.constant_schedule(1.0), weight_decay=0.3, **options)
     zeros = jax.tree.map(np.zeros_like, PARAMS)
     decayed = by_path(tx.update(zeros, tx.init(PARAMS), PARAMS)[0])
     undecayed = make_optimizer("sgd", optax.constant_schedule(1.0), **options)
     moved = by_path(undecayed.update(draw(0), undecayed.init(PARAMS), PARAMS)[0])
     gradients, params = by_path(draw(0)), by_path(PARAMS)
-    assert table.keys() == params.keys()
-    for path, (rate, decay) in table.items():
-        np.testing.assert_allclose(decayed[path], -rate * decay * params[path], rtol=1e-6, err_msg=path)
-        np.testing.assert_allclose(moved[path], -rate * gradients[path], rtol=1e-6, err_msg=path)
-    assert table["stem_norm/bias"] == (0.25, 0.3 / 4 if decay_norm_and_bias else 0.0)
+    assert multipliers.keys() == params.keys()
+    for path, multiplier in multipliers.items():
+        np.testing.assert_allclose(decayed[path], -multiplier * decay_of(path) * params[path], rtol=1e-6, err_msg=path)
+        np.testing.assert_allclose(moved[path], -multiplier * gradients[path], rtol=1e-6, err_msg=path)
+    assert multipliers["stem_norm/bias"] == 0.25
 
 
 @pytest.mark.parametrize("kind", sorted(DECAYS))

@@ -5,7 +5,7 @@ import pytest
 
 from resnet_jax import create_model, list_models
 from resnet_jax.models.counts import abstract_variables
-from resnet_jax.optim.muon import is_matrix
+from resnet_jax.optim.muon import matrix_mask
 from resnet_jax.optim.param_paths import by_path, layer_of
 
 
@@ -13,4 +13,4 @@ from resnet_jax.optim.param_paths import by_path, layer_of
 def test_a_network_has_layers_and_matrices(name):
     params = abstract_variables(create_model(name), 32 if name.endswith("_cifar") else 224)["params"]
     assert len({layer_of(path) for path in by_path(params)}) > 2
-    assert any(jax.tree.leaves(is_matrix(params)))
+    assert any(jax.tree.leaves(matrix_mask(params)))

@@ -11,10 +11,12 @@ import optax
 import pytest
 
 from resnet_jax import create_model
-from resnet_jax.optim.lr_scale import rate_multipliers
-from resnet_jax.optim.optimizers import make_optimizer
+from resnet_jax.optim.lr_scale import learning_rate_multipliers
+from resnet_jax.optim.optimizers import make_optimizer, rmsprop
 from resnet_jax.optim.param_paths import by_path
 from resnet_jax.optim.schedules import make_schedule
+from resnet_jax.optim.trust_ratio import lars
+from resnet_jax.optim.weight_decay import add_decay
 
 from .originals import torch
 
@@ -128,7 +130,7 @@ def test_lars_at_a_constant_rate(nesterov):
     originals, rate = Originals(), optax.constant_schedule(0.1)
     options = {"momentum": 0.8, "nesterov": nesterov}
     originals.train(timm.optim.Lars(two_groups(originals), trust_coeff=0.3, eps=1e-3, **options), rate)
-    ours = make_optimizer("lars", rate, weight_decay=DECAY, trust_coefficient=0.3, epsilon=1e-3, **options)
+    ours = lars(rate, weight_decay=DECAY, trust_coefficient=0.3, epsilon=1e-3, **options)
     originals.assert_ours_are_the_same(ours)
 
 
@@ -136,7 +138,7 @@ def test_lars_at_a_constant_rate(nesterov):
 def test_rmsprop(epsilon):
     originals = Originals()
     originals.train(timm.optim.RMSpropTF(two_groups(originals), momentum=0.9, eps=epsilon))
-    tx = make_optimizer("rmsprop", RATE, weight_decay=DECAY, decay_norm_and_bias=False, epsilon=epsilon)
+    tx = optax.chain(*rmsprop(RATE, add_decay(DECAY, decay_norm_and_bias=False), epsilon=epsilon))
     originals.assert_ours_are_the_same(tx)
 
 
@@ -189,7 +191,7 @@ def test_layer_decay(name):
         theirs[round(group["lr_scale"], 9)] += sum(value.numel() for value in group["params"])
     init = partial(create_model(name).init, train=False)
     params: Any = jax.eval_shape(init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))["params"]
-    rates, ours = by_path(rate_multipliers(params, layer_decay=0.7)), Counter()
+    rates, ours = by_path(learning_rate_multipliers(params, layer_decay=0.7)), Counter()
     for path, leaf in by_path(params).items():
         ours[round(rates[path], 9)] += leaf.size
     assert ours == theirs

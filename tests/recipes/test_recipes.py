@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from resnet_jax.config.options import Config
-from resnet_jax.optim.build import build_average, build_schedule
+from resnet_jax.optim.build import build_ema, build_schedule
 from resnet_jax.recipes import CIFAR, IMAGENET
 from resnet_jax.run.train import train
 
@@ -176,7 +176,7 @@ def test_torchvisions_average_is_its_formula():
     config = config_of("imagenet-torchvision_v2")
     for epochs, batch in [(600.0, 1024), (90.0, 256)]:
         scaled = replace(config, epochs=epochs, batch_size=batch)
-        average = build_average(scaled, round(epochs * IMAGES / batch))
+        average = build_ema(scaled, round(epochs * IMAGES / batch))
         assert average is not None
         assert 1 - average.decay == pytest.approx((1 - 0.99998) * batch * 32 / epochs, rel=1e-3)
         assert average.every == 32

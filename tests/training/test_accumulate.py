@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
+from resnet_jax.errors import InputError
 from resnet_jax.models.resnet.blocks import BasicBlock
 from resnet_jax.models.resnet.resnet import ResNet
 from resnet_jax.optim.optimizers import make_optimizer
 from resnet_jax.optim.schedules import make_schedule
 from resnet_jax.runtime.sharding import replicated, sharded
-from resnet_jax.training.accumulate import micro_batches
-from resnet_jax.training.state import init_state
+from resnet_jax.training.accumulate import check_micro_batches, micro_batches
+from resnet_jax.training.state import init_train_state
 from resnet_jax.training.step import train_step
 
 GROUP = 2
@@ -39,7 +40,7 @@ def batch_of(size: int = 16) -> dict:
 
 def after_two_steps(parts: int, devices: int = 1):
     mesh = mesh_of(devices)
-    state = init_state(MODEL, TX, 8, 0, mesh)
+    state = init_train_state(MODEL, TX, 8, 0, mesh)
     step = jax.jit(
         partial(train_step, model=MODEL, tx=TX, key=jax.random.key(0), micro_batches=parts, group_size=GROUP),
         out_shardings=replicated(mesh),
@@ -83,3 +84,24 @@ def test_dealing_out_moves_no_image_between_devices():
     assert "all-reduce" in text or "all_reduce" in text  # of the sums: the parser sees collectives at all
     for operation in ("all-gather", "all-to-all", "collective-permute"):
         assert operation not in text, operation
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "count", "group_size", "devices"),
+    [(16, 1, 2, 8), (16, 2, 2, 4), (16, 2, 0, 8), (256, 4, 32, 2)],
+)
+def test_a_device_splits_its_own_images(batch_size, count, group_size, devices):
+    check_micro_batches(batch_size, count, group_size, devices)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "count", "group_size", "devices", "line"),
+    [
+        (16, 2, 2, 8, "each of 8 devices has 2 images in groups of --bn_group_size=2, which are not 2 equal"),
+        (16, 4, 0, 8, "each of 8 devices has 2 images, which are not 4 equal .* a multiple of 32$"),
+        (256, 4, 32, 8, "a multiple of 1024$"),
+    ],
+)
+def test_fewer_groups_on_a_device_than_micro_batches_are_refused(batch_size, count, group_size, devices, line):
+    with pytest.raises(InputError, match=line):
+        check_micro_batches(batch_size, count, group_size, devices)

@@ -12,10 +12,10 @@ from jax.sharding import Mesh, PartitionSpec
 
 from resnet_jax.models.resnet.blocks import BasicBlock
 from resnet_jax.models.resnet.resnet import ResNet
-from resnet_jax.optim.ema import Average
+from resnet_jax.optim.ema import Ema
 from resnet_jax.optim.optimizers import make_optimizer
-from resnet_jax.runtime.sharding import SMALLEST_DIVIDED, divided, replicated, sharded, state_shardings
-from resnet_jax.training.state import init_state
+from resnet_jax.runtime.sharding import MIN_SHARDED_SIZE, fsdp_sharding, replicated, sharded, state_shardings
+from resnet_jax.training.state import init_train_state
 from resnet_jax.training.step import train_step
 from tests.run.test_compiled_step import exchanged
 
@@ -41,18 +41,18 @@ def mesh_of(devices: int = DEVICES) -> Mesh:
     ],
 )
 def test_the_longest_axis_that_the_devices_divide_is_divided(shape, spec):
-    assert divided(mesh_of(), shape).spec == spec
-    assert divided(mesh_of(1), shape).spec == PartitionSpec()
+    assert fsdp_sharding(mesh_of(), shape).spec == spec
+    assert fsdp_sharding(mesh_of(1), shape).spec == PartitionSpec()
 
 
 def optimizer(name: str, rate: float, **options: Any) -> optax.GradientTransformation:
     return make_optimizer(name, optax.constant_schedule(rate), weight_decay=1e-4, **options)
 
 
-def two_steps(tx, *, fsdp: bool, micro_batches: int = 1, average: Average | None = None):
+def two_steps(tx, *, fsdp: bool, micro_batches: int = 1, ema: Ema | None = None):
     """The state after two steps on eight devices, and the compiled step."""
     mesh = mesh_of()
-    state = init_state(MODEL, tx, 8, 0, mesh, averaged=average is not None, fsdp=fsdp)
+    state = init_train_state(MODEL, tx, 8, 0, mesh, with_ema=ema is not None, fsdp=fsdp)
     places = jax.tree.map(lambda leaf: leaf.sharding, state)
     step = partial(
         train_step,
@@ -61,8 +61,8 @@ def two_steps(tx, *, fsdp: bool, micro_batches: int = 1, average: Average | None
         key=jax.random.key(0),
         micro_batches=micro_batches,
         group_size=2,
-        average=average,
-        divided_over=mesh if fsdp else None,
+        ema=ema,
+        fsdp_mesh=mesh if fsdp else None,
     )
     rng = np.random.default_rng(1)
     batch = {
@@ -77,14 +77,14 @@ def two_steps(tx, *, fsdp: bool, micro_batches: int = 1, average: Average | None
     return state, compiled
 
 
-AVERAGED = {"average": Average(0.9)}
+WITH_EMA = {"ema": Ema(0.9)}
 
 
 @pytest.fixture(scope="module")
 def both():
     """(state, compiled step) with SGD and an average: whole, and divided."""
     tx = optimizer("sgd", 0.1)
-    return two_steps(tx, fsdp=False, **AVERAGED), two_steps(tx, fsdp=True, **AVERAGED)
+    return two_steps(tx, fsdp=False, **WITH_EMA), two_steps(tx, fsdp=True, **WITH_EMA)
 
 
 def assert_same_numbers(whole, parted):
@@ -103,7 +103,7 @@ def test_the_divided_state_is_that_of_whole_arrays(both):
     [
         (optimizer("lars", 1.0, clip_norm=0.5), {"micro_batches": 2}),
         (optimizer("lamb", 1e-3, adaptive_clip=0.01), {}),
-        (optimizer("muon", 0.02), {"average": Average(0.5, every=2, write_back=True)}),
+        (optimizer("muon", 0.02), {"ema": Ema(0.5, every=2, write_back=True)}),
     ],
     ids=["lars, norm clipped, micro-batches", "lamb, units clipped", "muon, lookahead"],
 )
@@ -127,7 +127,7 @@ def bytes_on(device: jax.Device, tree: Any) -> int:
 def divided_bytes(state) -> int:
     """Bytes of the whole arrays that are divided."""
     trained = (state.params, state.opt_state, state.ema["params"])
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(trained) if leaf.size >= SMALLEST_DIVIDED)
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(trained) if leaf.size >= MIN_SHARDED_SIZE)
 
 
 def test_every_device_holds_an_eighth_of_all_that_is_trained(both):
@@ -154,7 +154,7 @@ def test_parameters_are_gathered_once_gradients_summed_once_and_activations_neve
     (whole, of_whole), (_, of_parted) = both
     collectives = exchanged(of_parted)
     assert {name for name, _ in collectives} == {"all-gather", "all-reduce"}
-    sizes = [leaf.size for leaf in jax.tree.leaves(whole.params) if leaf.size >= SMALLEST_DIVIDED]
+    sizes = [leaf.size for leaf in jax.tree.leaves(whole.params) if leaf.size >= MIN_SHARDED_SIZE]
     assert Counter(size for name, size in collectives if name == "all-gather") == Counter(sizes)
     # XLA's CPU compiler forms no reduce-scatter: it sums whole gradients, as without dividing, and cuts. What comes
     # besides says whether every array is finite.

@@ -16,8 +16,8 @@ from resnet_jax.optim.optimizers import make_optimizer
 from resnet_jax.optim.schedules import make_schedule
 from resnet_jax.runtime.sharding import replicated, sharded
 from resnet_jax.training.losses import cross_entropy, make_loss
-from resnet_jax.training.metrics import NO_STEP, add_sums, averages, classification_sums, label_rank, zero_sums
-from resnet_jax.training.state import TrainState, fresh_state, init_state
+from resnet_jax.training.metrics import NO_STEP, add_sums, classification_sums, label_rank, mean_metrics, zero_sums
+from resnet_jax.training.state import TrainState, create_train_state, init_train_state
 from resnet_jax.training.step import train_step
 
 MODEL = ResNet((1,), BasicBlock, num_classes=3, width=4, stem="cifar")
@@ -31,7 +31,7 @@ def mesh_of(devices: int) -> Mesh:
 
 @pytest.fixture(scope="module")
 def state() -> TrainState:
-    return jax.device_get(init_state(MODEL, TX, 8, 0, mesh_of(1)))
+    return jax.device_get(init_train_state(MODEL, TX, 8, 0, mesh_of(1)))
 
 
 def batch_of(size: int = 16, seed: int = 0) -> dict:
@@ -77,7 +77,7 @@ def test_sums_count_what_the_mask_admits():
         "top5": 2.0,
         "count": 3.0,
     }
-    assert averages(sums) == {
+    assert mean_metrics(sums) == {
         "loss": pytest.approx(7 / 3),
         "top1": pytest.approx(1 / 3),
         "top5": pytest.approx(2 / 3),
@@ -104,7 +104,7 @@ def test_the_loss_of_a_batch_falls_as_it_is_trained_on(state):
     losses = []
     for _ in range(15):
         state, sums = STEP(state, batch_of())
-        losses.append(averages(sums)["loss"])
+        losses.append(mean_metrics(sums)["loss"])
         assert int(sums["first_bad_step"]) == NO_STEP
     assert losses[-1] < 0.7 * losses[0]
     assert int(state.step) == 15
@@ -189,7 +189,8 @@ def test_the_rank_of_a_label_is_its_place_in_top_k():
 def test_the_first_state_depends_on_the_seed_and_not_on_the_devices():
     model = MODEL.clone(stage_sizes=())  # a stem and a head: drawing each parameter takes seconds to compile
     one, eight, other = (
-        jax.device_get(init_state(model, TX, 8, seed, mesh_of(devices))) for seed, devices in [(0, 1), (0, 8), (1, 1)]
+        jax.device_get(init_train_state(model, TX, 8, seed, mesh_of(devices)))
+        for seed, devices in [(0, 1), (0, 8), (1, 1)]
     )
     jax.tree.map(np.testing.assert_array_equal, one, eight)
     for module, leaf in [("stem_conv", "kernel"), ("head", "kernel")]:
@@ -208,7 +209,7 @@ class TwoHeads(nn.Module):
 
 def test_auxiliary_heads_take_part_in_the_loss_with_their_weight():
     tx = optax.sgd(0.1)
-    state = fresh_state(TwoHeads(), tx, 8, 0)
+    state = create_train_state(TwoHeads(), tx, 8, 0)
     images = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
     batch = {"image": jnp.asarray(images), "label": jnp.array([0, 1, 2, 0]), "mask": jnp.ones(4)}
     start = state.params["aux1"]["bias"]

@@ -1,4 +1,4 @@
-"""The one place that imports matplotlib, and late, so that a run pays for it only when it draws."""
+"""Figures as PNG files; the only module that imports matplotlib, and late, so that a run loads it only to draw."""
 
 import io
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from resnet_jax.files.atomic import atomic_path
 
 @dataclass(frozen=True)
 class Drawing:
-    """A PNG that was written; as the last value of a notebook's cell it is shown.
+    """A written PNG, which a notebook displays as the last value of a cell.
 
     Attributes:
-        path: of the file.
+        path: the file.
     """
 
     path: Path
@@ -32,7 +32,7 @@ class Drawing:
 
 
 def subplots(*args: Any, **kwargs: Any) -> Any:
-    """A figure and its axes, as pyplot's function of that name gives them."""
+    """Return a figure and its axes, as pyplot's function of that name does."""
     # The object-oriented way: pyplot would keep every figure and might look for a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -43,9 +43,9 @@ def subplots(*args: Any, **kwargs: Any) -> Any:
 
 
 def save(figure: Any, path: Path) -> Drawing:
-    """Write a figure as a PNG, whole or not at all."""
-    with atomic_path(path) as draft:
-        figure.savefig(draft, dpi=110, format="png")
+    """Write a figure as a PNG, atomically."""
+    with atomic_path(path) as partial:
+        figure.savefig(partial, dpi=110, format="png")
     return Drawing(path)
 
 

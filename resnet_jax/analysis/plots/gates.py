@@ -1,4 +1,4 @@
-"""The gates of a highway network."""
+"""Figure of the gates of a highway network."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from resnet_jax.analysis.plots.canvas import Drawing, mark_stages, save, subplot
 
 
 def draw_gates(gates: Gates, path: Path, title: str = "") -> Drawing:
-    """Biases and mean values of the gates of every channel, by depth (Srivastava et al. 2015, figure 2)."""
+    """Draw biases and mean values of the gates of every channel by depth (Srivastava et al. 2015, figure 2)."""
     figure, grid = subplots(1, 3, figsize=(13, 4), width_ratios=(1, 1, 1))
     depth = np.arange(len(gates.names))
     panels = (("bias", gates.bias, None), ("mean value", gates.activity, (0, 1)))

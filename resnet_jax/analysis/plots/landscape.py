@@ -1,4 +1,4 @@
-"""The loss around trained networks."""
+"""Figures of the loss landscape around trained networks."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 
 def draw_loss_lines(networks: Mapping[str, Landscape], path: Path) -> Drawing:
-    """What `loss_line` gives for each of several networks: loss on a logarithmic scale, and error."""
+    """Draw the `loss_line` of several networks: loss on a logarithmic scale, and error."""
     figure, (left, right) = subplots(1, 2, figsize=(11, 4))
     for label, found in networks.items():
         left.plot(found.steps, found.loss, marker="o", markersize=3, label=label)
@@ -18,14 +18,14 @@ def draw_loss_lines(networks: Mapping[str, Landscape], path: Path) -> Drawing:
     left.set(ylabel="loss (nats)", yscale="log")
     right.set(ylabel="top-1 error (%)", ylim=(0, 100))
     for axes in (left, right):
-        axes.set_xlabel("distance along a random direction (lengths of the filters)")
+        axes.set_xlabel("distance along a random direction (filter norms)")
         axes.grid(alpha=0.3)
         axes.legend()
     return save(figure, path)
 
 
 def draw_loss_square(found: Landscape, path: Path, title: str = "") -> Drawing:
-    """What `loss_square` gives: contours of the loss at equal ratios."""
+    """Draw a `loss_square`: contours of the loss at equal ratios."""
     figure, axes = subplots(figsize=(6, 5))
     finite = found.loss[np.isfinite(found.loss) & (found.loss > 0)]
     levels = np.geomspace(finite.min(), finite.max() * 1.001, 25)
@@ -37,5 +37,5 @@ def draw_loss_square(found: Landscape, path: Path, title: str = "") -> Drawing:
     bar.ax.set_yticklabels([f"{level:.3g}" for level in levels[::4]])
     bar.ax.minorticks_off()
     axes.plot(0, 0, marker="+", color="white", markersize=12, markeredgewidth=2)
-    axes.set(xlabel="first direction (lengths of the filters)", ylabel="second direction", title=title, aspect="equal")
+    axes.set(xlabel="first direction (filter norms)", ylabel="second direction", title=title, aspect="equal")
     return save(figure, path)

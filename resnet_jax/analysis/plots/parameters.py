@@ -1,4 +1,4 @@
-"""Trained parameters: first filters, normalization scales, weights."""
+"""Figures of trained parameters: first filters, normalization scales, weight histograms."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from resnet_jax.analysis.plots.canvas import Drawing, mark_stages, save, subplot
 
 
 def draw_filters(filters: np.ndarray, path: Path) -> Drawing:
-    """The pictures [N,k,k,3] that `first_filters` gives, on a grid."""
+    """Draw the `first_filters` [N,k,k,3] on a grid."""
     columns = min(len(filters), max(8, int(np.ceil(np.sqrt(len(filters))))))
     lines = -(-len(filters) // columns)
     figure, grid = subplots(lines, columns, figsize=(0.8 * columns, 0.8 * lines), squeeze=False)
@@ -22,7 +22,7 @@ def draw_filters(filters: np.ndarray, path: Path) -> Drawing:
 
 
 def draw_norm_scales(scales: Mapping[str, np.ndarray], path: Path, title: str = "") -> Drawing:
-    """What `norm_scales` gives: sizes of the scales by depth, the last normalization of every block set apart."""
+    """Draw the magnitudes of `norm_scales` by depth, with the last normalization of every block in red."""
     names = list(scales)
     figure, axes = subplots(figsize=(max(7, 0.16 * len(names) + 3), 4.5))
     last = {name.rpartition("/")[0]: name for name in names if "/" in name}.values()
@@ -30,12 +30,12 @@ def draw_norm_scales(scales: Mapping[str, np.ndarray], path: Path, title: str = 
         ("last of its block", "tab:red", [name for name in names if name in last]),
         ("others", "tab:gray", [name for name in names if name not in last]),
     ):
-        places = [names.index(name) for name in wanted]
+        positions = [names.index(name) for name in wanted]
         sizes = [np.abs(scales[name]) for name in wanted]
         low, middle, high = (np.array([np.quantile(size, q) for size in sizes]) for q in (0.1, 0.5, 0.9))
-        axes.errorbar(places, middle, (middle - low, high - middle), fmt="o", color=color, markersize=4, label=label)
+        axes.errorbar(positions, middle, (middle - low, high - middle), fmt="o", color=color, markersize=4, label=label)
     mark_stages(axes, names)
-    axes.set(xlabel="normalization, from the image on", ylabel="size of the scales (median, 80 % of the channels)")
+    axes.set(xlabel="normalization, from the image on", ylabel="magnitude of the scales (median, 80 % of the channels)")
     axes.set_ylim(0, None)
     axes.set_title(title, pad=18)
     axes.grid(alpha=0.3)
@@ -44,7 +44,7 @@ def draw_norm_scales(scales: Mapping[str, np.ndarray], path: Path, title: str = 
 
 
 def draw_weight_histograms(found: WeightHistograms, path: Path, title: str = "") -> Drawing:
-    """What `weight_histograms` gives, one line of colors a layer."""
+    """Draw `weight_histograms`, one row of colors a layer."""
     figure, axes = subplots(figsize=(7, max(3.5, 0.12 * len(found.names) + 2)))
     density = found.share / np.diff(found.edges)
     image = axes.pcolormesh(
@@ -52,7 +52,7 @@ def draw_weight_histograms(found: WeightHistograms, path: Path, title: str = "")
     )
     axes.set_facecolor("black")  # bins without a weight
     axes.invert_yaxis()
-    axes.set(xlabel="weight, in deviations of its start (sqrt(2 / fan-out))", ylabel="convolution, from the image on")
+    axes.set(xlabel="weight (initial deviations, sqrt(2 / fan-out))", ylabel="convolution, from the image on")
     axes.set_title(title)
     figure.colorbar(image, ax=axes, label="density")
     return save(figure, path)

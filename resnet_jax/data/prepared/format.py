@@ -64,7 +64,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
             f"{path} is missing: no prepared set, or an unfinished one; python -m experiments.prepare --out={root} … "
             "makes it or goes on"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"no field {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise InputError(
             f"{path} cannot be read, or is damaged ({reason}); copy it again, or prepare the set into another folder"

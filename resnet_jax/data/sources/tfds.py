@@ -101,10 +101,10 @@ def opened_builder(name: str, data_dir: str | None) -> Any:
         raise InputError(unknown_name(name, tfds_names())) from error
     except ImportError as error:  # whose text TFDS puts behind its own
         package = re.search(r"No module named '?([\w.]+)", str(error))
+        needed = f"the package {package[1]}" if package else "other packages"
         raise InputError(
-            f"--dataset={name} needs {f'the package {package[1]}' if package else 'other packages'}, as sets "
-            "do that are more than images and labels; take an image classification set, or a folder of images with "
-            "--dataset=folder"
+            f"--dataset={name} needs {needed}, as sets do that are more than images and labels; take an image "
+            "classification set, or a folder of images with --dataset=folder"
         ) from error
     except Exception as error:  # an unknown version, a set of another host, broken metadata
         reason = " ".join(str(error).split())[:300]

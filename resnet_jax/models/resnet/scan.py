@@ -161,3 +161,13 @@ def unstack_scan_groups(tree: Any, groups: Sequence[ScanGroup]) -> Any:
 
 def _has_group(node: Any, groups: Sequence[Sequence[str]]) -> bool:
     return isinstance(node, dict) and any(names[0] in node for names in groups)
+
+
+def unrolled(model: nn.Module) -> nn.Module:
+    """Return the same network, with the same variables, without scan and rematerialization.
+
+    Analyses find modules by their paths. Scanned and rematerialized blocks run as networks of their own, without a
+    path, and all but one of a scan group not at all.
+    """
+    options: Any = {name: False for name in ("scan", "remat") if getattr(model, name, False)}
+    return model.clone(**options) if options else model

@@ -135,3 +135,24 @@ def test_sets_that_are_not_image_classification_are_refused(tmp_path):
     features.write_text(features.read_text().replace('"label"', '"caption"'))
     with pytest.raises(InputError, match="toy is not image classification: it has caption, file_name, image"):
         tfds_source("toy", "train", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["coco", "ljspeech", "mnist:9.9.9"])
+def test_names_that_tfds_cannot_open_are_one_line(tmp_path, name, capfd):
+    with pytest.raises(InputError, match=rf"--dataset={name} (needs|cannot be opened)") as caught:
+        tfds_source(name, "train", str(tmp_path))
+    assert "\n" not in str(caught.value)
+    assert "Failed to import TensorFlow" not in "".join(capfd.readouterr())
+
+
+def test_a_missing_package_is_named(tmp_path):
+    with pytest.raises(InputError, match="--dataset=coco needs the package tensorflow"):
+        tfds_source("coco", "train", str(tmp_path))
+
+
+def test_a_set_without_images_is_refused(tmp_path):
+    root = prepare(tmp_path, {"train": 5})
+    features = root / "features.json"
+    features.write_text(features.read_text().replace('"image"', '"picture"', 1))
+    with pytest.raises(InputError, match="toy is not image classification"):
+        tfds_source("toy", "train", str(tmp_path))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from resnet_jax.analysis.batching import map_batches
+from resnet_jax.analysis.map_batches import map_batches
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 100])

@@ -1,4 +1,4 @@
-"""Paths of every length: how many there are, what gradient they carry, and the product."""
+"""Figure of paths by length: their number, the gradient along one, and the product."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 
 def draw_path_lengths(found: PathLengths, path: Path, title: str = "") -> Drawing:
-    """The three panels of figure 6 of Veit et al. 2016."""
+    """Draw the three panels of figure 6 of Veit et al. 2016."""
     figure, (left, middle, right) = subplots(1, 3, figsize=(13, 3.8))
     left.bar(found.lengths, 100 * found.share, color="tab:gray")
     left.set(ylabel="share of all paths (%)", title="Number of paths")

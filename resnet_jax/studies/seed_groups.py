@@ -1,4 +1,4 @@
-"""Finished runs beside each other: mean and spread over seeds, from what stands in their folders."""
+"""Finished runs grouped by their options: mean and standard deviation over seeds."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.config.options import FREE_TO_CHANGE, Config
 from resnet_jax.errors import InputError
 from resnet_jax.workdir.folder import read_result, read_run_config
@@ -17,13 +17,13 @@ COLUMNS = ("network", "recipe", "runs", "epochs", "test top-1 (%)", "with averag
 
 
 @dataclass(frozen=True)
-class Group:
-    """Finished runs that differ in their seed alone.
+class SeedGroup:
+    """A group of finished runs that differ in their seed alone.
 
     Attributes:
         config: of the first.
         seeds: of the runs.
-        results: what their result.json say.
+        results: of their result.json.
     """
 
     config: Config
@@ -31,17 +31,17 @@ class Group:
     results: tuple[dict[str, Any], ...]
 
     def mean(self, name: str) -> float:
-        """Of a number in the results."""
+        """Return the mean of a number in the results."""
         return statistics.fmean(result[name] for result in self.results)
 
     def spread(self, name: str) -> float | None:
-        """Standard deviation (n - 1) of a number in the results; None for a single run."""
+        """Return the standard deviation (n - 1) of a number in the results; None for a single run."""
         values = [result[name] for result in self.results]
         return statistics.stdev(values) if len(values) > 1 else None
 
 
-def grouped(workdirs: Sequence[str | Path]) -> tuple[list[Group], list[str]]:
-    """The finished runs in these folders by their options, and the folders of unfinished ones.
+def group_by_options(workdirs: Sequence[str | Path]) -> tuple[list[SeedGroup], list[str]]:
+    """Group the finished runs in these folders by their options, and return the folders of unfinished ones.
 
     Raises:
         InputError: a folder holds no run, or two folders hold the same run.
@@ -62,22 +62,22 @@ def grouped(workdirs: Sequence[str | Path]) -> tuple[list[Group], list[str]]:
         seeds = tuple(config.seed for config, _ in runs)
         if len(set(seeds)) < len(seeds):
             raise InputError(f"two folders hold a run of {runs[0][0].model} with the same options and seeds {seeds}")
-        found.append(Group(runs[0][0], seeds, tuple(result for _, result in runs)))
+        found.append(SeedGroup(runs[0][0], seeds, tuple(result for _, result in runs)))
     return found, unfinished
 
 
-def differing_options(groups: Sequence[Group]) -> list[str]:
-    """Options in which the groups differ."""
+def differing_options(groups: Sequence[SeedGroup]) -> list[str]:
+    """Return the options in which the groups differ."""
     configs = [asdict(group.config) for group in groups]
     return [name for name in configs[0] if name not in OF_A_RUN and len({str(c[name]) for c in configs}) > 1]
 
 
-def table(groups: Sequence[Group]) -> str:
-    """A Markdown table: network and recipe, seeds, epochs, accuracies in % as mean and standard deviation."""
+def seed_table(groups: Sequence[SeedGroup]) -> str:
+    """Return a Markdown table: network and recipe, seeds, epochs, accuracies in % as mean and standard deviation."""
     return markdown_table(COLUMNS, map(_row, groups))
 
 
-def _row(group: Group) -> tuple[str, ...]:
+def _row(group: SeedGroup) -> tuple[str, ...]:
     return (
         group.config.model,
         group.config.recipe or "-",
@@ -89,6 +89,6 @@ def _row(group: Group) -> tuple[str, ...]:
     )
 
 
-def _percent(group: Group, name: str) -> str:
+def _percent(group: SeedGroup, name: str) -> str:
     spread = group.spread(name)
     return f"{100 * group.mean(name):.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else "")

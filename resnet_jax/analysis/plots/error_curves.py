@@ -1,4 +1,4 @@
-"""Error against iterations, plain and residual networks side by side."""
+"""Figure of error against iterations, plain and residual networks side by side."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -10,8 +10,8 @@ from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 PAPER_LIMIT = 20  # %: the paper's axis, which holds for trainings of the paper's length
 
 
-def draw_degradation(panels: Mapping[str, Sequence[ErrorCurve]], path: Path, title: str = "") -> Drawing:
-    """Figure 6 of He et al. 2015: a panel for each kind of network, training error dashed, test error bold.
+def draw_error_curves(panels: Mapping[str, Sequence[ErrorCurve]], path: Path, title: str = "") -> Drawing:
+    """Draw figure 6 of He et al. 2015: a panel for each kind of network, training error dashed, test error bold.
 
     Runs of one network share color and legend; one that is not finished ends in a cross. The axis of errors is the
     paper's, 0 to 20 %, where every finished curve ends below, and wider otherwise.
@@ -21,13 +21,15 @@ def draw_degradation(panels: Mapping[str, Sequence[ErrorCurve]], path: Path, tit
         1, max(1, len(panels)), figsize=(1 + 5 * max(1, len(panels)), 4.5), sharex=True, sharey=True, squeeze=False
     )
     for axes, (kind, curves) in zip(grid[0], panels.items(), strict=False):
-        seen: set[str] = set()
+        labeled: set[str] = set()
         for curve in curves:
             color = f"C{depths.index(curve.depth)}"
             label = curve.label + ("" if curve.finished else " (unfinished)")
             axes.plot(curve.train_steps, curve.train_error, ls="--", lw=0.9, color=color)
-            axes.plot(*(curve.test_steps, curve.test_error), lw=2, color=color, label=None if label in seen else label)
-            seen.add(label)
+            axes.plot(
+                *(curve.test_steps, curve.test_error), lw=2, color=color, label=None if label in labeled else label
+            )
+            labeled.add(label)
             if not curve.finished:
                 for steps, error in (
                     (curve.train_steps, curve.train_error),
@@ -44,7 +46,7 @@ def draw_degradation(panels: Mapping[str, Sequence[ErrorCurve]], path: Path, tit
 
 
 def error_limit(panels: Mapping[str, Sequence[ErrorCurve]]) -> float:
-    """Where the axis of errors ends, in percent: a third above the highest end of a curve, rounded up to tens."""
+    """Return the end of the axis of errors in percent: a third above the highest end of a curve, rounded up to tens."""
     ends = [
         float(error[-1])
         for curves in panels.values()

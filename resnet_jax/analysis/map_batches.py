@@ -1,4 +1,4 @@
-"""A function of a batch, over all examples."""
+"""Batched evaluation of a function over all examples."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,13 +8,13 @@ import numpy as np
 
 
 def map_batches(function: Callable[..., Any], batch_size: int, *arrays: np.ndarray) -> np.ndarray:
-    """What `function` makes of all examples, though it sees `batch_size` at a time: one shape, compiled once.
+    """Apply `function` to all examples, `batch_size` at a time: one shape, compiled once.
 
     Args:
         function: slices of the arrays, each [batch_size,...], to an array [batch_size,...] whose rows depend on the
             same rows of its arguments and on no others.
-        batch_size: examples in one call; no more than there are. The last batch is filled up with its first example,
-            and what comes of the filling is dropped.
+        batch_size: examples at a time, at most all. The last batch is padded with its first example, and the results of
+            the padding are dropped.
         arrays: each [N,...].
 
     Returns:

@@ -12,7 +12,7 @@ from resnet_jax import cli, create_model
 from resnet_jax.errors import InputError
 from resnet_jax.studies.claim import cifar_claim
 from resnet_jax.studies.published import TABLES
-from resnet_jax.studies.reproduction import compare, find_runs, judge, matches, status_of
+from resnet_jax.studies.verdicts import find_runs, matches, status_of, verdict_of, verdict_table
 from tests.studies.rows import write_run
 
 CLAIM = cifar_claim("resnet20_cifar", "he2015", 8.75, tolerance=0.2, seeds=3, source="a paper")
@@ -84,7 +84,7 @@ def test_runs_are_matched_by_their_settings(tmp_path):
         write_run(dataclasses.replace(CLAIM.config, seed=9, workdir=str(tmp_path / name), **change), error=50.0)
     quiet: dict[str, Any] = {"log_every": 7, "eval_every": 9, "scan": True, "data_dir": "elsewhere", "seed": 4}
     write_run(dataclasses.replace(CLAIM.config, workdir=str(tmp_path / "logged"), **quiet), error=8.6)
-    verdict = judge(CLAIM, find_runs([tmp_path])[0])
+    verdict = verdict_of(CLAIM, find_runs([tmp_path])[0])
     assert verdict.status == "reproduced"
     assert sorted(verdict.errors) == pytest.approx([8.6, 8.7, 8.8, 8.9])
 
@@ -92,7 +92,7 @@ def test_runs_are_matched_by_their_settings(tmp_path):
 def test_an_unfinished_run_does_not_count_and_is_named(tmp_path):
     seeds(tmp_path, 8.8)
     write_run(dataclasses.replace(CLAIM.config, seed=1, workdir=str(tmp_path / "going")))
-    verdict = judge(CLAIM, find_runs([tmp_path])[0])
+    verdict = verdict_of(CLAIM, find_runs([tmp_path])[0])
     assert verdict.status == "within tolerance"
     assert "going is not finished" in verdict.note
 
@@ -100,16 +100,16 @@ def test_an_unfinished_run_does_not_count_and_is_named(tmp_path):
 def test_another_protocol_is_read_from_its_own_file(tmp_path):
     claim = dataclasses.replace(CLAIM, protocol="ten_crop", seeds=1)
     runs = seeds(tmp_path, 8.8, claim=claim)
-    verdict = judge(claim, runs)
+    verdict = verdict_of(claim, runs)
     assert verdict.status == "not run"
     assert f"--protocol=ten_crop --json > {tmp_path}/run0/ten_crop.json" in verdict.note
     (tmp_path / "run0" / "ten_crop.json").write_text(json.dumps({"top1": 0.95}))
-    assert judge(claim, runs).errors == pytest.approx((5.0,))
+    assert verdict_of(claim, runs).errors == pytest.approx((5.0,))
 
 
 def test_the_average_of_the_weights_is_read_where_the_claim_is_about_it(tmp_path):
     claim = dataclasses.replace(CLAIM, metric="ema_top1")
-    assert judge(claim, seeds(tmp_path, 50.0, ema_top1=0.92)).errors == pytest.approx((8.0,))
+    assert verdict_of(claim, seeds(tmp_path, 50.0, ema_top1=0.92)).errors == pytest.approx((8.0,))
 
 
 def test_the_command_prints_the_table_of_what_is_there(tmp_path, capsys):
@@ -133,4 +133,4 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 
 def test_every_table_can_be_printed_without_runs():
     for claims in TABLES.values():
-        assert compare(claims, []).count("| not run |") == len(claims)
+        assert verdict_table(claims, []).count("| not run |") == len(claims)

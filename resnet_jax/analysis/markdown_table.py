@@ -1,9 +1,9 @@
-"""Tables of text."""
+"""Markdown tables."""
 
 from collections.abc import Iterable, Sequence
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, one line a row."""
+    """Return a Markdown table, one line a row."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""Published tables beside the runs that are there: what is reproduced, what is not, what has not been run."""
+"""Verdicts on published results from the runs in some folders: reproduced, failed, or not run."""
 
 import dataclasses
 import json
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
-from resnet_jax.analysis.tables import markdown_table
+from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.config.options import Config, differences, read_config
 from resnet_jax.errors import InputError
 from resnet_jax.studies.claim import Claim
@@ -34,7 +34,7 @@ class FoundRun:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the runs say about a claim.
+    """The verdict of the runs on a claim.
 
     Attributes:
         status: "reproduced", "within tolerance", "failed" or "not run".
@@ -48,7 +48,7 @@ class Verdict:
 
 
 def find_runs(folders: Iterable[Path]) -> tuple[list[FoundRun], list[str]]:
-    """Every run below some folders, and a line for each config.json that is no run's of this version.
+    """Find every run below some folders, and return a line for each config.json that is no run's of this version.
 
     Raises:
         InputError: a folder is not there.
@@ -66,13 +66,13 @@ def find_runs(folders: Iterable[Path]) -> tuple[list[FoundRun], list[str]]:
 
 
 def matches(claim: Claim, config: Config) -> bool:
-    """Whether a run is a claim's training: all options agree that decide its numbers, the seed aside."""
+    """Return whether a run is a claim's training: all options agree that decide its numbers, the seed aside."""
     neutral = {name: getattr(claim.config, name) for name in NEUTRAL}
     return not differences(dataclasses.replace(config, **neutral), claim.config)
 
 
-def judge(claim: Claim, runs: Sequence[FoundRun]) -> Verdict:
-    """What finished runs say about a claim; of several with one seed the last by name counts."""
+def verdict_of(claim: Claim, runs: Sequence[FoundRun]) -> Verdict:
+    """Compare a claim with the finished runs of its training; of several with one seed the last by name counts."""
     errors: dict[int, float] = {}
     notes = []
     for run in runs:
@@ -93,7 +93,7 @@ def judge(claim: Claim, runs: Sequence[FoundRun]) -> Verdict:
 
 
 def read_accuracy(claim: Claim, workdir: Path) -> float | None:
-    """What a finished run reached under the claim's protocol; None where that has not been measured.
+    """Read the accuracy of a finished run under the claim's protocol; None where that has not been measured.
 
     The protocol of the training is in result.json. Others are read from WORKDIR/PROTOCOL.json, what
     `experiments.evaluate --json` prints.
@@ -106,7 +106,7 @@ def read_accuracy(claim: Claim, workdir: Path) -> float | None:
 
 
 def status_of(claim: Claim, errors: Sequence[float]) -> str:
-    """One of the four words for the errors of some seeds."""
+    """Return the status for the errors of some seeds."""
     if not errors:
         return "not run"
     excess = OVER[claim.over](errors) - claim.error
@@ -118,16 +118,16 @@ def status_of(claim: Claim, errors: Sequence[float]) -> str:
     return "reproduced" if len(errors) >= claim.seeds else "within tolerance"
 
 
-def compare(claims: Sequence[Claim], runs: Sequence[FoundRun]) -> str:
-    """The table of some claims, with what the runs say, as Markdown."""
-    verdicts = [judge(claim, runs) for claim in claims]
+def verdict_table(claims: Sequence[Claim], runs: Sequence[FoundRun]) -> str:
+    """Return the Markdown table of some claims with the verdicts of the runs."""
+    verdicts = [verdict_of(claim, runs) for claim in claims]
     table = markdown_table(COLUMNS, [table_row(c, v) for c, v in zip(claims, verdicts, strict=True)])
     notes = [f"- {c.command}: {v.note}" for c, v in zip(claims, verdicts, strict=True) if v.note]
     return "\n".join([table, "", *notes, *([""] if notes else []), LEGEND])
 
 
 def table_row(claim: Claim, verdict: Verdict) -> tuple[str, ...]:
-    """The line of one claim."""
+    """Return the row of one claim."""
     plain = ("center", "mean")
     how = "".join(f", {word}" for word in (claim.protocol, claim.over) if word not in plain)
     return (

@@ -8,7 +8,7 @@ import pytest
 from experiments import compare
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
-from resnet_jax.studies.seeds import differing_options, grouped, table
+from resnet_jax.studies.seed_groups import differing_options, group_by_options, seed_table
 
 BASE = Config(model="resnet18", recipe="goyal2017")
 
@@ -35,14 +35,14 @@ def test_seeds_are_one_line_and_options_are_lines_of_their_own(write_run):
         write_run("c", replace(BASE, seed=2), 0.54),
         write_run("d", replace(BASE, seed=3), None),
     ]
-    groups, unfinished = grouped(folders)
+    groups, unfinished = group_by_options(folders)
     assert unfinished == [folders[3]]
     assert [group.seeds for group in groups] == [(0, 2), (0,)]
     assert groups[0].mean("top1") == pytest.approx(0.52)
     assert groups[0].spread("top1") == pytest.approx(0.02 * 2**0.5)
     assert groups[1].spread("top1") is None
     assert differing_options(groups) == ["recipe", "loss"]
-    assert table(groups).splitlines()[2:] == [
+    assert seed_table(groups).splitlines()[2:] == [
         "| resnet18 | goyal2017 | 2 | 15 | 52.00 ± 2.83 | - | 90.00 ± 0.00 |",
         "| resnet18 | rsb_a3 | 1 | 15 | 70.00 | 75.00 | 90.00 |",
     ]
@@ -50,7 +50,7 @@ def test_seeds_are_one_line_and_options_are_lines_of_their_own(write_run):
 
 def test_the_same_run_twice_is_refused(write_run):
     with pytest.raises(InputError, match="same options and seeds"):
-        grouped([write_run("a", BASE, 0.5), write_run("b", BASE, 0.5)])
+        group_by_options([write_run("a", BASE, 0.5), write_run("b", BASE, 0.5)])
 
 
 def test_folders_without_runs_are_refused(tmp_path, write_run, capsys):

@@ -1,0 +1,79 @@
+"""Every analysis of a scanned or rematerialized network gives what it gives of the unrolled one."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from resnet_jax.analysis.activations import feature_maps, layer_responses, response_std
+from resnet_jax.analysis.capture import blocks, main_convs, main_norms
+from resnet_jax.analysis.gates import gate_values
+from resnet_jax.analysis.grad_cam import grad_cam
+from resnet_jax.analysis.gradients import gradient_norms
+from resnet_jax.analysis.landscape import loss_line
+from resnet_jax.analysis.lesions import error_by_number_removed, error_by_removed_block
+from resnet_jax.analysis.parameters import first_filters, norm_scales, weight_histograms
+from resnet_jax.analysis.path_lengths import path_lengths
+from resnet_jax.analysis.permutations import error_by_swaps
+from resnet_jax.models.highway import Highway
+from resnet_jax.models.registry import create_model
+from resnet_jax.models.resnet.scan import unrolled
+
+from .toys import random_examples, random_variables, toy
+
+# ResNet-20's stages, in which scan runs two blocks of three as one scan group.
+RESNET20 = toy(stage_sizes=(3, 3, 3))
+GATED = toy(stage_sizes=(3, 3, 3), merge="exclusive_gate")
+RANDOM = toy(stage_sizes=(3, 3, 3), stochastic_depth=0.5)
+IMAGES, LABELS = random_examples(8)
+
+ANALYSES: dict[str, tuple[Any, Callable[[nn.Module, Any], Any]]] = {
+    "blocks": (RESNET20, lambda m, v: blocks(m, v, IMAGES)),
+    "convolutions": (RESNET20, lambda m, v: main_convs(m, v, IMAGES)),
+    "normalizations": (RESNET20, lambda m, v: main_norms(m, v, IMAGES)),
+    "responses": (RESNET20, lambda m, v: jax.jit(partial(layer_responses, m))(v, IMAGES)),
+    "response deviations": (RESNET20, lambda m, v: response_std(m, v, IMAGES)),
+    "feature maps": (RESNET20, lambda m, v: feature_maps(m, v, IMAGES[0])),
+    "loss": (RESNET20, lambda m, v: vars(loss_line(m, v, IMAGES, LABELS, num_points=3))),
+    "first filters": (RESNET20, lambda m, v: first_filters(m, v, IMAGES)),
+    "norm scales": (RESNET20, lambda m, v: norm_scales(m, v, IMAGES)),
+    "weight histograms": (RESNET20, lambda m, v: vars(weight_histograms(m, v, IMAGES))),
+    "gates": (GATED, lambda m, v: vars(gate_values(m, v, IMAGES))),
+    "gradients": (RANDOM, lambda m, v: gradient_norms(m, v, IMAGES, LABELS)),
+    "Grad-CAM": (RESNET20, lambda m, v: vars(grad_cam(m, v, IMAGES))),
+    "one block removed": (RESNET20, lambda m, v: error_by_removed_block(m, v, IMAGES, LABELS)),
+    "blocks removed": (RESNET20, lambda m, v: error_by_number_removed(m, v, IMAGES, LABELS, numbers=(2,), samples=2)),
+    "paths": (RESNET20, lambda m, v: vars(path_lengths(m, v, IMAGES, LABELS, lengths=(0, 5, 9), samples=1))),
+    "permutations": (RESNET20, lambda m, v: vars(error_by_swaps(m, v, IMAGES, LABELS, swaps=(2,), samples=2))),
+}
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_an_analysis_does_not_depend_on_how_the_network_is_compiled(name):
+    model, analysis = ANALYSES[name]
+    variables = random_variables(model)
+    expected = analysis(model, variables)
+    for options in ({"scan": True}, {"remat": True}, {"scan": True, "remat": True}):
+        found = analysis(model.clone(**options), variables)
+        assert jax.tree.structure(found) == jax.tree.structure(expected), options
+        for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_array_equal(one, other, err_msg=str(options))
+
+
+def test_resnet20_has_nine_blocks_and_nineteen_convolutions_however_it_is_compiled():
+    for options in ({}, {"scan": True}, {"remat": True}):
+        model = create_model("resnet20_cifar", num_classes=3, width=4, **options)
+        variables = random_variables(model)
+        assert len(blocks(model, variables, IMAGES)) == 9
+        assert len(main_convs(model, variables, IMAGES)) == 19
+        assert len(error_by_removed_block(model, variables, IMAGES, LABELS)) == 10  # and the whole network
+
+
+def test_a_network_that_is_unrolled_already_is_left_as_it_is():
+    highway = Highway((1, 1), (4, 8))
+    assert unrolled(highway) is highway
+    assert unrolled(RESNET20) is RESNET20
