@@ -14,17 +14,7 @@ from resnet_jax.inference import restore
 from resnet_jax.run.train import after_divergence, train
 from resnet_jax.workdir import checkpoint, folder
 from resnet_jax.workdir.sealed import read_sealed, seal, write_sealed
-from tests.faults.toy import config, photographs
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory) -> Path:
-    """A folder with photographs/ and run/, whose training ended just before it wrote its result."""
-    home = tmp_path_factory.mktemp("original")
-    photographs(home)
-    train(config(home))
-    (home / "run" / "result.json").rename(home / "result.json")
-    return home
+from tests.faults.toy import config
 
 
 @pytest.fixture
