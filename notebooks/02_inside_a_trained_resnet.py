@@ -154,8 +154,8 @@ draw_weight_histograms(weight_histograms(model, variables, images), figures / "w
 # ## 7. Where it looks
 #
 # Grad-CAM (Selvaraju et al. 2017): a channel of the last stage counts by the gradient that a class's logit sends to it,
-# averaged over positions; the weighted channels add up to a map of the positions that raise the class's logit. First
-# the map of the most probable class, then that of the runner-up in the same picture.
+# averaged over places; the weighted channels add up to a map of the positions that raise the class's logit. First the
+# map of the most probable class, then that of the runner-up in the same picture.
 
 # %%
 draw_grad_cam(pictures, grad_cam(model, variables, images, ranked[:, 0]), names, figures / "grad_cam.png")

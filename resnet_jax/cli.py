@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from types import MappingProxyType
@@ -14,13 +13,11 @@ import tyro
 
 from resnet_jax.config.help import format_help
 from resnet_jax.config.options import Config, progressive_sizes
-from resnet_jax.errors import InputError, InterruptedRunError, NonFiniteError
+from resnet_jax.errors import DONE, InputError
 from resnet_jax.recipes import Recipe
+from resnet_jax.runtime import program, signals
 from resnet_jax.runtime.compilation_cache import enable_cache
-
-# Exit statuses of every command. A scheduler may start an INTERRUPTED run again as it is.
-DONE, BAD_INPUT, NON_FINITE, INTERRUPTED = 0, 2, 3, 75
-
+from resnet_jax.runtime.ending import ending_together, report
 
 Options = TypeVar("Options")
 
@@ -159,23 +156,21 @@ def is_given(argv: Sequence[str], name: str) -> bool:
 
 
 def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:
-    """Run a command and leave the process with its exit status: 0 done, 2 bad input, 3 not finite, 75 interrupted.
+    """Run a command and leave the process with its exit status (`errors`).
 
     An error that the user can mend is one line on standard error; `--debug` prints its traceback too.
     """
     argv = sys.argv[1:] if argv is None else argv
+    debug = "--debug" in argv or "--debug=True" in argv
     enable_cache()
+    status = DONE
     try:
-        command(argv)
-    except InterruptedRunError as stop:
-        print(stop, file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except KeyboardInterrupt:  # a training catches it, and saves; before it begins, and in other commands, it ends here
-        print("interrupted; nothing was lost, the same command begins again", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except (InputError, NonFiniteError) as error:
-        if "--debug" in argv or "--debug=True" in argv:
-            traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT if isinstance(error, InputError) else NON_FINITE)
-    sys.exit(DONE)
+        if program.begun():
+            signals.interrupt()
+        with ending_together(debug=debug):
+            command(argv)
+    except (Exception, KeyboardInterrupt) as error:
+        _, status = report(error, debug=debug)
+    if program.begun():  # nothing is left that a signal could stop, or that could be said of it
+        signals.end_at_once(status)
+    sys.exit(status)

@@ -1,4 +1,10 @@
-"""Errors that end a command: `cli.run_command` turns each into one line and an exit status."""
+"""Errors that end a command, and the exit statuses of every command.
+
+`runtime.ending.report` turns each error into one line and its status.
+"""
+
+# A scheduler may start a STALLED or INTERRUPTED run again as it is.
+DONE, FAILED, BAD_INPUT, NON_FINITE, STALLED, INTERRUPTED = 0, 1, 2, 3, 70, 75
 
 
 class InputError(Exception):
@@ -7,6 +13,10 @@ class InputError(Exception):
 
 class NonFiniteError(Exception):
     """NaN or infinity in the loss, the gradients or the state (exit status 3)."""
+
+
+class StalledRunError(Exception):
+    """A run that does not go on, or whose processes came to differ; started again, it continues (exit status 70)."""
 
 
 class InterruptedRunError(Exception):

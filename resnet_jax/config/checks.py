@@ -29,6 +29,8 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("crop_ratio", 1e-3, 1e3),
     ("target_threshold", -1, 1),
     ("num_workers", -1, INF),
+    ("connect_timeout", 1, 86400),
+    ("stall_minutes", 0, 1e6),
 )
 
 

@@ -49,7 +49,7 @@ class Config(
 # run; fsdp, like the number of devices, changes the rounding only. (`depth` is another way to name `model`.)
 FREE_TO_CHANGE = {
     *("depth", "workdir", "data_dir", "num_workers", "keep", "tensorboard", "wandb", "debug", "dry_run"),
-    *("coordinator_address", "num_processes", "process_id", "fsdp"),
+    *("coordinator_address", "num_processes", "process_id", "fsdp", "connect_timeout", "stall_minutes"),
 }
 
 

@@ -100,6 +100,14 @@ class DevicesOptions:
     """Number of processes"""
     process_id: int = -1
     """Number of this process, from 0"""
+    connect_timeout: float = 60.0
+    """Seconds until all processes must have come"""
+    stall_minutes: float = 10.0
+    """End with status 70 after so long without a step. 0: never
+
+    The stacks of all threads are printed. Before the first step it is three times as long, and later never less than
+    twice the longest compilation or evaluation of the run.
+    """
     fsdp: bool = False
     """Shard parameters and optimizer state over all devices (ZeRO)
 

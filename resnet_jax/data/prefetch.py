@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import itertools
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,7 @@ import numpy as np
 from absl import flags
 
 from resnet_jax.errors import InputError
+from resnet_jax.runtime.signals import held_back
 
 # Without worker processes. Decoding and resizing release the GIL; each thread holds one batch in memory.
 THREADS = min(8, os.cpu_count() or 1)
@@ -69,7 +71,15 @@ def _stream(elements: Elements, num_workers: int) -> Generator[dict[str, Any], N
     options = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=1)
     iterator = iter(data.mp_prefetch(options, worker_init_fn=_init_worker))
     try:
-        yield from map(_out_of_shared_memory, iterator) if num_workers else iterator
+        if num_workers:
+            # A worker ignores signals once it runs, but takes seconds to get there, and a signal to the whole process
+            # group would end it before: a blocked signal stays blocked in a process that is started.
+            with held_back():
+                first = [_out_of_shared_memory(element) for element in itertools.islice(iterator, 1)]
+            yield from first
+            yield from map(_out_of_shared_memory, iterator)
+        else:
+            yield from iterator
     except RuntimeError as error:
         if "terminated unexpectedly" not in str(error):
             raise

@@ -28,8 +28,13 @@ def memory_remedy(remedy: str) -> Iterator[None]:
         raise InputError(f"the memory does not suffice; {remedy}") from error
 
 
-def fitting_step(step: jax.stages.Wrapped, config: Config) -> Step:
+def fitting_step(step: Step, program: jax.stages.Wrapped, config: Config) -> Step:
     """Return the step; where its memory does not suffice, it raises the largest batch that would fit.
+
+    Args:
+        step: runs the program.
+        program: the compiled step, for its analysis.
+        config: of the run.
 
     Raises (the step):
         InputError: it does not fit.
@@ -43,7 +48,7 @@ def fitting_step(step: jax.stages.Wrapped, config: Config) -> Step:
                 raise
             raise InputError(
                 f"--batch_size={config.batch_size} does not fit in the memory of the devices; "
-                f"{smaller_batch(largest_batch(step, arguments, config))}"
+                f"{smaller_batch(largest_batch(program, arguments, config))}"
             ) from error
 
     return fitting

@@ -15,6 +15,7 @@ from resnet_jax.config.options import Config
 from resnet_jax.data.build import Data
 from resnet_jax.errors import InputError, NonFiniteError
 from resnet_jax.ops.lowering import active_lowerings
+from resnet_jax.run.agreement import check_same_config, check_same_data, check_same_state, compared
 from resnet_jax.run.build import Run, build_run
 from resnet_jax.run.distill import add_teacher
 from resnet_jax.run.dry_run import dry_run
@@ -32,7 +33,9 @@ from resnet_jax.run.report import (
 from resnet_jax.run.state import checkpoint_content, restore_or_init
 from resnet_jax.run.step import build_train_step, step_batches
 from resnet_jax.run.validate import build_validation
-from resnet_jax.runtime.distributed import agreed, barrier, connect, stop_signal
+from resnet_jax.runtime.distributed import barrier, connect, stop_signal
+from resnet_jax.runtime.ending import ending_together
+from resnet_jax.runtime.watchdog import watchdog
 from resnet_jax.training.loop import check_finite, due, training_steps
 from resnet_jax.training.metrics import Sums, mean_metrics
 from resnet_jax.training.progress import Progress
@@ -61,15 +64,20 @@ def train(config: Config) -> Row:
         if config.process_id <= 0:
             dry_run(config)
         return {}
-    connect(config.coordinator_address, config.num_processes, config.process_id)
+    connect(config.coordinator_address, config.num_processes, config.process_id, config.connect_timeout)
     workdir = Path(config.workdir).absolute()
     with ExitStack() as stack:
-        agreed(lambda: stack.enter_context(folder.locked(workdir)) if is_first_process() else None)
+        stack.enter_context(ending_together(debug=config.debug))
+        stack.enter_context(watchdog(config.stall_minutes))
+        check_same_config(config)
+        if is_first_process():
+            stack.enter_context(folder.locked(workdir))
         folder.check_config_matches(workdir, config)
         if (result := folder.read_result(workdir)) is not None:
             say_once(f"{workdir} is finished, nothing to do: {outcome(result)}")
             return result
-        run = agreed(lambda: add_teacher(build_run(config)))
+        run = add_teacher(build_run(config))
+        check_same_data(run.data)
         data = data_facts(run.data)
         check_data_matches(workdir, data)
         check_may_begin(workdir, math.inf)
@@ -104,7 +112,8 @@ def fit(run: Run, workdir: Path) -> Row:
     config, metrics = run.config, workdir / "metrics.jsonl"
     manager = checkpoint.open_manager(workdir / "checkpoints", keep=config.keep, best_step=partial(best_step, metrics))
     saves = Saves(manager, say_once)
-    with closing(saves), stop_signal() as stop_requested:
+    # Innermost, because a manager that is closed waits for the other processes.
+    with closing(saves), stop_signal() as stop_requested, ending_together(debug=config.debug):
         start, state, sums = restore_or_init(run, manager, say_once)
         stored = checkpoint.stored_record(manager, start) if start else {}
         log = open_log(workdir, config, start, stored)
@@ -119,13 +128,13 @@ def fit(run: Run, workdir: Path) -> Row:
             record_evaluation(run, workdir, log, row)
         skipped: set[str] = set(stored.get("skipped", ()))
         batches = progress.waits(report_skipped(step_batches(run, start), skipped))
-        reached = start
+        program, reached = build_train_step(run), start
         with save_in_background(partial(write_checkpoint, run, saves), saves.finish) as save:
             for step in training_steps(
                 state,
                 sums,
                 batches,
-                fitting_step(build_train_step(run), config),
+                fitting_step(compared(program), program, config),
                 total_steps=run.total_steps,
                 log_every=config.log_every,
                 checkpoint_every=run.checkpoint_every,
@@ -190,7 +199,10 @@ def write_checkpoint(
     run: Run, saves: Saves, step: int, state: TrainState, sums: Sums, *, log: list[int], skipped: list[str]
 ) -> None:
     """Write a checkpoint of the state and the sums that no log line holds yet, with the log so far."""
-    saves.write(step, checkpoint_content(run, state, sums), record={"log": log, "skipped": skipped})
+    content = checkpoint_content(run, state, sums)
+    prints = checkpoint.fingerprint(content)
+    check_same_state(step, checkpoint.digest(prints))
+    saves.write(step, content, prints, record={"log": log, "skipped": skipped})
 
 
 def record_evaluation(run: Run, workdir: Path, log: MetricsLog, row: Row) -> None:

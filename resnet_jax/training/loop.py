@@ -10,6 +10,7 @@ import jax
 
 from resnet_jax.errors import NonFiniteError
 from resnet_jax.runtime.batch import Batch
+from resnet_jax.runtime.watchdog import beat
 from resnet_jax.training.metrics import NO_STEP, Sums, add_sums, zero_sums
 
 # Device calls that may be under way before the host waits for the oldest: enough to hide the host's work behind the
@@ -115,6 +116,7 @@ def training_steps(
         sums = unlogged
         if len(in_flight) > IN_FLIGHT:
             in_flight.popleft().block_until_ready()
+        beat()
 
 
 def check_finite(sums: Sums) -> None:
@@ -138,4 +140,5 @@ def evaluate(batches: Iterable[Batch], eval_step: Callable[[Batch], Sums]) -> Su
         sums = eval_step(batch)
         total = sums if total is None else _add_sums(total, sums)
         jax.block_until_ready(total["count"])
+        beat()
     return zero_sums() if total is None else total

@@ -26,7 +26,9 @@ def save_in_background(
     next save or at the end of the block, unless that is left by another error.
 
     Several processes save in the main thread, and so do several CPU devices, and arrays that are sharded: programs in
-    which devices wait for each other must be started in one order everywhere, which two threads would not keep.
+    which devices wait for each other must be started in one order everywhere, which two threads would not keep. (Of
+    several CPU devices, the fingerprint's programs take threads of the pool in which a step's all-reduce waits for all
+    devices, and after 60 s XLA ends the process.)
 
     Args:
         write: (step, *trees, **facts) -> None.

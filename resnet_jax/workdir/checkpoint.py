@@ -80,6 +80,8 @@ def save(
 ) -> None:
     """Start writing the tree as checkpoint `step`; the arrays may be donated as soon as this returns.
 
+    `prints` is the tree's fingerprint, where it is known.
+
     An error of the write itself (a full disk) is raised by the next save or by `manager.wait_until_finished()`.
 
     Args:

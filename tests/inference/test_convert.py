@@ -1,5 +1,7 @@
 """Conversion keeps what a file says of its network."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -20,6 +22,6 @@ def test_a_network_with_options_is_loaded_again_after_conversions(tmp_path, caps
     assert open_weights("resnet8_cifar", tmp_path / f"x.{ending}").options == {"width": 2}
     trained = load_trained(model="resnet8_cifar", weights=tmp_path / f"x.{ending}")
     assert trained.model.width == 2
-    logits = trained.model.apply(trained.variables, np.zeros((1, 32, 32, 3), np.float32), train=False)
+    logits: Any = trained.model.apply(trained.variables, np.zeros((1, 32, 32, 3), np.float32), train=False)
     assert logits.shape == (1, 10)
     assert "first.npz: images are resized to 32 pixels (bilinear), cropped to 32" in capsys.readouterr().err

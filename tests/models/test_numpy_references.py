@@ -1,5 +1,6 @@
 """Networks whose originals are not to be had equal their papers, written down once more in numpy."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -29,7 +30,8 @@ def random_variables(model, images):
 def compare(model, images, reference):
     """The network's features against the reference's."""
     variables = random_variables(model, images)
-    outputs = model.apply(jax.tree.map(np.float32, variables), images, train=False, features=True)
+    apply = jax.jit(partial(model.apply, train=False, features=True))
+    outputs = apply(jax.tree.map(np.float32, variables), images)
     expected = reference(variables["params"], variables.get("batch_stats", {}), images.astype(np.float64))
     for name, value in expected.items():
         np.testing.assert_allclose(outputs[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
@@ -62,7 +64,7 @@ def test_highway():
 @pytest.mark.parametrize("bias", [-1.0, -4.0])
 def test_gates_start_almost_closed(bias):
     model = Highway((1, 1, 1), (3, 5, 4), gate_bias=bias)
-    params = model.init(jax.random.key(0), random_images(8))["params"]
+    params = jax.jit(model.init)(jax.random.key(0), random_images(8))["params"]
     np.testing.assert_array_equal(params["stage2_block01"]["gate"]["bias"], np.full(5, bias))
     np.testing.assert_array_equal(params["stage2_block01"]["conv1"]["bias"], np.zeros(5))
 

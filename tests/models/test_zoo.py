@@ -1,6 +1,6 @@
 """Every network of the zoo keeps its interface, checked on shapes alone."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,15 @@ def shapes(model, image_size=64, **call):
     return jax.eval_shape(lambda x: model.init_with_output(keys, x, **call), images)
 
 
+@cache
+def shapes_in_evaluation(name):
+    return shapes(seven_classes(name), features=True)
+
+
+def seven_classes(name):
+    return create_model(name, num_classes=7, dtype=jnp.bfloat16)
+
+
 def test_the_zoo_is_what_is_meant():
     assert {"alexnet", "vgg11_bn", "googlenet", "densenet40_cifar", "highway19_cifar", "fcn_resnet50", "unet"} <= set(
         ZOO
@@ -28,7 +37,7 @@ def test_the_zoo_is_what_is_meant():
 
 @pytest.mark.parametrize("name", ZOO)
 def test_features_hold_stem_stages_pooled_and_logits_in_their_types(name):
-    outputs, variables = shapes(create_model(name, num_classes=7, dtype=jnp.bfloat16), features=True)
+    outputs, variables = shapes_in_evaluation(name)
     stages = [key for key in outputs if key.startswith("stage")]
     assert stages == sorted(stages)
     assert {"stem", "stage1", "pooled", "logits"} <= set(outputs)
@@ -40,9 +49,8 @@ def test_features_hold_stem_stages_pooled_and_logits_in_their_types(name):
 
 @pytest.mark.parametrize("name", ZOO)
 def test_training_needs_no_other_parameters_and_gives_auxiliary_logits_where_there_are_heads(name):
-    model = create_model(name)
-    outputs, in_training = shapes(model, train=True, features=True)
-    _, in_evaluation = shapes(model)
+    outputs, in_training = shapes(seven_classes(name), train=True, features=True)
+    _, in_evaluation = shapes_in_evaluation(name)
     assert jax.tree.map(lambda leaf: leaf.shape, in_training) == jax.tree.map(lambda leaf: leaf.shape, in_evaluation)
     auxiliary = {"googlenet": ["aux1", "aux2"], "fcn_resnet50": ["aux1"], "fcn_resnet101": ["aux1"]}
     assert sorted(key for key in outputs if key.startswith("aux")) == auxiliary.get(name, [])

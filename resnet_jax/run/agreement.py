@@ -1,0 +1,98 @@
+"""Comparison of the processes of a run: options, code and data before its first step, then the program and the state.
+
+Processes that differ would wait for each other for ever, or train one half of a batch with another network.
+"""
+
+import dataclasses
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import resnet_jax
+from resnet_jax.config.options import Config
+from resnet_jax.data.build import Data
+from resnet_jax.errors import InputError, StalledRunError
+from resnet_jax.run.step import Step
+from resnet_jax.runtime.distributed import check_equal
+from resnet_jax.workdir.folder import PACKAGES, git_commit
+
+# Options that processes may differ in. `depth` names the model; data are compared by what is in them.
+OWN_OPTIONS = {
+    *("coordinator_address", "process_id", "data_dir", "num_workers", "debug", "depth", "connect_timeout"),
+    *("stall_minutes", "workdir"),
+}
+
+
+def check_same_config(config: Config) -> None:
+    """Compare options, code and the versions of packages over the processes of the run.
+
+    Raises:
+        InputError: some differ.
+    """
+    options = {f"--{f.name}": getattr(config, f.name) for f in dataclasses.fields(config) if f.name not in OWN_OPTIONS}
+    versions = {f"the version of {name}": version(name) for name in PACKAGES}
+    code = {"the git commit": git_commit(), "the code of resnet_jax": digest_of_code()}
+    check_equal("config", options | {"--workdir": Path(config.workdir).absolute()} | versions | code)
+
+
+def check_same_data(data: Data) -> None:
+    """Compare the data sets over the processes of the run.
+
+    Raises:
+        InputError: they differ.
+    """
+    facts = {
+        "the number of training images": data.num_train,
+        "the number of test images": data.num_test,
+        "the number of classes": len(data.class_names),
+        "the digest of the class names": digest_of(*(name.encode() for name in data.class_names)),
+    }
+    check_equal("data", facts)
+
+
+def compared(step: jax.stages.Wrapped) -> Step:
+    """Return the step; of several processes, its first call compares the lowered programs before it runs them."""
+    if jax.process_count() == 1:
+        return step
+    new = [True]
+
+    def compared_step(*arguments: Any) -> Any:
+        if new:
+            new.clear()
+            check_equal("step", {"the lowered step": digest_of(step.lower(*arguments).as_text().encode())})
+        return step(*arguments)
+
+    return compared_step
+
+
+def check_same_state(step: int, digest: str) -> None:
+    """Compare the digests of the replicas of a state that is about to be saved.
+
+    Raises:
+        StalledRunError: they differ, so that this state is not saved.
+    """
+    try:
+        check_equal(f"state after {step}", {f"the state after step {step:,}": digest})
+    except InputError as error:
+        raise StalledRunError(
+            f"{error}; it is not saved, and the same command continues from the checkpoint before"
+        ) from error
+
+
+def digest_of_code() -> str:
+    """Return a digest of the package's own files, for copies that no git commit describes."""
+    package = Path(resnet_jax.__file__).parent
+    files = sorted(package.rglob("*.py"))
+    return digest_of(*(part for path in files for part in (str(path.relative_to(package)).encode(), path.read_bytes())))
+
+
+def digest_of(*parts: bytes) -> str:
+    """Return sixteen hexadecimal digits for a sequence of byte strings."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(len(part).to_bytes(8, "little"))
+        total.update(part)
+    return total.hexdigest()[:16]

@@ -1,0 +1,3 @@
+from tests.runtime.scripts import script
+
+__all__ = ["script"]
