@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def script() -> Iterator:
     """Start a Python program given as text; what still runs at the test's end is killed."""
     processes = []
 
-    def start(text: str, *arguments: object, **options: object) -> subprocess.Popen:
+    def start(text: str, *arguments: object, **options: Any) -> subprocess.Popen:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
         environment |= options.pop("env", {})
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | options
