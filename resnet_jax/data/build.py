@@ -22,6 +22,7 @@ from resnet_jax.data.augment.opencv_resize import opencv
 from resnet_jax.data.augment.policies import policy
 from resnet_jax.data.augment.transform import TrainTransform
 from resnet_jax.data.decode import decode_image
+from resnet_jax.data.heads import check_heads
 from resnet_jax.data.loader import Loader, eval_loader, process_share, worker_count
 from resnet_jax.data.order import check_train, epoch_order
 from resnet_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MEAN_STD, Preprocessing
@@ -66,10 +67,11 @@ def build_data(config: Config, mesh: Mesh) -> Data:
     """Open the sets of a config and build their loaders.
 
     Raises:
-        InputError: the data are missing or unreadable, or do not go with the options.
+        InputError: the data are missing, a test image is damaged, or the data do not go with the options.
     """
     train_set = build_source(config, "train")
     test_set = load_source(config.dataset, "val", config.data_dir or None, config.eval_image_size or config.image_size)
+    check_heads(test_set, 0)  # threads suffice to read heads
     train_size = image_size_of(train_set, config)
     image_size = config.eval_image_size or train_size
     size_at = build_sizes(config, train_size, len(train_set))

@@ -240,5 +240,5 @@ def _band_rgb(image: Image.Image, box: Box) -> np.ndarray:
 
 def _surplus_bits(image: Image.Image) -> int:
     """Return the bits of 16-bit gray beyond 8; Pillow does not scale the 12 bits of a TIFF."""
-    twelve = image.format == "TIFF" and image.tag_v2.get(258) == (12,)
+    twelve = image.format == "TIFF" and getattr(image, "tag_v2", {}).get(258) == (12,)
     return 4 if twelve else 8

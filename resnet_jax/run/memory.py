@@ -1,92 +1,67 @@
 """Training steps that do not fit in the devices' memory: one line with the remedy."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import jax
 
-from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
-from resnet_jax.run.step import Step
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that memory does not suffice."""
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+from resnet_jax.run.build import Run
+from resnet_jax.run.step import step_batches
 
 
 @contextmanager
-def memory_remedy(remedy: str) -> Iterator[None]:
+def memory_remedy(remedy: Callable[[], str]) -> Iterator[None]:
     """Turn an error of memory in the block into an InputError with this remedy."""
     try:
         yield
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        raise InputError(f"the memory does not suffice; {remedy}") from error
+        raise InputError(f"the memory does not suffice; {remedy()}") from error
 
 
-def fitting_step(step: Step, program: jax.stages.Wrapped, config: Config) -> Step:
-    """Return the step; where its memory does not suffice, it raises the largest batch that would fit.
-
-    Args:
-        step: runs the program.
-        program: the compiled step, for its analysis.
-        config: of the run.
-
-    Raises (the step):
-        InputError: it does not fit.
-    """
-
-    def fitting(*arguments: Any) -> Any:
-        try:
-            return step(*arguments)
-        except jax.errors.JaxRuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise InputError(
-                f"--batch_size={config.batch_size} does not fit in the memory of the devices; "
-                f"{smaller_batch(largest_batch(program, arguments, config))}"
-            ) from error
-
-    return fitting
-
-
-def smaller_batch(largest: int | None) -> str:
-    """Return the remedy for a batch that does not fit, with the largest that would where it is known."""
-    size = f"--batch_size={largest} should" if largest else "take a smaller --batch_size"
-    return f"{size}, or keep the batch and take --accumulate, --remat or --dtype=bfloat16"
-
-
-def largest_batch(step: jax.stages.Wrapped, arguments: tuple[Any, ...], config: Config) -> int | None:
-    """Return the largest batch that should fit, by XLA's own analysis of the step's memory; None where it is not known.
+def smaller_batch(run: Run, step: jax.stages.Wrapped, state: Any, sums: Any, start: int) -> str:
+    """Return the remedy for a step that does not fit, with the largest batch that should where that is known.
 
     Args:
-        step: the step that did not fit.
-        arguments: its arguments, which may have been donated.
-        config: of the run.
+        run: the run.
+        step: its step.
+        state: the step's first argument, which may have been donated.
+        sums: its second.
+        start: the first step, whose batch is its third.
     """
-    device = jax.local_devices()[0]
-    limit = (device.memory_stats() or {}).get("bytes_limit")
+    size = largest_batch(run, step, state, sums, start)
+    return (
+        f"take {f'--batch_size={size}' if size else 'a smaller --batch_size'} instead of {run.config.batch_size}, "
+        "or keep the batch and take --accumulate, --remat or --dtype=bfloat16"
+    )
+
+
+def largest_batch(run: Run, step: jax.stages.Wrapped, state: Any, sums: Any, start: int) -> int | None:
+    """Return the largest batch that should fit, by XLA's own analysis of the step's memory; None where it is unknown.
+
+    The arguments are those of `smaller_batch`.
+    """
+    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if not limit:
         return None
     try:
-        shapes = jax.tree.map(
-            lambda leaf: (
-                jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-                if isinstance(leaf, jax.Array)
-                else leaf
-            ),
-            arguments,
-        )
+        _, batch = next(step_batches(run, start))
+        shapes = jax.tree.map(_shape, (state, sums, batch))
         analysis = step.lower(*shapes).compile().memory_analysis()
         held, working = analysis.argument_size_in_bytes, analysis.temp_size_in_bytes
     except Exception:  # the compilation itself may need the memory that there is not
         return None
     # Activations grow with the batch, and the state does not.
     fraction = (limit - held) / max(working, 1)
-    whole = math.lcm(jax.device_count(), config.accumulate * max(1, config.bn_group_size))
-    size = int(config.batch_size * min(fraction, 1)) // whole * whole
-    return size if 0 < size < config.batch_size else None
+    multiple = math.lcm(jax.device_count(), run.config.accumulate * max(1, run.config.bn_group_size))
+    size = int(run.config.batch_size * min(fraction, 1)) // multiple * multiple
+    return size if 0 < size < run.config.batch_size else None
+
+
+def _shape(leaf: Any) -> Any:
+    is_array = isinstance(leaf, jax.Array)
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding) if is_array else leaf

@@ -19,7 +19,7 @@ from resnet_jax.run.agreement import check_same_config, check_same_data, check_s
 from resnet_jax.run.build import Run, build_run
 from resnet_jax.run.distill import add_teacher
 from resnet_jax.run.dry_run import dry_run
-from resnet_jax.run.memory import fitting_step, memory_remedy
+from resnet_jax.run.memory import memory_remedy, smaller_batch
 from resnet_jax.run.report import (
     headline,
     interrupted,
@@ -128,13 +128,15 @@ def fit(run: Run, workdir: Path) -> Row:
             record_evaluation(run, workdir, log, row)
         skipped: set[str] = set(stored.get("skipped", ()))
         batches = progress.waits(report_skipped(step_batches(run, start), skipped))
-        program, reached = build_train_step(run), start
-        with save_in_background(partial(write_checkpoint, run, saves), saves.finish) as save:
+        reached = start
+        train_step = build_train_step(run)
+        remedy = partial(smaller_batch, run, train_step, state, sums, start)
+        with memory_remedy(remedy), save_in_background(partial(write_checkpoint, run, saves), saves.finish) as save:
             for step in training_steps(
                 state,
                 sums,
                 batches,
-                fitting_step(compared(program), program, config),
+                compared(train_step),
                 total_steps=run.total_steps,
                 log_every=config.log_every,
                 checkpoint_every=run.checkpoint_every,

@@ -47,7 +47,7 @@ def build_validation(run: Run, progress: Progress, stop_requested: Callable[[int
         if state.ema and not run.config.lookahead:  # Lookahead sets the weights to their average
             weights["ema_"] = state.ema
         row = position(run, step, "eval")
-        with progress.paused(), memory_remedy("take a smaller --eval_batch_size"):
+        with progress.paused(), memory_remedy(lambda: "take a smaller --eval_batch_size"):
             for prefix, variables in weights.items():
                 batches = takewhile(lambda _: not (alone and stop_requested(step)), run.data.test.batches())
                 whole = all_gather(variables) if run.config.fsdp else variables

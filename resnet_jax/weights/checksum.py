@@ -1,4 +1,4 @@
-"""The checksum that our own files of tensors carry, over what they say of themselves and every array."""
+"""The checksum in our own files of tensors, over their metadata and every array."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ KEY = "sha256"
 
 
 def checksum(tensors: Mapping[str, np.ndarray], facts: Mapping[str, str]) -> str:
-    """Return the SHA-256 of tensors, their names, types and shapes, and of what a file says of itself."""
+    """Return the SHA-256 of tensors, their names, types and shapes, and of a file's metadata."""
     digest = hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = np.ascontiguousarray(tensors[name])

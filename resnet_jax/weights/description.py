@@ -1,4 +1,4 @@
-"""What our own files of weights say of themselves: their network and its options, preprocessing, classes."""
+"""Descriptions in our own files of weights: network, options, preprocessing, classes."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from resnet_jax.errors import InputError
 
 @dataclass(frozen=True)
 class Description:
-    """What a file says of the weights in it.
+    """A description of weights in their file.
 
     Attributes:
         model: the network; empty when the file does not say.

@@ -1,7 +1,7 @@
 """Files of tensors: safetensors, .npz, and PyTorch's own, read without PyTorch.
 
-A file of weights comes from strangers: nothing in it is executed, and a small file cannot claim all memory. What kind
-it is of, its content tells and not its name.
+A file of weights comes from strangers: nothing in it is executed, and a small file cannot claim all memory. Its content
+tells its kind, not its name.
 """
 
 import json
@@ -44,11 +44,11 @@ SAFETENSORS = {
 
 @dataclass(frozen=True)
 class TensorFile:
-    """What a file of tensors holds.
+    """Tensors and metadata of a file.
 
     Attributes:
         tensors: by name; floating ones as float32.
-        facts: what the file says of itself, without the checksum.
+        facts: its metadata, without the checksum.
         note: a line about a choice among several sets of weights; empty where there was none.
     """
 
@@ -90,6 +90,9 @@ def read_file(path: str | Path, weights_key: str = "") -> TensorFile:
         raise InputError(f"{path}: not a file of weights; those end in {', '.join(ENDINGS)}")
     try:
         saved, facts = READERS[kind](path)
+        written = facts.pop(KEY, None)
+        if written and written != checksum(saved, facts):
+            raise InputError("damaged: its content does not have the SHA-256 in it; copy or convert it again")
         tensors, note = state_dict.find(saved, weights_key)
         if (unpacked := size_in_memory(tensors)) > _limit(size):
             raise InputError(_too_large(size, unpacked))
@@ -99,14 +102,11 @@ def read_file(path: str | Path, weights_key: str = "") -> TensorFile:
     except Exception as error:  # each reader has its own kinds for damaged files, OSError among them
         reason = (str(error) or type(error).__name__).split("\n")[0]
         raise InputError(f"{path}: damaged or cut short at {size:,} bytes ({reason}); copy it again") from error
-    written = facts.pop(KEY, None)
-    if written and not weights_key and written != checksum(arrays, facts):
-        raise InputError(f"{path}: damaged: its content does not have the SHA-256 in it; copy or convert it again")
     return TensorFile({name: _as_float32(array) for name, array in arrays.items()}, facts, note)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """Read what a file says of itself; empty where it says nothing.
+    """Read the metadata of a file; empty where there is none.
 
     Raises:
         InputError: as `read_file`.
@@ -122,7 +122,7 @@ def write_tensors(
     Args:
         path: of the file.
         tensors: by name.
-        metadata: what the file says of itself; in an .npz file it is the archive's comment.
+        metadata: of the file; in an .npz file it is the archive's comment.
 
     Raises:
         InputError: another ending, or the file cannot be written.
@@ -136,14 +136,14 @@ def write_tensors(
     facts |= {KEY: checksum(arrays, facts)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as draft:
-            draft.touch()
-            mode = draft.stat().st_mode
+        with atomic_path(path) as temporary:
+            temporary.touch()
+            mode = temporary.stat().st_mode
             if path.suffix == ".safetensors":
-                _safetensors().numpy.save_file(arrays, draft, metadata=facts)
+                _safetensors().numpy.save_file(arrays, temporary, metadata=facts)
             else:
-                _write_npz(draft, arrays, facts)
-            draft.chmod(mode)  # safetensors writes files that nobody else may read, whatever the umask
+                _write_npz(temporary, arrays, facts)
+            temporary.chmod(mode)  # safetensors writes files that nobody else may read, whatever the umask
     except OSError as error:
         raise InputError(f"--out={path}: cannot be written ({error.strerror or error})") from error
 

@@ -75,12 +75,12 @@ def _fetch(hub_id: str, name: str) -> tuple[Path, str]:
 @contextlib.contextmanager
 def _few_tries() -> Iterator[None]:
     """Let the hub's library ask for the same bytes a few times only, without a word."""
-    asked: Counter[tuple[str, str, str]] = Counter()
+    requests: Counter[tuple[str, str, str]] = Counter()
 
     def count(request: Any) -> None:
         key = (request.method, str(request.url).partition("?")[0], request.headers.get("range", ""))
-        asked[key] += 1
-        if asked[key] > TRIES:
+        requests[key] += 1
+        if requests[key] > TRIES:
             raise ConnectionError(f"the download stalled or broke off {TRIES} times")
 
     from huggingface_hub.utils import get_session, logging

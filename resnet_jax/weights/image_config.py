@@ -1,4 +1,4 @@
-"""Preprocessing of the images for a set of weights: what is known of them, what stands beside them, or what is usual.
+"""Preprocessing of the images for a set of weights: as published, as a file beside them has it, or the usual one.
 
 Beside them stand the config.json of timm or the preprocessor_config.json of transformers.
 """
@@ -30,7 +30,7 @@ def find_preprocessing(
     Args:
         name: the network.
         folder: where the weights are.
-        described: what their file says.
+        described: as stated in their file.
         known: their entry in the catalog.
         layout: of the file.
 

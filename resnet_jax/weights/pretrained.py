@@ -22,15 +22,15 @@ from resnet_jax.weights.torch_layout import to_torch
 
 @dataclass(frozen=True)
 class WeightSet:
-    """The tensors of one network and what is known of them.
+    """The tensors of one network, their layout and their preprocessing.
 
     Attributes:
         model: the network.
         source: where they come from: a hub id, or a file's name.
         tensors: by the names of the layout.
         layout: of the tensors.
-        preprocessing: what the network expects of images.
-        preprocessing_from: where that is from, for a line that tells it.
+        preprocessing: of the network's images.
+        preprocessing_from: where the preprocessing is from, as the end of a line for the user.
         class_names: K names; None when nothing says.
         options: of `create_model`, beside the number of classes, that the network was made with.
         notes: lines about choices that were made, which a user should read.
@@ -48,7 +48,7 @@ class WeightSet:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Lines for a user: what was chosen among several sets of weights, and how images are preprocessed."""
+        """Lines for a user: choices among several sets of weights, and the preprocessing of images."""
         p = self.preprocessing
         mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (p.mean, p.std))
         return (
@@ -79,7 +79,7 @@ def load_pretrained(
         weights_key: which of several sets of weights in a file, such as "state_dict_ema" or a prefix of names.
 
     Returns:
-        The variables, float32; `open_weights(name, source).preprocessing` is what images need for them.
+        The variables, float32; `open_weights(name, source).preprocessing` is their images'.
 
     Raises:
         InputError: the weights cannot be found, read or fetched, tensors are missing, unknown or of another shape, or
@@ -117,24 +117,24 @@ def open_weights(name: str, source: str | Path | None = None, weights_key: str =
     if on_hub and not known:
         hub.download_config(str(source), path.parent)
     file = formats.read_file(path, weights_key)
-    said = description.from_facts(file.facts, source)
-    refuse_another(name, source, said.model or name)
+    stated = description.from_facts(file.facts, source)
+    refuse_another(name, source, stated.model or name)
     layouts = [OURS] if any("params/" in key for key in file.tensors) else layouts_for(name)
-    tensors, layout, note = matching.match(file.tensors, variable_shapes(name, None, said.options), layouts)
+    tensors, layout, note = matching.match(file.tensors, variable_shapes(name, None, stated.options), layouts)
     same = catalog.BY_DIGEST.get(vectors_digest(tensors))
     if same:
         refuse_another(name, source, same.model)
     entry = same or known
-    preprocessing, origin = find_preprocessing(name, path.parent, said.preprocessing, entry, layout)
+    preprocessing, origin = find_preprocessing(name, path.parent, stated.preprocessing, entry, layout)
     return WeightSet(
         model=name,
-        source=said.source or (str(source) if on_hub else _origin(path, entry)),
+        source=stated.source or (str(source) if on_hub else _origin(path, entry)),
         tensors=tensors,
         layout=layout,
         preprocessing=preprocessing,
         preprocessing_from=origin,
-        class_names=tuple(said.class_names) if said.class_names else None,
-        options=said.options,
+        class_names=tuple(stated.class_names) if stated.class_names else None,
+        options=stated.options,
         notes=tuple(f"{source}: {line}" for line in (file.note, note) if line),
     )
 
@@ -206,7 +206,7 @@ def write_weights(
     class_names: Sequence[str] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write variables to a .safetensors or .npz file that says what it is and carries a checksum.
+    """Write variables to a .safetensors or .npz file, with their description and a checksum.
 
     Args:
         path: of the file.
@@ -214,7 +214,7 @@ def write_weights(
         variables: its variables.
         layout: "ours", or "torch" for a state dict that the original network loads.
         source: where the weights come from.
-        preprocessing: what the network expects of images.
+        preprocessing: of the network's images.
         class_names: K names.
         options: of `create_model`, beside the number of classes, that the network was made with.
 

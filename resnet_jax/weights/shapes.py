@@ -15,7 +15,7 @@ from resnet_jax.weights.layout import LeafPath
 
 Options = Mapping[str, Any]  # of `create_model`, beside the number of classes
 
-# Fields of networks that say nothing of what a trained one computes.
+# Fields of networks that do not change the logits of a trained one.
 _OF_TRAINING = {
     *("parent", "name", "num_classes", "dtype", "param_dtype", "scan", "remat"),
     *("bn_group_size", "stochastic_depth", "dropout", "zero_init"),

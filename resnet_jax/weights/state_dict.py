@@ -1,4 +1,4 @@
-"""State dicts inside what training scripts save: the weights are there under one of many keys, among other things."""
+"""State dicts inside the checkpoints of training scripts: under one of many keys, among other things."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,16 +11,18 @@ from resnet_jax.weights import torch_file
 from resnet_jax.weights.torch_file import Opaque
 from resnet_jax.weights.torch_tensors import Plain, Tensor
 
-# Where several state dicts are found, the first of these is taken, and averages only where nothing else is there.
+# Where several state dicts are found, the first of these is chosen, and averages only where there is nothing else.
 PREFERRED = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params", "backbone")
 AVERAGE = re.compile(r"ema|avg|average|swa|momentum", re.IGNORECASE)
+
+PARALLEL = "module."  # before every name of a network trained on several GPUs
 
 # Keys of tensors that are the training's and not the network's.
 TRAINING = re.compile(r"optim|sched|scaler|rng", re.IGNORECASE)
 
 
 def find(saved: Any, weights_key: str = "") -> tuple[dict[str, Tensor], str]:
-    """Find the state dict in what was saved.
+    """Find the state dict in a checkpoint.
 
     Args:
         saved: a mapping with a `Tensor` for each tensor.
@@ -28,7 +30,7 @@ def find(saved: Any, weights_key: str = "") -> tuple[dict[str, Tensor], str]:
             stand alone. Empty: the only one there is, or the likeliest.
 
     Returns:
-        (tensors by name, a line that says what was taken where there was a choice, or an empty one).
+        (tensors by name, a line that names the chosen key and the others, empty where there was no choice).
 
     Raises:
         InputError: there is none, none under that key, or it holds something else than tensors.
@@ -45,10 +47,10 @@ def find(saved: Any, weights_key: str = "") -> tuple[dict[str, Tensor], str]:
         raise InputError("not a state dict; it must hold tensors by name, alone or under a key such as 'state_dict'")
     largest = max(map(len, found.values()))
     likely = [key for key, tensors in found.items() if 2 * len(tensors) >= largest]
-    taken, *others = sorted(likely, key=_rank)
+    chosen, *others = sorted(likely, key=_rank)
     named = [f"'{key}' (--weights_key={key})" for key in others]
-    note = f"took the weights under '{taken}'; there are others under {', '.join(named)}" if others else ""
-    return _checked(taken, found[taken]), note
+    note = f"took the weights under '{chosen}'; there are others under {', '.join(named)}" if others else ""
+    return _checked(chosen, found[chosen]), note
 
 
 def _opaque(saved: Any, name: str) -> Iterator[tuple[str, Opaque]]:
@@ -94,10 +96,10 @@ def _under(found: Mapping[str, dict[str, Any]], weights_key: str) -> tuple[str, 
     if named:
         return named[0], found[named[0]]
     for key, tensors in sorted(found.items(), key=lambda entry: _rank(entry[0])):
-        prefix = f"{weights_key.removeprefix(f'{key}.')}."
-        below = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        if below:
-            return weights_key, below
+        inner = f"{weights_key.removeprefix(f'{key}.')}."
+        for prefix in (inner, PARALLEL + inner):
+            if below := {n.removeprefix(prefix): value for n, value in tensors.items() if n.startswith(prefix)}:
+                return weights_key, below
     raise InputError(f"--weights_key={weights_key}: there is no such key; weights are under {_listed(found)}")
 
 
@@ -111,4 +113,6 @@ def _checked(key: str, tensors: Mapping[str, Any]) -> dict[str, Tensor]:
     for name, value in tensors.items():
         if isinstance(value, Opaque):
             raise InputError(_refusal(f"{key}.{name}".removeprefix("."), value))
-    return {name: Plain(value) if isinstance(value, np.ndarray) else value for name, value in tensors.items()}
+    parallel = all(name.startswith(PARALLEL) for name in tensors)
+    named = {name.removeprefix(PARALLEL) if parallel else name: value for name, value in tensors.items()}
+    return {name: Plain(value) if isinstance(value, np.ndarray) else value for name, value in named.items()}

@@ -9,6 +9,7 @@ from resnet_jax.data import heads
 from resnet_jax.data.heads import check_heads
 from resnet_jax.data.sources.fake import fake_source
 from resnet_jax.data.sources.folder import folder_source
+from resnet_jax.data.sources.source import Example
 from resnet_jax.errors import InputError
 from tests.data.images import encoded, smooth
 
@@ -85,7 +86,7 @@ def test_a_source_of_arrays_and_bytes_is_checked():
             return 2
 
         def __getitem__(self, index):
-            return (np.zeros((4, 4, 3), np.uint8) if index else b"no image"), 0, f"example {index}"
+            return Example(np.zeros((4, 4, 3), np.uint8) if index else b"no image", 0, f"example {index}")
 
     with pytest.raises(InputError, match=r"^example 0: not an image"):
         check_heads(Mixed(), 0)

@@ -40,7 +40,11 @@ def test_one_limit_holds_for_all_formats(kind, monkeypatch):
     decode_image(data, "x")
     monkeypatch.setattr(decode, "MAX_DECODE_BYTES", 2 * 48 * 48)
     monkeypatch.setattr(decode, "MAX_PIXELS", 48 * 48 // 3)
-    for read in (decode_image, decoded_size, lambda *file: decode_part(*file, lambda height, width: (0, 0, 1, 1))):
+    for read in (
+        decode_image,
+        decoded_size,
+        lambda file, name: decode_part(file, name, lambda height, width: (0, 0, 1, 1)),
+    ):
         with pytest.raises(UnreadableImage, match=rf"^x: 48 x 48 is more than \d+ pixels, the limit of {kind} files"):
             read(data, "x")
 
@@ -76,7 +80,7 @@ STRIP = smooth(3, 6_000)
 @pytest.mark.parametrize("upright", [False, True])
 def test_windows_of_a_strip_equal_those_of_the_whole_to_one_level(interpolation, upright):
     strip = STRIP.swapaxes(0, 1).copy() if upright else STRIP
-    height, width = host.short_side_size(*strip.shape[:2], 10)
+    height, width = host.short_side_size(strip, 10)
     whole = host.resize(strip, height, width, interpolation).astype(int)
     last = max(height, width) - 8
     corners = [(place, 1) if upright else (1, place) for place in (0, 1, 777, last // 2, last)]

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from resnet_jax.run.train import train
+from tests.faults.toy import config, photographs
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -49,3 +52,13 @@ def command(start):
         return process.returncode, output
 
     return run_command
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory) -> Path:
+    """A folder with photographs/ and run/, whose training ended just before it wrote its result."""
+    home = tmp_path_factory.mktemp("original")
+    photographs(home)
+    train(config(home))
+    (home / "run" / "result.json").rename(home / "result.json")
+    return home

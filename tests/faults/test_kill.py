@@ -4,6 +4,8 @@ import random
 import signal
 import time
 
+import pytest
+
 from tests.faults.processes import TOY, metrics, result, wait_for_checkpoint, wait_for_line
 
 
@@ -30,6 +32,41 @@ def test_a_run_killed_at_random_equals_the_unbroken_one(command, start, tmp_path
     assert status == 0, output
     assert result(broken) == result(unbroken)
     assert metrics(broken) == metrics(unbroken)
+
+
+@pytest.mark.slow
+def test_twenty_kills_five_of_them_inside_a_save(command, start, tmp_path):
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    options = ["--width=2", "--image_size=8", "--steps=400", "--log_every=5", "--eval_every=40", "--checkpoint_every=4"]
+    status, output = command("quickstart", f"--workdir={unbroken}", *options)
+    assert status == 0, output
+
+    rng = random.Random(0)
+    inside = kills = 0
+    while kills < 20 or inside < 5:
+        process = start("quickstart", f"--workdir={broken}", *options)
+        if kills:
+            wait_for_line(process, "continuing after step")
+        else:
+            wait_for_checkpoint(broken)
+        until = time.monotonic() + rng.uniform(0, 0.4)
+        while time.monotonic() < until or (inside < 5 and not unfinished(broken) and process.poll() is None):
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+        assert not (broken / "result.json").exists(), f"finished after {kills} kills, {inside} inside a save"
+        kills += 1
+        inside += bool(unfinished(broken))
+    print(f"{kills} kills, {inside} inside a save")
+    status, output = command("quickstart", f"--workdir={broken}", *options)
+    assert status == 0, output
+    assert result(broken) == result(unbroken)
+    assert metrics(broken) == metrics(unbroken)
+
+
+def unfinished(workdir):
+    """Checkpoints that are being written."""
+    return list((workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
 
 
 def test_sigterm_saves_leaves_with_75_and_the_run_continues_equal(command, start, tmp_path):

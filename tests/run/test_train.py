@@ -145,6 +145,17 @@ def test_an_unreadable_photograph_is_named_and_counted_in_training_and_refused_i
         evaluate(trained_from_run(workdir), num_workers=0)
 
 
+def test_a_damaged_validation_image_is_found_before_the_training(tmp_path):
+    root, workdir = tmp_path / "photographs", tmp_path / "run"
+    photographs(root)
+    whole = (root / "val" / "light" / "2.jpg").read_bytes()
+    (root / "val" / "light" / "2.jpg").write_bytes(whole[: len(whole) // 2])
+    config = replace(TOY, dataset="folder", data_dir=str(root), image_size=16, batch_size=8, workdir=str(workdir))
+    with pytest.raises(InputError, match=r"val/light/2\.jpg"):
+        train(config)
+    assert not (workdir / "config.json").exists()
+
+
 def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"--batch_size=60 cannot be shared by 8 devices; take 56"):
         train(replace(TOY, batch_size=60, workdir=str(tmp_path)))

@@ -40,7 +40,6 @@ def cifar10(tmp_path_factory):
     ("depth", "name", "top1"), [(20, "resnet20-12fca82f", 0.9173), (32, "resnet32-d509ac18", 0.9263)]
 )
 def test_published_accuracy_on_cifar10(depth, name, top1, real_weights, cifar10, capsys):
-    pytest.importorskip("torch", reason="only PyTorch reads .th")
     options = (f"--model=resnet{depth}_cifar", f"--weights={real_weights}/{name}.th", "--dataset=cifar10")
     result = json.loads(printed(evaluate.main, capsys, *options, f"--data_dir={cifar10}", "--json"))
     assert result["num_examples"] == 10_000
@@ -48,7 +47,6 @@ def test_published_accuracy_on_cifar10(depth, name, top1, real_weights, cifar10,
 
 
 def test_the_way_to_a_file_of_ours_and_back_to_torch_keeps_every_bit(real_weights, tmp_path, capsys):
-    pytest.importorskip("torch", reason="only PyTorch reads .th")
     original = real_weights / "resnet20-12fca82f.th"
     printed(convert.main, capsys, original, "--model=resnet20_cifar", f"--out={tmp_path}/ours.safetensors")
     # The name of the weights travels with them, and with it their preprocessing and classes.

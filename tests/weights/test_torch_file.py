@@ -197,6 +197,13 @@ def test_a_file_cannot_change_what_its_names_mean(tmp_path):
 
 
 @pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("key", [None, "state_dict", "model"])
+def test_the_prefix_of_parallel_training_is_removed(tmp_path, key, legacy):
+    tensors = {f"module.{name}": array for name, array in STATE.items()}
+    assert_holds(read_tensors(save(tmp_path / "x.th", {key: tensors, "epoch": 7} if key else tensors, legacy=legacy)))
+
+
+@pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
 def test_a_file_cut_short_is_named(tmp_path, part, legacy):
     path = save(tmp_path / "x.pth", {"a": np.ones(1000, np.float32)}, legacy=legacy)

@@ -23,7 +23,7 @@ def test_every_flipped_bit_is_noticed_or_changes_nothing(tmp_path):
     write_sealed(path, RECORD)
     whole = path.read_bytes()
     expected = json.loads(json.dumps(RECORD))
-    refusals = []
+    lines = []
     for at in range(8 * len(whole)):
         flipped = bytearray(whole)
         flipped[at // 8] ^= 1 << at % 8
@@ -31,12 +31,12 @@ def test_every_flipped_bit_is_noticed_or_changes_nothing(tmp_path):
         try:
             record = read_sealed(path, "restore it")
         except InputError as error:
-            refusals.append(str(error))
+            lines.append(str(error))
             continue
         # White space, or the name of the digest itself, which is then one more entry.
         assert {name: record[name] for name in expected} == expected
-    assert len(refusals) > 0.8 * 8 * len(whole)
-    assert not [line for line in refusals if "\n" in line]
+    assert len(lines) > 0.8 * 8 * len(whole)
+    assert not [line for line in lines if "\n" in line]
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.9])

@@ -91,8 +91,8 @@ def cifar_source(
     """
     layout = LAYOUTS[name]
     root = Path(data_dir).expanduser() if data_dir else None
-    for version in layout.versions if root else ():
-        for folder in (root, root / version.folder):
+    for version in layout.versions:
+        for folder in (root, root / version.folder) if root else ():
             if (folder / version.files[split][0]).is_file():
                 return read_version(folder, layout, version, split)
     try:

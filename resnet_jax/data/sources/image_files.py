@@ -37,7 +37,7 @@ def images_in(folder: Path, extensions: frozenset[str], unread: Counter[str], in
     """
     found: dict[str, list[str]] = {}
     # Each sub-folder with the real paths of those around it, in which a link must not end.
-    todo = [("", (os.path.realpath(folder),))]
+    todo: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(folder),))]
     while todo:
         part, around = todo.pop()
         names = found.setdefault(part, [])

@@ -1,0 +1,41 @@
+"""Three hundred checkpoints and evaluations in one run need no more memory, threads and files than thirty."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from resnet_jax.run import validate
+from tests.faults.toy import config, photographs
+
+STEPS, WARM = 300, 60
+
+
+def resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.slow
+def test_memory_threads_and_files_stay_flat(tmp_path, monkeypatch):
+    from resnet_jax.run.train import train
+
+    photographs(tmp_path)
+    seen: list[tuple[float, int, int]] = []
+    whole = validate.position
+
+    def measured(*arguments):
+        seen.append((resident_mib(), threading.active_count(), len(os.listdir("/proc/self/fd"))))
+        return whole(*arguments)
+
+    monkeypatch.setattr(validate, "position", measured)  # once an evaluation
+    result = train(config(tmp_path, steps=STEPS, eval_every=1, log_every=50, keep=1))
+    assert result["step"] == STEPS
+    assert len(seen) == STEPS
+    memory, threads, files = zip(*seen, strict=True)
+    print(f"after {WARM}: {memory[WARM]:.0f} MiB, {threads[WARM]} threads, {files[WARM]} files; at the end: {seen[-1]}")
+    assert max(memory[WARM:]) - memory[WARM] < 100
+    assert max(threads[WARM:]) - max(threads[:WARM]) <= 2
+    assert max(files[WARM:]) - max(files[:WARM]) <= 5
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) <= 2

@@ -1,0 +1,52 @@
+"""Steps that do not fit in memory: one line with the remedy; and requests that are no larger than what is due."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from resnet_jax.errors import InputError
+from resnet_jax.run import memory
+from resnet_jax.run.memory import largest_batch, memory_remedy
+from resnet_jax.run.step import longest_chunk
+from tests.run.test_train import TOY
+
+
+def test_memory_that_does_not_suffice_is_one_line_with_the_remedy():
+    with (
+        pytest.raises(InputError, match=r"^the memory does not suffice; take less$"),
+        memory_remedy(lambda: "take less"),
+    ):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 4 bytes.")
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"), memory_remedy(lambda: "take less"):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+
+def test_the_largest_batch_leaves_the_state_its_room(monkeypatch):
+    """Activations of 80 bytes an example and a state of 400: 1000 bytes hold 7, of which 4 can be shared by 2 x 2."""
+    analysis = SimpleNamespace(argument_size_in_bytes=400, temp_size_in_bytes=800)
+    compiled = SimpleNamespace(memory_analysis=lambda: analysis)
+    step = cast(Any, SimpleNamespace(lower=lambda *shapes: SimpleNamespace(compile=lambda: compiled)))
+    device = SimpleNamespace(memory_stats=lambda: {"bytes_limit": 1000})
+    run = cast(Any, SimpleNamespace(config=replace(TOY, batch_size=10, accumulate=4)))
+    monkeypatch.setattr(memory, "step_batches", lambda run, start: iter([(1, {})]))
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    monkeypatch.setattr(jax, "device_count", lambda: 2)
+    assert largest_batch(run, step, jnp.zeros(3), {}, 0) == 4
+    device.memory_stats = lambda: None  # a CPU
+    assert largest_batch(run, step, jnp.zeros(3), {}, 0) is None
+
+
+def test_a_device_call_is_no_longer_than_what_is_due():
+    def run(**options):
+        config = replace(TOY, steps_per_call=10**9, **options)
+        return cast(Any, SimpleNamespace(config=config, checkpoint_every=7.5, eval_every=30, total_steps=100))
+
+    assert longest_chunk(run(log_every=50)) == 8
+    assert longest_chunk(run(log_every=5)) == 5
+    short = run(log_every=50)
+    short.config = replace(short.config, steps_per_call=3)
+    assert longest_chunk(short) == 3
