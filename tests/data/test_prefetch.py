@@ -18,6 +18,7 @@ import os, signal, sys, threading, time
 import numpy as np
 from resnet_jax.data.prefetch import read_ahead
 from resnet_jax.errors import InputError
+from resnet_jax.runtime.watchdog import beat, watchdog
 
 
 class Elements:
@@ -50,6 +51,12 @@ if __name__ == "__main__":
     print(*workers, flush=True)
     if ACTION == "signal group":
         started.set()
+    if ACTION == "stop workers":
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        with watchdog(0.02):
+            for batch in batches:
+                beat()
     if ACTION == "kill worker":
         os.kill(min(workers), signal.SIGKILL)
     if ACTION == "raise in main":
@@ -115,17 +122,21 @@ def assert_ends(condition: Callable[[], object]) -> None:
         ("signal group", 0, ""),
         ("raise", 1, "InputError: 5.jpg: cannot be read"),
         ("raise in main", 1, "ValueError: in the main process"),
+        ("stop workers", 70, "error: no step for"),
         ("kill worker", 1, "InputError: a data worker process died"),
     ],
 )
 def test_the_error_arrives_and_nothing_is_left(start, segments, action, status, says):
     process = start(action)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == status, err
     assert says in err
     assert "Exception ignored" not in err
     assert_ends(lambda: any(alive(int(pid)) for pid in out.split()))
-    if action != "kill worker":  # what SIGKILL meets between creating and registering a segment, nobody can free
+    if action not in (
+        "kill worker",
+        "stop workers",
+    ):  # what SIGKILL meets between creating and registering a segment, nobody can free
         assert_ends(segments)
 
 
