@@ -3,6 +3,7 @@
 import atexit
 import faulthandler
 import json
+import multiprocessing
 import os
 import sys
 import threading
@@ -176,6 +177,8 @@ def _leave(status: int) -> None:
                 time.sleep(POLL_SECONDS)  # the last of them is leaving
                 break
             time.sleep(POLL_SECONDS / 5)
+    for worker in multiprocessing.active_children():  # a stopped one would not notice that its parent is gone
+        worker.kill()
     os._exit(status)
 
 
