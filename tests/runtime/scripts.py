@@ -41,7 +41,7 @@ def script() -> Iterator:
     def start(text: str, *arguments: object, **options: Any) -> subprocess.Popen:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
         environment |= options.pop("env", {})
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | options
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | options
         command = [sys.executable, "-c", text, *map(str, arguments)]
         processes.append(subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes))
         return processes[-1]

@@ -16,7 +16,6 @@ def row(step: int) -> dict:
 
 def shown(folder) -> list[int]:
     """Steps as TensorBoard shows them: an event file hides later steps of those before it from its own start on."""
-    from tensorboardX.proto.event_pb2 import Event, SessionLog
 
     steps: list[int] = []
     for path in sorted(folder.iterdir()):
