@@ -65,6 +65,7 @@ def free_port() -> int:
 def wait_for(process: subprocess.Popen, text: str) -> str:
     """Read the output up to a line that holds `text`; return what was read."""
     read = ""
+    assert process.stdout is not None
     for line in process.stdout:
         read += line
         if text in line:
