@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,8 @@ from flax import linen as nn
 from resnet_jax.analysis.grad_cam import features_and_gradients, grad_cam
 from resnet_jax.errors import InputError
 from resnet_jax.layers.pooling import resize_bilinear
-from resnet_jax.models.registry import create_model
 from resnet_jax.models.resnet.blocks import PreActBasicBlock
+from tests.models.short import network, short_and_full
 
 from .toys import random_examples, random_variables, toy
 
@@ -17,7 +19,8 @@ def test_with_an_average_and_a_dense_head_grad_cam_is_cam():
     """Zhou et al. 2016: the class's weights in the head, applied at every place."""
     model = toy()
     variables, (images, labels) = random_variables(model), random_examples(4)
-    features = model.apply(variables, images, features=True)["stage2"]
+    outputs = jax.jit(partial(model.apply, features=True))(variables, images)
+    features = outputs["stage2"]
     weights = variables["params"]["head"]["kernel"][:, labels]
     cam = np.maximum(np.einsum("bhwc,cb->bhw", features, weights), 0)
     cam = np.asarray(resize_bilinear(jnp.asarray(cam)[..., None], 8, 8))[..., 0]
@@ -25,7 +28,7 @@ def test_with_an_average_and_a_dense_head_grad_cam_is_cam():
     largest = cam.max(axis=(1, 2), keepdims=True)
     np.testing.assert_allclose(found.maps, cam / np.where(largest > 0, largest, 1), rtol=1e-4, atol=1e-5)
     assert (largest > 0).any()
-    probabilities = jax.nn.softmax(model.apply(variables, images))
+    probabilities = jax.nn.softmax(outputs["logits"])
     np.testing.assert_allclose(found.probabilities, probabilities[np.arange(4), labels], rtol=1e-5)
 
 
@@ -33,7 +36,7 @@ def test_without_a_choice_the_most_probable_class_is_taken():
     model = toy()
     variables, (images, _) = random_variables(model), random_examples(6)
     found = grad_cam(model, variables, images)
-    np.testing.assert_array_equal(found.classes, np.argmax(model.apply(variables, images), axis=-1))
+    np.testing.assert_array_equal(found.classes, np.argmax(jax.jit(model.apply)(variables, images), axis=-1))
     np.testing.assert_array_equal(found.maps, grad_cam(model, variables, images, found.classes).maps)
 
 
@@ -44,8 +47,10 @@ def test_gradients_of_an_inner_stage_are_finite_differences(preact):
     variables, (images, _) = random_variables(model), random_examples(1)
     classes = np.array([1])
     values, gradients = features_and_gradients(model, variables, images, classes, "stage1")
-    np.testing.assert_allclose(values, model.apply(variables, images, features=True)["stage1"], rtol=1e-5, atol=1e-6)
+    outputs = jax.jit(partial(model.apply, features=True))(variables, images)
+    np.testing.assert_allclose(values, outputs["stage1"], rtol=1e-5, atol=1e-6)
 
+    @jax.jit
     def logit(change):
         # Added where stage 1 ends: at the output of its last block.
         def intercept(call, args, kwargs, context):
@@ -62,12 +67,13 @@ def test_gradients_of_an_inner_stage_are_finite_differences(preact):
 
 
 @pytest.mark.parametrize(
-    "name", ["vgg11_bn", "alexnet", "densenet40_cifar", "googlenet", "highway19_cifar", "resnet50"]
+    ("name", "blocks"),
+    short_and_full(["vgg11_bn", "alexnet", "densenet40_cifar", "googlenet", "highway19_cifar", "resnet50"]),
 )
-def test_every_family_has_a_last_stage_with_a_gradient(name):
+def test_every_family_has_a_last_stage_with_a_gradient(name, blocks):
     """Shapes alone: nothing is computed."""
     size = 64
-    model = create_model(name, num_classes=5)
+    model = network(name, blocks, num_classes=5)
     images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
     variables = jax.eval_shape(lambda k, x: model.init(k, x, train=False), jax.random.key(0), images)
     values, gradients = jax.eval_shape(

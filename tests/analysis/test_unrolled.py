@@ -25,30 +25,31 @@ from resnet_jax.models.resnet.scan import unrolled
 
 from .toys import random_examples, random_variables, toy
 
-# ResNet-20's stages, in which scan runs two blocks of three as one scan group.
-RESNET20 = toy(stage_sizes=(3, 3, 3))
-GATED = toy(stage_sizes=(3, 3, 3), merge="exclusive_gate")
-RANDOM = toy(stage_sizes=(3, 3, 3), stochastic_depth=0.5)
+# A stage of one block, and one of three of which scan runs two as one scan group, as in ResNet-20.
+STAGES = (1, 3)
+SMALL = toy(stage_sizes=STAGES)
+GATED = toy(stage_sizes=STAGES, merge="exclusive_gate")
+RANDOM = toy(stage_sizes=STAGES, stochastic_depth=0.5)
 IMAGES, LABELS = random_examples(8)
 
 ANALYSES: dict[str, tuple[Any, Callable[[nn.Module, Any], Any]]] = {
-    "blocks": (RESNET20, lambda m, v: blocks(m, v, IMAGES)),
-    "convolutions": (RESNET20, lambda m, v: main_convs(m, v, IMAGES)),
-    "normalizations": (RESNET20, lambda m, v: main_norms(m, v, IMAGES)),
-    "responses": (RESNET20, lambda m, v: jax.jit(partial(layer_responses, m))(v, IMAGES)),
-    "response deviations": (RESNET20, lambda m, v: response_std(m, v, IMAGES)),
-    "feature maps": (RESNET20, lambda m, v: feature_maps(m, v, IMAGES[0])),
-    "loss": (RESNET20, lambda m, v: vars(loss_line(m, v, IMAGES, LABELS, num_points=3))),
-    "first filters": (RESNET20, lambda m, v: first_filters(m, v, IMAGES)),
-    "norm scales": (RESNET20, lambda m, v: norm_scales(m, v, IMAGES)),
-    "weight histograms": (RESNET20, lambda m, v: vars(weight_histograms(m, v, IMAGES))),
+    "blocks": (SMALL, lambda m, v: blocks(m, v, IMAGES)),
+    "convolutions": (SMALL, lambda m, v: main_convs(m, v, IMAGES)),
+    "normalizations": (SMALL, lambda m, v: main_norms(m, v, IMAGES)),
+    "responses": (SMALL, lambda m, v: jax.jit(partial(layer_responses, m))(v, IMAGES)),
+    "response deviations": (SMALL, lambda m, v: response_std(m, v, IMAGES)),
+    "feature maps": (SMALL, lambda m, v: feature_maps(m, v, IMAGES[0])),
+    "loss": (SMALL, lambda m, v: vars(loss_line(m, v, IMAGES, LABELS, num_points=3))),
+    "first filters": (SMALL, lambda m, v: first_filters(m, v, IMAGES)),
+    "norm scales": (SMALL, lambda m, v: norm_scales(m, v, IMAGES)),
+    "weight histograms": (SMALL, lambda m, v: vars(weight_histograms(m, v, IMAGES))),
     "gates": (GATED, lambda m, v: vars(gate_values(m, v, IMAGES))),
     "gradients": (RANDOM, lambda m, v: gradient_norms(m, v, IMAGES, LABELS)),
-    "Grad-CAM": (RESNET20, lambda m, v: vars(grad_cam(m, v, IMAGES))),
-    "one block removed": (RESNET20, lambda m, v: error_by_removed_block(m, v, IMAGES, LABELS)),
-    "blocks removed": (RESNET20, lambda m, v: error_by_number_removed(m, v, IMAGES, LABELS, numbers=(2,), samples=2)),
-    "paths": (RESNET20, lambda m, v: vars(path_lengths(m, v, IMAGES, LABELS, lengths=(0, 5, 9), samples=1))),
-    "permutations": (RESNET20, lambda m, v: vars(error_by_swaps(m, v, IMAGES, LABELS, swaps=(2,), samples=2))),
+    "Grad-CAM": (SMALL, lambda m, v: vars(grad_cam(m, v, IMAGES))),
+    "one block removed": (SMALL, lambda m, v: error_by_removed_block(m, v, IMAGES, LABELS)),
+    "blocks removed": (SMALL, lambda m, v: error_by_number_removed(m, v, IMAGES, LABELS, numbers=(2,), samples=2)),
+    "paths": (SMALL, lambda m, v: vars(path_lengths(m, v, IMAGES, LABELS, lengths=(0, 2, 4), samples=1))),
+    "permutations": (SMALL, lambda m, v: vars(error_by_swaps(m, v, IMAGES, LABELS, swaps=(2,), samples=2))),
 }
 
 
@@ -73,7 +74,12 @@ def test_resnet20_has_nine_blocks_and_nineteen_convolutions_however_it_is_compil
         assert len(error_by_removed_block(model, variables, IMAGES, LABELS)) == 10  # and the whole network
 
 
+def test_the_small_network_has_a_scan_group():
+    assert SMALL.clone(scan=True).scan_groups
+    assert not SMALL.scan_groups
+
+
 def test_a_network_that_is_unrolled_already_is_left_as_it_is():
     highway = Highway((1, 1), (4, 8))
     assert unrolled(highway) is highway
-    assert unrolled(RESNET20) is RESNET20
+    assert unrolled(SMALL) is SMALL

@@ -3,41 +3,64 @@
 import json
 import shlex
 import sys
+from contextlib import redirect_stdout
+from functools import partial
+from io import StringIO
 
 import pytest
 
 from experiments import benchmark
-from resnet_jax.benchmark import throughput, versus
+from resnet_jax.benchmark import roofline, throughput, versus
 from resnet_jax.benchmark.roofline import roofline_share
 from resnet_jax.cli import run_command
 from resnet_jax.errors import InputError
 from resnet_jax.inference.fold_batch_norm import fold_batch_norm
+from resnet_jax.models.registry import MODELS
+from resnet_jax.models.resnet.blocks import BasicBlock
+from resnet_jax.models.resnet.resnet import ResNet
 
-TOY = ["--model=resnet8_cifar", "--image_size=8", "--batch_size=8", "--rounds=2"]
-
-
-def printed(capsys, *argv):
-    benchmark.main([*TOY, *argv])
-    return json.loads(capsys.readouterr().out)
+TOY = ["--model=toy", "--image_size=8", "--batch_size=8", "--rounds=2"]
 
 
-def test_training_and_its_profile(capsys, tmp_path):
-    found = printed(capsys, "--mode=train", f"--profile={tmp_path}")
-    assert (found["mode"], found["model"], found["batch_size"]) == ("train", "resnet8_cifar", 8)
+@pytest.fixture(scope="module", autouse=True)
+def toy_and_small_roofline():
+    """A network of one block, because each measurement compiles anew, and peaks of small arrays, for their seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, "toy", partial(ResNet, (1,), BasicBlock, width=32, stem="cifar"))
+        patch.setitem(roofline.SIZES, "cpu", (2**22, 256))
+        yield
+
+
+def printed(*argv):
+    with redirect_stdout(StringIO()) as out:
+        benchmark.main([*TOY, *argv])
+    return json.loads(out.getvalue())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """(What a training's measurement prints, the folder of its profile)."""
+    folder = tmp_path_factory.mktemp("profile")
+    return printed("--mode=train", f"--profile={folder}"), folder
+
+
+def test_training_and_its_profile(trained):
+    found, folder = trained
+    assert (found["mode"], found["model"], found["batch_size"]) == ("train", "toy", 8)
     assert found["images_per_second"] == pytest.approx(8e3 / found["milliseconds_per_step"], rel=0.01)
     low, high = found["milliseconds_range"]
     assert low <= found["milliseconds_per_step"] <= high
     assert found["share"]["of_roofline"] > 0
-    assert list(tmp_path.rglob("*.xplane.pb"))
+    assert list(folder.rglob("*.xplane.pb"))
 
 
-def test_several_seeds_at_once_count_their_images(capsys):
-    found = printed(capsys, "--mode=train", "--seeds=2")
+def test_several_seeds_at_once_count_their_images():
+    found = printed("--mode=train", "--seeds=2")
     assert found["images_per_second"] == pytest.approx(2 * 8e3 / found["milliseconds_per_step"], rel=0.01)
 
 
-def test_several_steps_a_call_are_counted_one_by_one(capsys):
-    one, three = (printed(capsys, "--mode=train", f"--steps_per_call={count}") for count in (1, 3))
+def test_several_steps_a_call_are_counted_one_by_one(trained):
+    (one, _), three = trained, printed("--mode=train", "--steps_per_call=3")
     assert three["images_per_second"] == pytest.approx(8e3 / three["milliseconds_per_step"], rel=0.01)
 
     def bytes_of_a_step(found):
@@ -47,7 +70,7 @@ def test_several_steps_a_call_are_counted_one_by_one(capsys):
     assert bytes_of_a_step(three) == pytest.approx(bytes_of_a_step(one), rel=0.3)
 
 
-def test_normalizations_are_folded_unless_that_is_refused(capsys, monkeypatch):
+def test_normalizations_are_folded_unless_that_is_refused(monkeypatch):
     folded = []
 
     def fold(*args):
@@ -55,14 +78,14 @@ def test_normalizations_are_folded_unless_that_is_refused(capsys, monkeypatch):
         return folded[-1]
 
     monkeypatch.setattr(throughput, "fold_batch_norm", fold)
-    assert printed(capsys, "--mode=infer")["giga_multiply_adds_per_second"] > 0
+    assert printed("--mode=infer")["giga_multiply_adds_per_second"] > 0
     assert len(folded) == 1
-    printed(capsys, "--mode=infer", "--fold=False")
+    printed("--mode=infer", "--fold=False")
     assert len(folded) == 1
 
 
-def test_a_checkpoint(capsys):
-    found = printed(capsys, "--mode=resume")
+def test_a_checkpoint():
+    found = printed("--mode=resume")
     assert found["checkpoint_mib"] > 0.3  # parameters and momentum
     low, high = found["save_milliseconds_range"]
     assert low <= found["save_milliseconds"] <= high

@@ -46,7 +46,7 @@ class OneSize(Toy):
 
 def toy(root, seed=0, size=16, mean=(0.5,) * 3, model=None):
     model = model or Toy()
-    variables = model.init(jax.random.key(seed), jnp.zeros((1, size, size, 3)))
+    variables = jax.jit(model.init)(jax.random.key(seed), jnp.zeros((1, size, size, 3)))
     variables = jax.tree.map(lambda leaf: leaf * 4, variables)
     preprocessing = Preprocessing(size, size + 5, mean, (0.3,) * 3)
     run = Config(model="toy", dataset="folder", data_dir=str(root))

@@ -1,5 +1,6 @@
 """Published parameter and multiply-add counts of the ResNet family; test_zoo_counts.py has the other networks'."""
 
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -102,7 +103,7 @@ def test_a_network_has_the_published_number_of_parameters(name):
     ("name", "shortcut", "count"),
     [
         ("resnet20_cifar", "B", 272_474),
-        ("resnet110_cifar", "B", 1_730_714),
+        pytest.param("resnet110_cifar", "B", 1_730_714, marks=pytest.mark.slow),  # as resnet20_cifar, and longer
         ("resnet20_cifar", "C", 272_474 + 2 * (32 * 34 + 64 * 66) + 3 * 16 * 18),
     ],
 )
@@ -110,27 +111,33 @@ def test_projections_add_their_own_parameters(name, shortcut, count):
     assert parameters_of(name, shortcut=shortcut) == count
 
 
-# torchvision's `_ops` (GFLOPS of its tables, which are multiply-adds) at 224 pixels; v1.5 throughout.
+@cache
+def multiply_adds_at_224(name: str) -> int:
+    return multiply_adds(create_model(name), 224)
+
+
+# torchvision's `_ops` (GFLOPS of its tables, which are multiply-adds) at 224 pixels; v1.5 throughout. Slow is what has
+# more blocks of the same kind.
 @pytest.mark.parametrize(
     ("name", "giga"),
     [
         ("resnet18", 1.814),
         ("resnet34", 3.664),
         ("resnet50", 4.089),
-        ("resnet101", 7.801),
-        ("resnet152", 11.514),
+        pytest.param("resnet101", 7.801, marks=pytest.mark.slow),
+        pytest.param("resnet152", 11.514, marks=pytest.mark.slow),
     ],
 )
 def test_a_network_costs_the_published_multiply_adds(name, giga):
-    assert round(multiply_adds(create_model(name), 224) / 1e9, 3) == giga
+    assert round(multiply_adds_at_224(name) / 1e9, 3) == giga
 
 
 def test_the_stride_on_the_first_1x1_is_cheaper_as_published():
     # In the first block of stages 2, 3 and 4 conv1, from c to c / 2 channels, runs on a quarter of the pixels;
     # He et al. 2015, table 1, prints 3.8e9 for the rest.
     saved = sum(3 * (pixels // 2) ** 2 * c * c // 2 for pixels, c in [(56, 256), (28, 512), (14, 1024)])
-    assert round(multiply_adds(create_model("resnet50_v1"), 224) / 1e9, 1) == 3.9
-    assert multiply_adds(create_model("resnet50"), 224) - multiply_adds(create_model("resnet50_v1"), 224) == saved
+    assert round(multiply_adds_at_224("resnet50_v1") / 1e9, 1) == 3.9
+    assert multiply_adds_at_224("resnet50") - multiply_adds_at_224("resnet50_v1") == saved
 
 
 def test_resnet20_for_cifar_costs_40_55_million_multiply_adds():

@@ -36,11 +36,19 @@ PAPERS = {  # name: (exact parameters, what the paper prints in millions, its de
 }
 
 
+# What has more blocks of the same kind as another network of its table, and takes seconds to trace.
+DEEPER = ("vgg19", "vgg19_bn", "densenet161", "densenet169", "densenet201", "fcn_resnet101")
+
+
+def deeper_are_slow(names):
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in DEEPER)) for name in names]
+
+
 def parameters(name, image_size=224, **options):
     return parameter_count(abstract_variables(create_model(name, **options), image_size)["params"])
 
 
-@pytest.mark.parametrize("name", TORCHVISION)
+@pytest.mark.parametrize("name", deeper_are_slow(TORCHVISION))
 def test_torchvision_s_counts(name):
     count, giga = TORCHVISION[name]
     assert parameters(name) == count
@@ -60,10 +68,12 @@ def test_googlenet():
     assert multiply_adds(create_model("googlenet"), 224) / 1e9 == pytest.approx(1.498, abs=6e-4)
 
 
-@pytest.mark.parametrize(
-    ("name", "count", "giga"), [("fcn_resnet50", 35_322_218, 152.717), ("fcn_resnet101", 54_314_346, 232.738)]
-)
-def test_fcn(name, count, giga):
+FCN = {"fcn_resnet50": (35_322_218, 152.717), "fcn_resnet101": (54_314_346, 232.738)}
+
+
+@pytest.mark.parametrize("name", deeper_are_slow(FCN))
+def test_fcn(name):
+    count, giga = FCN[name]
     assert parameters(name, 64) == count
     # Published at 520 pixels, with the auxiliary head, which we do not run in evaluation, and without the resizing,
     # which is two matrix products here.

@@ -79,10 +79,12 @@ def test_values_and_both_gradients_are_those_of_lax(
 ):
     x, kernel = inputs(batch=batch, height=height, width=width, k=k, groups=groups)
     options = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    ours, theirs = partial(convolve, **options), partial(plain, **options)
+    both = jax.jit(lambda *args: (values_and_gradients(ours, *args), values_and_gradients(theirs, *args)))
     with pytest.MonkeyPatch.context() as patch:
         small_parts(patch, part_bytes)
-        got = jax.jit(partial(values_and_gradients, partial(convolve, **options)))(x, kernel)
-    assert_same(got, jax.jit(partial(values_and_gradients, partial(plain, **options)))(x, kernel))
+        got, expected = both(x, kernel)
+    assert_same(got, expected)
 
 
 def kernels_trained_in_scan(conv, x, kernel):
@@ -96,18 +98,20 @@ def test_inside_scan_checkpoint_and_vmap(parts):
     x, kernel = inputs()
     for options in ({"strides": 2, "padding": 1}, {"strides": 1, "padding": 1, "dilation": 2}):
         ours, theirs = partial(convolve, **options), partial(plain, **options)
-        expected = kernels_trained_in_scan(theirs, x, kernel)
+        trained = jax.jit(partial(kernels_trained_in_scan, theirs))
+        expected = trained(x, kernel)
         assert_same(jax.jit(partial(kernels_trained_in_scan, ours))(x, kernel), expected)
         assert_same(jax.jit(partial(kernels_trained_in_scan, jax.checkpoint(ours)))(x, kernel), expected)
         seeds = jnp.stack([kernel, 2 * kernel])
-        got = jax.vmap(partial(kernels_trained_in_scan, ours), in_axes=(None, 0))(x, seeds)
+        got = jax.jit(jax.vmap(partial(kernels_trained_in_scan, ours), in_axes=(None, 0)))(x, seeds)
         assert_same(got[0], expected)
-        assert_same(got[1], kernels_trained_in_scan(theirs, x, 2 * kernel))
+        assert_same(got[1], trained(x, 2 * kernel))
 
 
 def test_hessian_vector_product(parts):
     x, kernel = inputs()
 
+    @partial(jax.jit, static_argnums=0)
     def product(conv):
         loss = lambda w: jnp.square(jnp.sin(conv(x, w, padding=1))).sum()  # noqa: E731
         return jax.jvp(jax.grad(loss), (kernel,), (jnp.ones_like(kernel),))[1]

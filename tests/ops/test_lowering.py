@@ -38,13 +38,21 @@ def statistics(model):
     return {"batch_stats": jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)}
 
 
-@pytest.mark.parametrize("lowering", LOWERINGS)
-def test_the_gradient_of_a_network_is_the_same(lowering, network, monkeypatch):
+@pytest.fixture(scope="module")
+def without_lowerings(network) -> Any:
+    """The loss and its gradient by JAX's own operations, and the jaxpr of the loss."""
     model, params, images = network
-    monkeypatch.setenv("RESNET_JAX_FORMS", "")
-    # A new function each time: what was traced with another lowering would be reused.
-    expected = jax.jit(jax.value_and_grad(partial(loss, model=model, images=images)))(params)
-    plain = str(jax.make_jaxpr(partial(loss, model=model, images=images))(params))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RESNET_JAX_FORMS", "")
+        # A new function each time: what was traced with another lowering would be reused.
+        expected = jax.jit(jax.value_and_grad(partial(loss, model=model, images=images)))(params)
+        return expected, str(jax.make_jaxpr(partial(loss, model=model, images=images))(params))
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+def test_the_gradient_of_a_network_is_the_same(lowering, network, without_lowerings, monkeypatch):
+    model, params, images = network
+    expected, plain = without_lowerings
     monkeypatch.setenv("RESNET_JAX_FORMS", lowering)
     found = jax.jit(jax.value_and_grad(partial(loss, model=model, images=images)))(params)
     assert str(jax.make_jaxpr(partial(loss, model=model, images=images))(params)) != plain

@@ -16,6 +16,7 @@ def whole_numbers(seed, shape):
     return jnp.asarray(np.random.default_rng(seed).integers(-1, 2, shape), jnp.float32)
 
 
+@partial(jax.jit, static_argnums=0)
 def value_and_gradient(pool, x):
     y, pull_back = jax.vjp(pool, x)
     return y, *pull_back(whole_numbers(1, y.shape).astype(y.dtype))
@@ -59,6 +60,7 @@ def test_under_jit_vmap_scan_and_checkpoint():
 
 
 def test_hessian_vector_product():
+    @partial(jax.jit, static_argnums=0)
     def product(pool, x):
         return jax.jvp(jax.grad(lambda x: (pool(x) ** 3).sum()), (x,), (x + 1,))[1]
 
