@@ -1,13 +1,7 @@
-"""Tests run on eight forced CPU devices, with implicit rank promotion an error, and share what they compile.
-
-A program that one test has compiled is read by the others, by the other processes of pytest-xdist and by the commands
-that tests start, from a folder that lives as long as the test run.
-"""
+"""Tests run on eight forced CPU devices, with implicit rank promotion an error, and keep no compiled programs."""
 
 import gc
 import os
-import shutil
-import tempfile
 
 # LLVM at its lowest level: XLA's own passes are those of every run, and toys compile for longer than they run. The
 # commands that tests start in processes of their own compile as a user's do.
@@ -18,11 +12,7 @@ os.environ["XLA_FLAGS"] = " ".join(
     ["--xla_force_host_platform_device_count=8", QUICK, PATIENT, os.environ.get("XLA_FLAGS", "")]
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
-IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
-if not IS_WORKER:
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="resnet_jax-tests-")
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
-    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = ""  # for the commands that tests run, too
 
 import jax  # noqa: E402 (reads the environment)
 
@@ -36,8 +26,3 @@ def pytest_xdist_auto_num_workers(config):
     """One process for each core; for a single file none, because a worker takes seconds to start."""
     alone = len(config.args) == 1 and ".py" in config.args[0]
     return 0 if alone else min(os.cpu_count() or 1, MOST_WORKERS)
-
-
-def pytest_unconfigure():
-    if not IS_WORKER:
-        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)

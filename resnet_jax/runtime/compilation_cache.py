@@ -19,20 +19,25 @@ from jax.experimental.compilation_cache import compilation_cache
 # good once a process is killed between the two files that it then writes for each.
 MAX_BYTES = 2 * 2**30
 
+FORCED_DEVICES = "xla_force_host_platform_device_count"  # the flag that makes several devices of a CPU
+
 CHECKED = ".checked"  # what is older was found whole
 
 
 def enable_cache() -> None:
-    """Keeps what this process compiles, and uses what others have kept. To be called before the first compilation.
+    """Keep the programs that this process compiles, and use those kept before; call it before the first compilation.
 
     JAX's own variables win: JAX_COMPILATION_CACHE_DIR names another folder, which is left to its owner, or is empty,
     which keeps nothing. A folder that cannot be made or written is done without.
+
+    Several devices of a CPU keep nothing: a training step that was read from the cache waited for ever in its
+    collectives there (eight forced devices, jax 0.10.2).
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         if not os.environ["JAX_COMPILATION_CACHE_DIR"]:
             jax.config.update("jax_compilation_cache_dir", None)  # "" would be this folder to XLA's caches on GPUs
         return
-    if (folder := cache_folder(os.environ)) is None:
+    if FORCED_DEVICES in os.environ.get("XLA_FLAGS", "") or (folder := cache_folder(os.environ)) is None:
         return
     with suppress(OSError):  # another process may tidy up too
         remove_torn(folder)
@@ -47,7 +52,7 @@ def enable_cache() -> None:
 
 
 def disable_cache() -> None:
-    """Compiles everything anew from now on, whatever was asked for before; programs that were compiled stay."""
+    """Compile everything anew from now on, whatever was configured before; programs that were compiled stay."""
     jax.config.update("jax_compilation_cache_dir", None)
     compilation_cache.reset_cache()  # jax looks at the folder's name once, at its first compilation
 

@@ -113,6 +113,17 @@ def test_what_jax_was_told_by_its_own_variables_holds(settings, monkeypatch):
     assert settings() == (None, 7.0)
 
 
+def test_several_devices_of_a_cpu_keep_nothing(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    enable_cache()
+    assert (settings()[0], list(tmp_path.iterdir())) == (None, [])
+    monkeypatch.setenv("XLA_FLAGS", "")
+    enable_cache()
+    assert settings()[0] == str(tmp_path / "resnet_jax" / "xla")
+
+
 def written(folder, **sizes):
     """Files of these sizes, each written a second after the one before."""
     for age, (name, size) in enumerate(sizes.items()):
