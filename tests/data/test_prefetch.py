@@ -133,10 +133,8 @@ def test_the_error_arrives_and_nothing_is_left(start, segments, action, status, 
     assert says in err
     assert "Exception ignored" not in err
     assert_ends(lambda: any(alive(int(pid)) for pid in out.split()))
-    if action not in (
-        "kill worker",
-        "stop workers",
-    ):  # what SIGKILL meets between creating and registering a segment, nobody can free
+    # what SIGKILL meets between creating and registering a segment, nobody can free
+    if action not in ("kill worker", "stop workers"):
         assert_ends(segments)
 
 
