@@ -12,7 +12,11 @@ import tempfile
 # LLVM at its lowest level: XLA's own passes are those of every run, and toys compile for longer than they run. The
 # commands that tests start in processes of their own compile as a user's do.
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {QUICK} " + os.environ.get("XLA_FLAGS", "")
+# XLA ends the process when one of eight devices keeps the others waiting for 40 s, which happens on a busy machine.
+PATIENT = "--xla_cpu_collective_call_terminate_timeout_seconds=300"
+os.environ["XLA_FLAGS"] = " ".join(
+    ["--xla_force_host_platform_device_count=8", QUICK, PATIENT, os.environ.get("XLA_FLAGS", "")]
+)
 os.environ["JAX_PLATFORMS"] = "cpu"
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 if not IS_WORKER:

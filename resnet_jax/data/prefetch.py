@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Generator
+from multiprocessing import resource_tracker
 from typing import Any, Protocol
 
 import grain
@@ -74,6 +75,8 @@ def _stream(elements: Elements, num_workers: int) -> Generator[dict[str, Any], N
         if num_workers:
             # A worker ignores signals once it runs, but takes seconds to get there, and a signal to the whole process
             # group would end it before: a blocked signal stays blocked in a process that is started.
+            with held_back():
+                resource_tracker.ensure_running()  # outlives the workers too, and unblocks when it starts
             with held_back():
                 first = [_out_of_shared_memory(element) for element in itertools.islice(iterator, 1)]
             yield from first

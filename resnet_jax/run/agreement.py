@@ -49,6 +49,8 @@ def check_same_data(data: Data) -> None:
         "the number of test images": data.num_test,
         "the number of classes": len(data.class_names),
         "the digest of the class names": digest_of(*(name.encode() for name in data.class_names)),
+        "the digest of the training images' names": data.train_examples,
+        "the digest of the test images' names": data.test_examples,
     }
     check_equal("data", facts)
 

@@ -51,7 +51,7 @@ def largest_batch(run: Run, step: jax.stages.Wrapped, state: Any, sums: Any, sta
     try:
         _, batch = next(step_batches(run, start))
         shapes = jax.tree.map(_shape, (state, sums, batch))
-        analysis = step.lower(*shapes).compile().memory_analysis()
+        analysis: Any = step.lower(*shapes).compile().memory_analysis()
         held, working = analysis.argument_size_in_bytes, analysis.temp_size_in_bytes
     except Exception:  # the compilation itself may need the memory that there is not
         return None

@@ -111,8 +111,9 @@ def fit(run: Run, workdir: Path) -> Row:
     config, metrics = run.config, workdir / "metrics.jsonl"
     manager = checkpoint.open_manager(workdir / "checkpoints", keep=config.keep, best_step=partial(best_step, metrics))
     saves = Saves(manager, say_once)
-    # Innermost, because a manager that is closed waits for the other processes.
-    with closing(saves), stop_signal() as stop_requested, ending_together(debug=config.debug):
+    too_large = memory_remedy(lambda: "take a smaller --batch_size, --remat or --dtype=bfloat16")
+    # Ends inside `closing`: a manager that is closed waits for the other processes.
+    with closing(saves), stop_signal() as stop_requested, ending_together(debug=config.debug), too_large:
         start, state, sums = restore_or_init(run, manager, say_once)
         stored = checkpoint.stored_record(manager, start) if start else {}
         log = open_log(workdir, config, start, stored)

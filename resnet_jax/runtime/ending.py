@@ -3,6 +3,7 @@
 import atexit
 import faulthandler
 import json
+import multiprocessing
 import os
 import sys
 import threading
@@ -11,6 +12,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax._src.distributed import global_state
@@ -115,7 +117,7 @@ def end_all(line: str, status: int) -> None:
     flush_output()
     with suppress(Exception):  # another process has ended first, or the first one is gone
         word = json.dumps({"process": global_state.process_id, "line": line, "status": status})
-        global_state.client.key_value_set(ENDED, word)
+        store().key_value_set(ENDED, word)
     _leave(status)
 
 
@@ -125,8 +127,13 @@ def watch_others() -> None:
     threading.Thread(target=_watch, daemon=True, name="watch other processes").start()
 
 
+def store() -> Any:
+    """Return the key-value store of the run's coordination service."""
+    return global_state.client
+
+
 def _watch() -> None:
-    client = global_state.client
+    client = store()
     while not _ending.wait(POLL_SECONDS):
         try:
             word = json.loads(client.key_value_try_get(ENDED))
@@ -161,7 +168,7 @@ def _say(line: str, status: int) -> None:
 
 def _leave(status: int) -> None:
     """End without JAX's shutdown barrier; the first process, which keeps the store, when the others have read it."""
-    client, me = global_state.client, global_state.process_id
+    client, me = store(), global_state.process_id
     with suppress(Exception):
         client.key_value_set(f"{READ}/{me}", "")
         deadline = time.monotonic() + SERVE_SECONDS
@@ -170,6 +177,8 @@ def _leave(status: int) -> None:
                 time.sleep(POLL_SECONDS)  # the last of them is leaving
                 break
             time.sleep(POLL_SECONDS / 5)
+    for worker in multiprocessing.active_children():  # a stopped one would not notice that its parent is gone
+        worker.kill()
     os._exit(status)
 
 

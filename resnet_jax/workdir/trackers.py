@@ -41,14 +41,14 @@ def _tensorboard(workdir: Path, start: int) -> Callable[[Row], None]:
     except ImportError as error:
         raise InputError("--tensorboard needs tensorboardX: pip install 'residual-jax[tensorboard]'") from error
     try:
-        writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1 if start else None)
+        # Its thread writes what lies in its queue every second; `flush` writes only what the thread has taken up.
+        writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1 if start else None, flush_secs=1)
     except OSError as error:
         raise InputError(f"--tensorboard: {workdir / 'tensorboard'} cannot be written ({error.strerror})") from error
 
     def track(row: Row) -> None:
         for name, value in scalars(row):
             writer.add_scalar(f"{row['split']}/{name}", value, row["step"])
-        writer.flush()
 
     return track
 

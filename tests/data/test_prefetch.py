@@ -14,10 +14,11 @@ SHARED_MEMORY = Path("/dev/shm")
 pytestmark = pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="shared memory is not a folder here")
 
 SCRIPT = """
-import os, signal, sys, time
+import os, signal, sys, threading, time
 import numpy as np
 from resnet_jax.data.prefetch import read_ahead
 from resnet_jax.errors import InputError
+from resnet_jax.runtime.watchdog import beat, watchdog
 
 
 class Elements:
@@ -31,11 +32,31 @@ class Elements:
 
 
 ACTION = sys.argv[1]
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 if __name__ == "__main__":
+    if ACTION == "signal group":  # from before the workers start
+        started = threading.Event()
+        for number in SIGNALS:
+            signal.signal(number, lambda *_: None)
+
+        def send():
+            while not started.wait(0.02):
+                for number in SIGNALS:
+                    os.killpg(0, number)
+
+        threading.Thread(target=send).start()
     batches = read_ahead(Elements(), num_workers=2)
     workers = {next(batches)["worker"] for _ in range(2)}
     print(*workers, flush=True)
+    if ACTION == "signal group":
+        started.set()
+    if ACTION == "stop workers":
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        with watchdog(0.02):
+            for batch in batches:
+                beat()
     if ACTION == "kill worker":
         os.kill(min(workers), signal.SIGKILL)
     if ACTION == "raise in main":
@@ -62,7 +83,8 @@ def start(tmp_path):
 
     def run(action: str) -> subprocess.Popen:
         command = [sys.executable, "-W", "error", str(script), action]
-        return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes)
 
     return run
 
@@ -97,19 +119,24 @@ def assert_ends(condition: Callable[[], object]) -> None:
     [
         ("all", 0, ""),
         ("signal workers", 0, ""),  # and leave before the end
+        ("signal group", 0, ""),
         ("raise", 1, "InputError: 5.jpg: cannot be read"),
         ("raise in main", 1, "ValueError: in the main process"),
+        ("stop workers", 70, "error: no step for"),
         ("kill worker", 1, "InputError: a data worker process died"),
     ],
 )
 def test_the_error_arrives_and_nothing_is_left(start, segments, action, status, says):
     process = start(action)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == status, err
     assert says in err
     assert "Exception ignored" not in err
     assert_ends(lambda: any(alive(int(pid)) for pid in out.split()))
-    if action != "kill worker":  # what SIGKILL meets between creating and registering a segment, nobody can free
+    if action not in (
+        "kill worker",
+        "stop workers",
+    ):  # what SIGKILL meets between creating and registering a segment, nobody can free
         assert_ends(segments)
 
 

@@ -143,7 +143,10 @@ def test_an_altered_or_cut_result_is_one_line_and_can_be_written_anew(home, orig
         refused(home, "result.json is damaged .*; delete it, and the same command writes it anew")
     (home / "run" / "result.json").unlink()
     train(config(home))
-    assert folder.read_result(home / "run")["fingerprint"] == read_sealed(original / "result.json", "")["fingerprint"]
+    assert (
+        read_sealed(home / "run" / "result.json", "")["fingerprint"]
+        == read_sealed(original / "result.json", "")["fingerprint"]
+    )
 
 
 def test_a_longer_run_is_refused_with_the_way_to_it(home):

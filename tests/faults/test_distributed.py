@@ -76,3 +76,27 @@ def test_two_processes_divide_the_state_and_one_continues_with_all_of_it(start, 
     assert "continuing after step 2" in output
     for a, b in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
         assert abs(a["loss"] - b["loss"]) < 1e-4 * abs(b["loss"])
+
+
+@pytest.mark.slow
+def test_processes_with_other_options_end_before_they_train(start, tmp_path):
+    address = f"--coordinator_address=127.0.0.1:{free_port()}"
+    common = [f"--workdir={tmp_path}", *TOY, address, "--num_processes=2"]
+    two = [start("quickstart", *common, "--process_id=0"), start("quickstart", *common, "--process_id=1", "--width=4")]
+    for process in two:
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 2, output
+        assert "error: the processes of the run differ: --width is 2 in process 0, 4 in process 1" in output
+    assert not (tmp_path / "config.json").exists()
+
+
+@pytest.mark.slow
+def test_an_interrupt_of_two_processes_saves_in_both(start, tmp_path):
+    arguments = [f"--workdir={tmp_path}", *TOY, "--epochs=100"]
+    two = pair(start, "quickstart", *arguments)
+    wait_for_line(two[0], "step 5 of")
+    for process in two:  # as a terminal does
+        process.send_signal(signal.SIGINT)
+    outputs = [process.communicate(timeout=120)[0] for process in two]
+    assert [process.returncode for process in two] == [75, 75], "\n".join(outputs)
+    assert "which is saved" in outputs[0]

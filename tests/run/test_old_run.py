@@ -7,7 +7,9 @@ users' folders; a change of one of them would refuse the folder or lose somethin
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
+import jax
 import pytest
 from flax.traverse_util import flatten_dict
 
@@ -31,8 +33,9 @@ def workdir(tmp_path):
 
 
 def test_its_network_is_restored_and_evaluates_as_it_did(workdir):
+    model: Any
     _, model, variables = resnet_jax.restore_run(workdir)
-    assert sum(leaf.size for leaf in flatten_dict(variables["params"]).values()) == 4_492
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 4_492
     assert {path[0] for path in flatten_dict(variables["params"]) if path[0].startswith("stage3")} == {
         f"stage3_block0{number}" for number in (1, 2, 3)
     }

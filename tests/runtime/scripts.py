@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,10 +38,10 @@ def script() -> Iterator:
     """Start a Python program given as text; what still runs at the test's end is killed."""
     processes = []
 
-    def start(text: str, *arguments: object, **options: object) -> subprocess.Popen:
+    def start(text: str, *arguments: object, **options: Any) -> subprocess.Popen:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
         environment |= options.pop("env", {})
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | options
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | options
         command = [sys.executable, "-c", text, *map(str, arguments)]
         processes.append(subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes))
         return processes[-1]
@@ -64,6 +65,7 @@ def free_port() -> int:
 def wait_for(process: subprocess.Popen, text: str) -> str:
     """Read the output up to a line that holds `text`; return what was read."""
     read = ""
+    assert process.stdout is not None
     for line in process.stdout:
         read += line
         if text in line:

@@ -2,6 +2,7 @@
 
 import re
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +38,8 @@ def all_reduces(folder) -> list[tuple[str, int]]:
     }
     step = partial(train_step, model=MODEL, tx=tx, key=jax.random.key(0), group_size=2)
     lowered = jax.jit(step, out_shardings=replicated(mesh)).lower(state, batch)
-    lowered.compile({"xla_dump_to": str(folder), "xla_dump_hlo_pass_re": "spmd-partitioning"} | FAST)
+    options: Any = {"xla_dump_to": str(folder), "xla_dump_hlo_pass_re": "spmd-partitioning"} | FAST
+    lowered.compile(options)
     (text,) = (path.read_text() for path in folder.glob("*after_spmd-partitioning*.txt"))
     return [(dtype, len(shape.split(",")) if shape else 0) for dtype, shape in ALL_REDUCE.findall(text)]
 
