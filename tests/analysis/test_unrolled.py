@@ -75,8 +75,8 @@ def test_resnet20_has_nine_blocks_and_nineteen_convolutions_however_it_is_compil
 
 
 def test_the_small_network_has_a_scan_group():
-    assert SMALL.clone(scan=True).scan_groups
-    assert not SMALL.scan_groups
+    assert SMALL.clone(scan=True).scan_groups()
+    assert not SMALL.scan_groups()
 
 
 def test_a_network_that_is_unrolled_already_is_left_as_it_is():
