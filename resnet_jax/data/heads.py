@@ -44,7 +44,7 @@ def check_heads(source: Source, num_workers: int) -> None:
 
 @dataclass(frozen=True)
 class _Checks:
-    """What is wrong with the images, CHUNK at a time."""
+    """The problems of the images, CHUNK at a time."""
 
     source: Source
 

@@ -42,10 +42,10 @@ from resnet_jax.training.progress import Progress
 from resnet_jax.training.state import TrainState
 from resnet_jax.workdir import checkpoint, folder
 from resnet_jax.workdir.async_save import save_in_background
-from resnet_jax.workdir.checkpoint import Saves
 from resnet_jax.workdir.data_facts import check_data_matches
 from resnet_jax.workdir.folder import check_may_begin
 from resnet_jax.workdir.metrics_log import MetricsLog, Row, best_step, read_rows, truncate_rows
+from resnet_jax.workdir.saves import Saves
 from resnet_jax.workdir.trackers import open_trackers
 
 

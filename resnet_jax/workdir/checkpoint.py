@@ -5,13 +5,9 @@ carries a fingerprint of its arrays, which is compared after every restore, and 
 training had logged by then.
 """
 
-import errno
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +18,7 @@ from jax.experimental import multihost_utils
 
 from resnet_jax.errors import InputError
 from resnet_jax.workdir.fingerprint import Fingerprint, described, digest, fingerprint
-from resnet_jax.workdir.quiet import quieten
+from resnet_jax.workdir.quiet import one_line, quieten
 from resnet_jax.workdir.sealed import seal, unseal
 
 ASIDE = ".damaged"  # part of the name of a checkpoint that was set aside
@@ -99,82 +95,6 @@ def save(
         record=ocp.args.JsonSave(seal({"step": step, **(record or {})})),
     )
     manager.save(step, args=items)
-
-
-class Saves:
-    """Saves that may fail: each failure is one line, nothing of it stays in the folder, and the next save is tried.
-
-    Attributes:
-        problem: why the newest save failed; "" where it did not.
-    """
-
-    def __init__(self, manager: ocp.CheckpointManager, report: Callable[[str], None]):
-        self.manager, self.report = manager, report
-        self.problem = ""
-        self._writing: int | None = None  # step
-
-    def write(
-        self, step: int, tree: Any, prints: Fingerprint | None = None, record: dict[str, Any] | None = None
-    ) -> None:
-        """Start writing checkpoint `step`, as `save` does, once the one before is on the disk."""
-        self.finish()
-        if step in self.manager.all_steps():
-            return
-        self._writing = step
-        self._attempt(lambda: _check_writable(Path(self.manager.directory)), everywhere=True)
-        if self._writing is not None:
-            self._attempt(lambda: save(self.manager, step, tree, prints, record))
-
-    def finish(self) -> None:
-        """Wait until the newest save is on the disk, or has failed."""
-        if self._writing is not None:
-            self._attempt(self.manager.wait_until_finished)
-            self._writing = None
-
-    def close(self) -> None:
-        """Wait for the newest save, and close the manager."""
-        self.finish()
-        with suppress(Exception):  # of a save that failed, which was reported
-            self.manager.close()
-
-    def _attempt(self, work: Callable[[], None], *, everywhere: bool = False) -> None:
-        self.problem = ""
-        try:
-            work()
-        except Exception as error:  # Orbax raises OSError, ValueError or a bare Exception
-            self.problem = _one_line(error)
-        if everywhere and jax.process_count() > 1:  # Orbax would wait for a process that does not write
-            good = multihost_utils.process_allgather(np.array(not self.problem))
-            self.problem = self.problem or ("" if good.all() else "another process cannot write")
-        if self.problem:
-            self._clear(step=self._writing)
-            self._writing = None
-
-    def _clear(self, step: int | None) -> None:
-        directory = Path(self.manager.directory)
-        self.report(
-            f"warning: checkpoint {directory}/{step} could not be saved ({self.problem}); "
-            "the training goes on, and the next save tries again"
-        )
-        if jax.process_index() == 0:
-            for unfinished in directory.glob(f"{step}.orbax-checkpoint-tmp*"):
-                shutil.rmtree(unfinished, ignore_errors=True)
-        with suppress(Exception):  # the folder itself may be gone
-            self.manager.reload()  # of a failed save, the manager's list of checkpoints lacks another one
-
-
-def _check_writable(directory: Path) -> None:
-    """Raise OSError where no folder can be made: Orbax then leaves threads that never end, nor does the process."""
-    if jax.process_index() == 0:
-        os.rmdir(tempfile.mkdtemp(prefix=".probe", dir=directory))
-
-
-def _one_line(error: Exception) -> str:
-    text = str(error)
-    for number in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO):
-        if getattr(error, "errno", None) == number or os.strerror(number) in text:
-            return os.strerror(number)
-    return next(iter(text.strip().splitlines()), type(error).__name__)[:120]
 
 
 def restore_newest(
@@ -294,7 +214,7 @@ def _try_restore(manager: ocp.CheckpointManager, step: int, target: Any) -> tupl
             raise
         lost = isinstance(error, FileNotFoundError | NotADirectoryError)
         readable = lost or not (isinstance(error, OSError) or NOT_DAMAGE.search(str(error)))
-        problem, verdict = _one_line(error), DAMAGED if readable else UNREADABLE
+        problem, verdict = one_line(error), DAMAGED if readable else UNREADABLE
     verdict = max(verdict, DAMAGED) if problem else verdict
     if jax.process_count() > 1:  # a process that alone finds the damage must not leave the others behind
         verdicts = multihost_utils.process_allgather(np.array(verdict))

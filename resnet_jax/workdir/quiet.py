@@ -1,6 +1,8 @@
 """Silence around Orbax, whose logs and late exceptions bury the one line that a person needs."""
 
+import errno
 import logging
+import os
 import sys
 import warnings
 from typing import Any
@@ -25,3 +27,12 @@ def quieten() -> None:
             before(unraisable)
 
     sys.unraisablehook = hook
+
+
+def one_line(error: Exception) -> str:
+    """Return an error of Orbax or of the file system as one line."""
+    text = str(error)
+    for number in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO):
+        if getattr(error, "errno", None) == number or os.strerror(number) in text:
+            return os.strerror(number)
+    return next(iter(text.strip().splitlines()), type(error).__name__)[:120]

@@ -11,9 +11,9 @@ import pytest
 
 from resnet_jax.errors import InputError
 from resnet_jax.run.train import train
-from resnet_jax.workdir import checkpoint, metrics_log
-from resnet_jax.workdir.checkpoint import Saves
+from resnet_jax.workdir import checkpoint, metrics_log, saves
 from resnet_jax.workdir.folder import read_result
+from resnet_jax.workdir.saves import Saves
 from tests.faults.toy import config, photographs
 
 
@@ -91,9 +91,9 @@ def home(tmp_path):
 
 
 def test_a_training_goes_on_after_a_save_and_a_row_that_failed(home, monkeypatch, capsys):
-    whole_save, whole_append = checkpoint.save, metrics_log.append_row
+    whole_save, whole_append = saves.save, metrics_log.append_row
     monkeypatch.setattr(
-        checkpoint, "save", lambda manager, step, *rest: (full if step == 2 else whole_save)(manager, step, *rest)
+        saves, "save", lambda manager, step, *rest: (full if step == 2 else whole_save)(manager, step, *rest)
     )
     monkeypatch.setattr(
         metrics_log, "append_row", lambda path, row: (full if row["step"] == 2 else whole_append)(path, row)
@@ -109,9 +109,9 @@ def test_a_training_goes_on_after_a_save_and_a_row_that_failed(home, monkeypatch
 
 
 def test_a_last_save_that_failed_is_no_good_end(home, monkeypatch):
-    whole = checkpoint.save
+    whole = saves.save
     monkeypatch.setattr(
-        checkpoint, "save", lambda manager, step, *rest: (full if step == 4 else whole)(manager, step, *rest)
+        saves, "save", lambda manager, step, *rest: (full if step == 4 else whole)(manager, step, *rest)
     )
     with pytest.raises(InputError, match=r"the last checkpoint, of step 4, could not be written .*; make room"):
         train(config(home))

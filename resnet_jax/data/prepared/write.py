@@ -29,7 +29,7 @@ Split = Literal["train", "val"]
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the images are stored.
+    """The encoding of the stored images.
 
     Attributes:
         short_side: of the larger images, pixels. A smaller one keeps its size, and its bytes if it is a JPEG.
