@@ -44,7 +44,7 @@ RICH = replace(
     loss="binary_cross_entropy",
     ema=0.9,
     accumulate=2,
-    bn_group_size=4,
+    bn_group_size=2,
     stochastic_depth=0.2,
     eval_views="flip",
 )
