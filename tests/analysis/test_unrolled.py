@@ -53,16 +53,24 @@ ANALYSES: dict[str, tuple[Any, Callable[[nn.Module, Any], Any]]] = {
 }
 
 
+# Both options at once are what a quick run tries: each alone compiles every analysis twice more.
+OPTIONS = [
+    pytest.param({"scan": True, "remat": True}, id="scan, remat"),
+    pytest.param({"scan": True}, id="scan", marks=pytest.mark.slow),
+    pytest.param({"remat": True}, id="remat", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("name", ANALYSES)
-def test_an_analysis_does_not_depend_on_how_the_network_is_compiled(name):
+def test_an_analysis_does_not_depend_on_how_the_network_is_compiled(name, options):
     model, analysis = ANALYSES[name]
     variables = random_variables(model)
     expected = analysis(model, variables)
-    for options in ({"scan": True}, {"remat": True}, {"scan": True, "remat": True}):
-        found = analysis(model.clone(**options), variables)
-        assert jax.tree.structure(found) == jax.tree.structure(expected), options
-        for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-            np.testing.assert_array_equal(one, other, err_msg=str(options))
+    found = analysis(model.clone(**options), variables)
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_resnet20_has_nine_blocks_and_nineteen_convolutions_however_it_is_compiled():
