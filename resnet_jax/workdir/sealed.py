@@ -33,6 +33,9 @@ def unseal(sealed: dict[str, Any]) -> dict[str, Any]:
     record = {name: value for name, value in sealed.items() if name != DIGEST}
     if DIGEST in sealed and sealed[DIGEST] != digest_of(record):
         raise ValueError("its content does not match its digest")
+    for name in sealed if DIGEST not in sealed else ():
+        if sealed[name] == digest_of({other: value for other, value in sealed.items() if other != name}):
+            raise ValueError(f"its digest is named {name!r}")
     return record
 
 

@@ -33,8 +33,8 @@ def test_every_flipped_bit_is_noticed_or_changes_nothing(tmp_path):
         except InputError as error:
             lines.append(str(error))
             continue
-        # White space, or the name of the digest itself, which is then one more entry.
-        assert {name: record[name] for name in expected} == expected
+        # White space: the value is what it was.
+        assert record == expected
     assert len(lines) > 0.8 * 8 * len(whole)
     assert not [line for line in lines if "\n" in line]
 
