@@ -195,7 +195,7 @@ def test_a_checkpoint_that_its_training_deletes_meanwhile_is_not_called_damaged(
 
     monkeypatch.setattr(restore.checkpoint, "restore_step", deleted)
     resnet_jax.restore_run(home / "run")  # from the next newest
-    with pytest.raises(InputError, match="no checkpoint '4'; there are 2"):
+    with pytest.raises(InputError, match="no checkpoint 4; there are 2"):
         resnet_jax.restore_run(home / "run", 4)
 
 
