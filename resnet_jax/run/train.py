@@ -156,8 +156,11 @@ def fit(run: Run, workdir: Path) -> Row:
                     evaluated[step.number] = row
                     record_evaluation(run, workdir, log, row)
                 if stop_requested(step.number) and step.number < run.total_steps:
-                    check_finite(step.sums)
-                    save(step.number, step.state, step.unlogged, log=list(log.sums), skipped=over_processes(skipped))
+                    if not step.save:
+                        check_finite(step.sums)
+                        save(
+                            step.number, step.state, step.unlogged, log=list(log.sums), skipped=over_processes(skipped)
+                        )
                     break
         progress.close()
         check_written(saves, log, reached)
