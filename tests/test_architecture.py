@@ -1,4 +1,4 @@
-"""Which room may import which: one table, which fails by the name of the file that breaks it."""
+"""The rooms and what each may import: one table, which fails by the name of the file that breaks it."""
 
 import ast
 from pathlib import Path
@@ -79,14 +79,14 @@ def imports_of(path: Path) -> set[str]:
 
 
 def allowed(path: Path) -> set[str]:
-    """What a file may import of the package."""
+    """Return the parts of the package that a file may import."""
     inside = path.relative_to(PACKAGE)
     room = inside.parts[0].removesuffix(".py")
     return {room, "errors"} | MAY_IMPORT[room] | MAY_IMPORT.get(str(inside.with_suffix("")), set())
 
 
 def against_the_table(path: Path, names: set[str]) -> list[str]:
-    """The names, of those that a file imports, that the table does not allow it."""
+    """Return the imported names that the table does not allow a file."""
     ours = [name.removeprefix("resnet_jax.") for name in names if name.startswith("resnet_jax.")]
     known = allowed(path)
     # `from resnet_jax.a import b` is seen as a and as a.b: what allows a.b allows its first part too.

@@ -4,7 +4,6 @@ Processes that differ would wait for each other for ever, or train one half of a
 """
 
 import dataclasses
-import hashlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from resnet_jax.errors import InputError, StalledRunError
 from resnet_jax.run.step import Step
 from resnet_jax.runtime.distributed import check_equal
 from resnet_jax.workdir.folder import PACKAGES, git_commit
+from resnet_jax.workdir.sealed import digest_of
 
 # Options that processes may differ in. `depth` names the model; data are compared by what is in them.
 OWN_OPTIONS = {
@@ -32,10 +32,18 @@ def check_same_config(config: Config) -> None:
     Raises:
         InputError: some differ.
     """
-    options = {f"--{f.name}": getattr(config, f.name) for f in dataclasses.fields(config) if f.name not in OWN_OPTIONS}
-    versions = {f"the version of {name}": version(name) for name in PACKAGES}
-    code = {"the git commit": git_commit(), "the code of resnet_jax": digest_of_code()}
-    check_equal("config", options | {"--workdir": Path(config.workdir).absolute()} | versions | code)
+
+    def facts() -> dict[str, Any]:
+        options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name not in OWN_OPTIONS}
+        options["workdir"] = Path(config.workdir).absolute()
+        return {
+            **{f"--{name}": value for name, value in options.items()},
+            **{f"the version of {name}": version(name) for name in PACKAGES},
+            "the git commit": git_commit(),
+            "the code of resnet_jax": digest_of_code(),
+        }
+
+    check_equal("config", facts)
 
 
 def check_same_data(data: Data) -> None:
@@ -44,15 +52,17 @@ def check_same_data(data: Data) -> None:
     Raises:
         InputError: they differ.
     """
-    facts = {
-        "the number of training images": data.num_train,
-        "the number of test images": data.num_test,
-        "the number of classes": len(data.class_names),
-        "the digest of the class names": digest_of(*(name.encode() for name in data.class_names)),
-        "the digest of the training images' names": data.train_examples,
-        "the digest of the test images' names": data.test_examples,
-    }
-    check_equal("data", facts)
+    check_equal(
+        "data",
+        lambda: {
+            "the number of training images": data.num_train,
+            "the number of test images": data.num_test,
+            "the number of classes": len(data.class_names),
+            "the digest of the class names": digest_of(data.class_names),
+            "the digest of the training images' names": data.train_examples,
+            "the digest of the test images' names": data.test_examples,
+        },
+    )
 
 
 def compared(step: jax.stages.Wrapped) -> Step:
@@ -64,7 +74,7 @@ def compared(step: jax.stages.Wrapped) -> Step:
     def compared_step(*arguments: Any) -> Any:
         if new:
             new.clear()
-            check_equal("step", {"the lowered step": digest_of(step.lower(*arguments).as_text().encode())})
+            check_equal("step", lambda: {"the lowered step": digest_of(step.lower(*arguments).as_text())})
         return step(*arguments)
 
     return compared_step
@@ -77,7 +87,7 @@ def check_same_state(step: int, digest: str) -> None:
         StalledRunError: they differ, so that this state is not saved.
     """
     try:
-        check_equal(f"state after {step}", {f"the state after step {step:,}": digest})
+        check_equal(f"state after {step}", lambda: {f"the state after step {step:,}": digest})
     except InputError as error:
         raise StalledRunError(
             f"{error}; it is not saved, and the same command continues from the checkpoint before"
@@ -87,14 +97,4 @@ def check_same_state(step: int, digest: str) -> None:
 def digest_of_code() -> str:
     """Return a digest of the package's own files, for copies that no git commit describes."""
     package = Path(resnet_jax.__file__).parent
-    files = sorted(package.rglob("*.py"))
-    return digest_of(*(part for path in files for part in (str(path.relative_to(package)).encode(), path.read_bytes())))
-
-
-def digest_of(*parts: bytes) -> str:
-    """Return sixteen hexadecimal digits for a sequence of byte strings."""
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(len(part).to_bytes(8, "little"))
-        total.update(part)
-    return total.hexdigest()[:16]
+    return digest_of({str(path.relative_to(package)): path.read_text() for path in package.rglob("*.py")})

@@ -43,9 +43,9 @@ from resnet_jax.training.state import TrainState
 from resnet_jax.workdir import checkpoint, folder
 from resnet_jax.workdir.async_save import save_in_background
 from resnet_jax.workdir.data_facts import check_data_matches
-from resnet_jax.workdir.folder import check_may_begin
 from resnet_jax.workdir.metrics_log import MetricsLog, Row, best_step, read_rows, truncate_rows
 from resnet_jax.workdir.saves import Saves
+from resnet_jax.workdir.sealed import digest_of
 from resnet_jax.workdir.trackers import open_trackers
 
 
@@ -80,7 +80,7 @@ def train(config: Config) -> Row:
         check_same_data(run.data)
         data = data_facts(run.data)
         check_data_matches(workdir, data)
-        check_may_begin(workdir, math.inf)
+        folder.check_may_begin(workdir, math.inf)
         say_once(headline(run))  # traces the network: what cannot run does not take the folder
         if is_first_process():
             folder.write_config(workdir, config, data | {"forms": active_lowerings()})
@@ -206,7 +206,7 @@ def write_checkpoint(
     """Write a checkpoint of the state and the sums that no log line holds yet, with the log so far."""
     content = checkpoint_content(run, state, sums)
     prints = checkpoint.fingerprint(content)
-    check_same_state(step, checkpoint.digest(prints))
+    check_same_state(step, digest_of(prints))
     saves.write(step, content, prints, record={"log": log, "skipped": skipped})
 
 

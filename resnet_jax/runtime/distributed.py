@@ -74,12 +74,12 @@ def _cluster_is_announced() -> bool:
     return slurm or tpu_pod
 
 
-def check_equal(topic: str, facts: Mapping[str, object]) -> None:
+def check_equal(topic: str, facts: Callable[[], Mapping[str, object]]) -> None:
     """Compare facts over all processes, without a collective: those of processes that differ would wait for ever.
 
     Args:
         topic: name of this comparison, its first in the run.
-        facts: by name; compared as text.
+        facts: returns them by name; called where there are others to compare with, and compared as text.
 
     Raises:
         InputError: some differ; the line names them, their values and the processes.
@@ -87,7 +87,7 @@ def check_equal(topic: str, facts: Mapping[str, object]) -> None:
     client, count = global_state.client, global_state.num_processes
     if client is None or count == 1:
         return
-    mine = {name: str(value) for name, value in facts.items()}
+    mine = {name: str(value) for name, value in facts().items()}
     client.key_value_set(f"{topic}/{global_state.process_id}", json.dumps(mine))
     if global_state.process_id == 0:
         # The first process compares: a thousand processes that each read a thousand entries would be a million.

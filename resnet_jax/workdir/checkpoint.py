@@ -17,9 +17,9 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from resnet_jax.errors import InputError
-from resnet_jax.workdir.fingerprint import Fingerprint, described, digest, fingerprint
+from resnet_jax.workdir.fingerprint import Fingerprint, described, fingerprint
 from resnet_jax.workdir.quiet import one_line, quieten
-from resnet_jax.workdir.sealed import seal, unseal
+from resnet_jax.workdir.sealed import digest_of, seal, unseal
 
 ASIDE = ".damaged"  # part of the name of a checkpoint that was set aside
 
@@ -74,9 +74,7 @@ def save(
     prints: Fingerprint | None = None,
     record: dict[str, Any] | None = None,
 ) -> None:
-    """Start writing the tree as checkpoint `step`; the arrays may be donated as soon as this returns.
-
-    `prints` is the tree's fingerprint, where it is known.
+    """Start writing the tree as checkpoint `step`, unless there is one; the arrays may be donated once this returns.
 
     An error of the write itself (a full disk) is raised by the next save or by `manager.wait_until_finished()`.
 
@@ -87,7 +85,7 @@ def save(
         prints: their fingerprint, where it is known.
         record: JSON values to keep beside them.
     """
-    if step in manager.all_steps():  # a signal may stop the run right after a regular checkpoint
+    if step in manager.all_steps():
         return
     items = ocp.args.Composite(
         state=ocp.args.StandardSave(tree),
@@ -168,7 +166,7 @@ def restore_step(manager: ocp.CheckpointManager, step: int, target: Any) -> Any:
 
 def stored_digest(manager: ocp.CheckpointManager, step: int) -> str:
     """Return the digest of checkpoint `step`, as it was written with it."""
-    return digest(_restore_item(manager, step, fingerprint=ocp.args.JsonRestore()))
+    return digest_of(_restore_item(manager, step, fingerprint=ocp.args.JsonRestore()))
 
 
 def stored_record(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:

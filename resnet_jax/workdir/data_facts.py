@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_jax.errors import InputError
-from resnet_jax.workdir.folder import may_begin_again, read_run_config
+from resnet_jax.workdir.folder import read_run_to_continue
 
 # Facts of config.json that a run must find again when it continues, and what to call them.
 DATA_FACTS = {
@@ -25,11 +25,9 @@ def check_data_matches(workdir: Path, facts: dict[str, Any]) -> None:
     Raises:
         InputError: they differ; the differences are named.
     """
-    if not (workdir / "config.json").exists():
+    if (run := read_run_to_continue(workdir)) is None:
         return
-    _, old = read_run_config(workdir)
-    if may_begin_again(workdir, old):
-        return
+    _, old = run
     differs = [
         _difference(name, old[name], facts[name])
         for name in DATA_FACTS

@@ -5,8 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from resnet_jax.workdir.sealed import digest_of
-
 Fingerprint = dict[str, list[int]]
 
 
@@ -40,8 +38,3 @@ def _in_turn(leaf: Any, sums: jax.Array) -> jax.Array:
 def described(path: Any, leaf: Any) -> str:
     """Return the key of an array in a fingerprint."""
     return f"{jax.tree_util.keystr(path)} {leaf.dtype}{list(leaf.shape)}"
-
-
-def digest(prints: Fingerprint) -> str:
-    """Return sixteen hexadecimal digits that stand for the whole fingerprint."""
-    return digest_of(prints)

@@ -46,17 +46,15 @@ def check_config_matches(workdir: Path, config: Config) -> None:
     Raises:
         InputError: it was started with other options, which are named, or its config.json is lost or damaged.
     """
-    if not (workdir / "config.json").exists():
-        if has_checkpoints(workdir) or read_rows(workdir / "metrics.jsonl"):
-            raise InputError(
-                f"--workdir={workdir} holds a run without its config.json; "
-                "restore that from a backup, or name another folder"
-            )
+    is_lost = not (workdir / "config.json").exists()
+    if is_lost and (has_checkpoints(workdir) or read_rows(workdir / "metrics.jsonl")):
+        raise InputError(
+            f"--workdir={workdir} holds a run without its config.json; "
+            "restore that from a backup, or name another folder"
+        )
+    if (run := read_run_to_continue(workdir)) is None:
         return
-    old, facts = read_run_config(workdir)
-    if may_begin_again(workdir, facts):
-        return
-    if differs := differences(with_absolute_paths(old), with_absolute_paths(config)):
+    if differs := differences(with_absolute_paths(run[0]), with_absolute_paths(config)):
         length = all(name.startswith(("--epochs=", "--steps=")) for name in differs)
         remedy = (
             "its schedule is that of its length, so train the longer run in another folder, from the start"
@@ -91,9 +89,16 @@ def has_checkpoints(workdir: Path) -> bool:
     return any(path.name[0].isdigit() for path in (workdir / "checkpoints").glob("*"))
 
 
-def may_begin_again(workdir: Path, facts: dict[str, Any]) -> bool:
-    """Return whether the run diverged before anything of it was saved."""
-    return DIVERGED in facts and not has_checkpoints(workdir)
+def read_run_to_continue(workdir: Path) -> tuple[Config, dict[str, Any]] | None:
+    """Return what `read_run_config` does; None where there is no run, or one that diverged before anything was saved.
+
+    Raises:
+        InputError: its config cannot be read or is not as it was written.
+    """
+    if not (workdir / "config.json").exists():
+        return None
+    config, facts = read_run_config(workdir)
+    return None if DIVERGED in facts and not has_checkpoints(workdir) else (config, facts)
 
 
 def mark_diverged(workdir: Path) -> None:
@@ -111,12 +116,11 @@ def write_config(workdir: Path, config: Config, facts: dict[str, Any]) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    path = workdir / "config.json"
-    if path.exists():
-        if not may_begin_again(workdir, read_run_config(workdir)[1]):
-            return
-        if (log := workdir / "metrics.jsonl").exists():
-            os.replace(log, log.with_name(f"{log.name}.diverged"))
+    path, log = workdir / "config.json", workdir / "metrics.jsonl"
+    if read_run_to_continue(workdir) is not None:
+        return
+    if path.exists() and log.exists():
+        os.replace(log, log.with_name(f"{log.name}.diverged"))
     record = {
         "config": asdict(with_absolute_paths(config)),
         **facts,

@@ -34,8 +34,6 @@ class Saves:
     ) -> None:
         """Start writing checkpoint `step`, as `save` does, once the one before is on the disk."""
         self.finish()
-        if step in self.manager.all_steps():
-            return
         self._writing = step
         self._attempt(lambda: _check_writable(Path(self.manager.directory)), everywhere=True)
         if self._writing is not None:

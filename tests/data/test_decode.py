@@ -1,7 +1,6 @@
 import io
 import struct
 import zlib
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,17 +9,11 @@ from PIL import Image
 from resnet_jax.data.augment.host import crop_box
 from resnet_jax.data.decode import MAX_PIXELS, UnreadableImage, decode_image, decode_part
 from resnet_jax.data.partial_jpeg import jpeg_head, upper_rows
+from tests.data.images import encoded
 
 rng = np.random.default_rng(0)
 COLOR = rng.integers(0, 256, (9, 7, 3), np.uint8)
 GRAY = rng.integers(0, 256, (9, 7), np.uint8)
-
-
-def encoded(image: np.ndarray | Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def pillow(data: bytes) -> np.ndarray:

@@ -287,7 +287,7 @@ def check_statistics(pair: Pair, was: Any, now: Any, before: Any, after: Any, co
 
 
 def count_values(pair: Pair) -> dict[str, int]:
-    """How many values of a channel each normalization of the original sees, by the module's name."""
+    """Count the values of a channel that each normalization of the original sees: by the module's name."""
     counts: dict[str, int] = {}
 
     def count(name: str) -> Callable[..., None]:

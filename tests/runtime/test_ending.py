@@ -16,9 +16,9 @@ PAIR = as_command("""
     with ending_together(debug=False), watchdog(0.02 if act == "stall" and number == 1 else 0):
         print("connected", flush=True)
         if act == "differ":
-            check_equal("options", {"--width": 2 + number, "--depth": 8})
+            check_equal("options", lambda: {"--width": 2 + number, "--depth": 8})
         if act == "same":
-            check_equal("options", {"--width": 2})
+            check_equal("options", lambda: {"--width": 2})
             return
         if number == 1 and act == "input":
             raise InputError("val/3.jpg cannot be read")

@@ -12,7 +12,7 @@ from tests.runtime.scripts import free_port
 
 
 def outcomes(*processes, seconds=20.0):
-    """What each of the processes (number, how many it expects) is told: "" where all met."""
+    """Return what each process (number, how many it expects) is told: "" where all met."""
     address = f"127.0.0.1:{free_port()}"
 
     def come(number, count):

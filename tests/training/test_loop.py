@@ -60,7 +60,7 @@ def run(
 
 
 def follow(steps, total_steps, stop_requested) -> tuple[Any, Any, Any]:
-    """What a training does with its steps: log, save, evaluate, and stop when asked."""
+    """Train as the runner does: log, save, evaluate, and stop when asked."""
     events = []
 
     def note(what, step, *trees):

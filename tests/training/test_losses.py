@@ -1,4 +1,4 @@
-"""What training minimizes, against the definitions in numpy."""
+"""The losses that training minimizes, against their definitions in numpy."""
 
 import jax
 import jax.numpy as jnp

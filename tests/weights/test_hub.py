@@ -84,7 +84,7 @@ def hub(files):
 
 
 def load(cache, address, owners):
-    """What loading prints for each owner's weights in one new process, and what it prints to standard error."""
+    """Load each owner's weights in one new process; return what it printed, and what it printed to standard error."""
     code = (
         "import json, resnet_jax\n"
         "from resnet_jax.errors import InputError\n"

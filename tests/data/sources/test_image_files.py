@@ -23,7 +23,7 @@ def write(root: Path, *names: str) -> Path:
 
 
 def torchvision_order(folder: Path) -> list[tuple[str, int]]:
-    """What torchvision's make_dataset returns, in its own words."""
+    """Return what torchvision's make_dataset does for a folder."""
     found = []
     for label, name in enumerate(sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())):
         for root, _, files in sorted(os.walk(folder / name, followlinks=True)):
