@@ -23,9 +23,12 @@ CPU seconds, and the memory of a step beside its arguments.
 --mode=communication prints two tables instead, computed and not measured: the values that devices exchange in a
 training step, and the speed that is left of 8 to 1,024 devices (docs/scaling.md has them, with the assumptions).
 
---against runs another program in turn with this one, --rounds times; it must print one JSON object with
-"images_per_second". --sweep measures every network of --models at every batch size of --batch_sizes, in training and in
-inference, and prints a table.
+--against runs another program in turn with this one, --rounds times. It prints a JSON object with "images_per_second"
+for every line of its standard input, as this program does with --turns, and so compiles once; one that ends after an
+object is started anew for the next.
+
+--sweep measures every network of --models at every batch size of --batch_sizes, in training and in inference, and
+prints a table.
 """
 
 import json
@@ -33,6 +36,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from itertools import product
 from typing import Any, Literal
 
@@ -41,7 +45,8 @@ from resnet_jax.benchmark.checkpointing import measure_resume
 from resnet_jax.benchmark.communication import tables
 from resnet_jax.benchmark.compile_time import machine, measure_compile
 from resnet_jax.benchmark.input_pipeline import measure_input
-from resnet_jax.benchmark.throughput import measure_infer, measure_train
+from resnet_jax.benchmark.programs import Program, infer_program, train_program
+from resnet_jax.benchmark.throughput import measure_throughput
 from resnet_jax.benchmark.versus import against, sweep
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.config.checks import check_config
@@ -92,6 +97,8 @@ class Options:
     """With input: worker processes. 0: not measured; -1: one for every core but one, at most 16"""
     against: str = ""
     """Command of another program, run in turn with this one"""
+    turns: bool = False
+    """Measure for every line of standard input, and print an object on a line"""
     sweep: bool = False
     """Print a table of --models at --batch_sizes in training and inference"""
     models: tuple[str, ...] = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -102,15 +109,25 @@ class Options:
 
 def measured_train(options: Options) -> dict[str, Any]:
     """Measure the training step."""
-    run = fake_run(options, steps_per_call=options.steps_per_call)
-    return measure_train(run, options.rounds, seeds=options.seeds, profile=options.profile)
+    return measure_throughput(built_train(options), options.rounds, options.profile)
 
 
 def measured_infer(options: Options) -> dict[str, Any]:
     """Measure inference."""
+    return measure_throughput(built_infer(options), options.rounds, options.profile)
+
+
+@cache
+def built_train(options: Options) -> Program:
+    """Return the program of training."""
+    return train_program(fake_run(options, steps_per_call=options.steps_per_call), seeds=options.seeds)
+
+
+@cache
+def built_infer(options: Options) -> Program:
+    """Return the program of inference."""
     model = build_model(fake_config(options), NUM_CLASSES)
-    size, batch = options.image_size, options.batch_size
-    return measure_infer(model, size, batch, options.rounds, fold=options.fold, profile=options.profile)
+    return infer_program(model, options.image_size, options.batch_size, fold=options.fold)
 
 
 def measured_resume(options: Options) -> dict[str, Any]:
@@ -178,20 +195,26 @@ def main(argv: Sequence[str]) -> None:
     if options.sweep:
         print_sweep(options)
     elif options.against:
-        print(json.dumps(against(command(options), options.against, options.rounds), indent=1))
+        ours = [*command(options), *(["--turns"] if options.mode in SWEPT else [])]
+        print(json.dumps(against(ours, options.against, options.rounds), indent=1))
+    elif options.turns:
+        for _ in sys.stdin:
+            print(json.dumps(measured(options)), flush=True)
     else:
-        found = MODES[options.mode](options)
-        settings = (
-            {}
-            if options.mode == "input"
-            else network(options) | {"forms": os.environ.get("RESNET_JAX_FORMS", "default")}
-        )
-        print(json.dumps({"mode": options.mode, **settings, **found, **machine()}, indent=1))
+        print(json.dumps(measured(options), indent=1))
+
+
+def measured(options: Options) -> dict[str, Any]:
+    """Return the measurement, and what was measured on which machine."""
+    settings: dict[str, Any] = {}
+    if options.mode != "input":
+        settings = network(options) | {"forms": os.environ.get("RESNET_JAX_FORMS", "default")}
+    return {"mode": options.mode, **settings, **MODES[options.mode](options), **machine()}
 
 
 def command(options: Options) -> list[str]:
     """Return the command of one measurement, for a process of its own."""
-    left_out = ("against", "sweep", "models", "batch_sizes")
+    left_out = ("against", "turns", "sweep", "models", "batch_sizes")
     chosen = {name: value for name, value in asdict(options).items() if name not in left_out}
     return [sys.executable, "-m", "experiments.benchmark", *(f"--{name}={value}" for name, value in chosen.items())]
 

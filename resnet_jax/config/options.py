@@ -50,6 +50,7 @@ class Config(
 FREE_TO_CHANGE = {
     *("depth", "workdir", "data_dir", "num_workers", "keep", "tensorboard", "wandb", "debug", "dry_run"),
     *("coordinator_address", "num_processes", "process_id", "fsdp", "connect_timeout", "stall_minutes"),
+    "require_accelerator",
 }
 
 

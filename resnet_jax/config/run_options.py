@@ -62,11 +62,19 @@ class PrecisionAndMemoryOptions:
     """Precision and memory."""
 
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of the computation; parameters and loss stay float32"""
+    """Type of the computation; parameters and loss stay float32
+
+    GPUs multiply float32 as TF32, of 10 bits, and sum in float32.
+    """
     scan: bool = False
     """Compile identical blocks once: compile time does not grow with depth"""
     remat: bool = False
     """Recompute activations in the backward pass (on CPUs with --scan only)"""
+    deterministic: bool = False
+    """On GPUs, the same bits at every repetition (--xla_gpu_deterministic_ops)
+
+    CPUs and TPUs give them without.
+    """
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,8 @@ class LoggingOptions:
 class DevicesOptions:
     """Devices."""
 
+    require_accelerator: bool = False
+    """Refuse to train on a CPU"""
     coordinator_address: str = ""
     """HOST:PORT of process 0 of several; TPU pods and Slurm announce it"""
     num_processes: int = 0

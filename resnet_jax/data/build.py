@@ -31,7 +31,7 @@ from resnet_jax.data.sources.load import load_source
 from resnet_jax.data.sources.source import ArraySource, Source, example_digest
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.batch import Batch
-from resnet_jax.runtime.sharding import replicated, sharded
+from resnet_jax.runtime.sharding import put_whole, replicated, sharded
 
 
 @dataclass(frozen=True)
@@ -160,26 +160,29 @@ def build_train_loader(source: Source, config: Config, size_at: FixedSize | Prog
         raise InputError(f"--cutout={config.cutout} leaves nothing of images of {size_at(0)} pixels")
     order = {"batch_size": config.batch_size, "seed": config.seed, "repeats": config.repeats, **process_share()}
     finish = partial(finish_batch, config=config, num_classes=len(source.class_names))
+    # An argument of the step and no constant in it: runs that differ in their seed have one program.
+    key = put_whole(jax.random.key_data(jax.random.key(config.seed)), replicated(mesh))
     if isinstance(source, ArraySource) and not needs_host(source, config, size_at):
-        pool = resident.put(source, replicated(mesh))
+        held = {"pool": resident.put(source, replicated(mesh)), "key": key}
 
         def prepare(batch: Batch, step: Any) -> Batch:
+            key = jax.random.wrap_key_data(batch["key"])
             batch = resident.gather(batch["pool"], batch["request"])
-            keys = batch_keys(config, batch)
+            keys = batch_keys(key, batch)
             if config.crop_padding:
                 batch = device.pad_and_crop(batch, keys, config.crop_padding, config.padding_mode)
             if config.flip == "random":
                 batch = device.random_flip(batch, keys)
-            return finish(batch, step)
+            return finish(batch, key, step)
 
         def requests(start: int, stop: int) -> Iterator[Batch]:
             return resident.train_requests(len(source), **order, start=start, stop=stop)
 
         def batches(start: int, stop: int) -> Iterator[Batch]:
             for request in pipeline.to_device(requests(start, stop), sharded(mesh)):
-                yield {"pool": pool, "request": request}
+                yield {**held, "request": request}
 
-        return Loader(batches, prepare, requests, {"pool": pool})
+        return Loader(batches, prepare, requests, held)
 
     interpolation = config.train_interpolation or config.interpolation
     if interpolation == "fast":
@@ -202,9 +205,14 @@ def build_train_loader(source: Source, config: Config, size_at: FixedSize | Prog
         host = pipeline.train_batches(
             source, transform, **order, size_at=size_at, start=start, stop=stop, num_workers=workers
         )
-        return pipeline.to_device(host, sharded(mesh))
+        for batch in pipeline.to_device(host, sharded(mesh)):
+            yield {**batch, "key": key}
 
-    return Loader(streamed, finish)
+    def finish_streamed(batch: Batch, step: Any) -> Batch:
+        examples = {name: value for name, value in batch.items() if name != "key"}
+        return finish(examples, jax.random.wrap_key_data(batch["key"]), step)
+
+    return Loader(streamed, finish_streamed)
 
 
 def needs_host(source: ArraySource, config: Config, size_at: FixedSize | ProgressiveSize) -> bool:
@@ -213,33 +221,32 @@ def needs_host(source: ArraySource, config: Config, size_at: FixedSize | Progres
     return resized or bool(config.auto_augment or config.color_jitter or config.lighting)
 
 
-def batch_keys(config: Config, batch: Batch) -> jax.Array:
-    """Return the keys [B] of a training batch's examples."""
-    return device.example_keys(config.seed, batch["epoch"], batch["index"], batch["view"])
+def batch_keys(key: jax.Array, batch: Batch) -> jax.Array:
+    """Return the keys [B] of a training batch's examples, of the run's key."""
+    return device.example_keys(key, batch["epoch"], batch["index"], batch["view"])
 
 
 # Folded into the run's key before the step is, so that mixing draws other numbers than the network's dropout.
 MIX = 0x6D6978
 
 
-def finish_batch(batch: Batch, step: Any, *, config: Config, num_classes: int) -> Batch:
+def finish_batch(batch: Batch, key: jax.Array, step: Any, *, config: Config, num_classes: int) -> Batch:
     """Finish a training batch after crops and operations on single images.
 
     Alternating flips, normalization, then erased rectangles (zero is the mean by now), then mixing of examples.
     """
-    keys = batch_keys(config, batch)
+    keys = batch_keys(key, batch)
     if config.flip == "alternating":
-        batch = device.alternating_flip(batch, config.seed)
+        batch = device.alternating_flip(batch, key)
     batch = build_preprocessing(config, 0).normalize(batch)
     if config.erase:
         batch = random_erasing(batch, keys, config.erase, fill=config.erase_fill)
     if config.cutout:
         batch = cutout(batch, keys, config.cutout)
     if config.mixup or config.cutmix:
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), MIX), step)
         batch = mix(
             batch,
-            key,
+            jax.random.fold_in(jax.random.fold_in(key, MIX), step),
             num_classes=num_classes,
             mixup_alpha=config.mixup,
             cutmix_alpha=config.cutmix,

@@ -19,7 +19,8 @@ class Loader:
     """Batches, and a function that finishes each inside the compiled step.
 
     Attributes:
-        batches: from `(start, stop)`, in steps, to the batches of training; from `()` to one pass of evaluation.
+        batches: from `(start, stop)`, in steps, to the batches of training, which have the run's key besides (uint32
+            [2], replicated); from `()` to one pass of evaluation.
         prepare: pure: (batch, in training also the steps done before it) -> {"image" float32 [B,H,W,3] normalized,
             "label", "mask", …}.
         requests: for a training set that lives on the devices, from `(start, stop)` to the indices of each step's

@@ -8,6 +8,7 @@ from jax.sharding import Sharding
 
 from resnet_jax.data.order import check_train, eval_rows, local_slice, rows
 from resnet_jax.data.sources.source import ArraySource
+from resnet_jax.runtime.sharding import put_whole
 
 
 def put(source: ArraySource, replicated_sharding: Sharding) -> dict[str, jax.Array]:
@@ -17,10 +18,7 @@ def put(source: ArraySource, replicated_sharding: Sharding) -> dict[str, jax.Arr
         {"images" uint8 [N,H,W,3], "labels" int32 [N]}.
     """
     arrays = {"images": source.images, "labels": source.labels}
-    return {
-        name: jax.make_array_from_process_local_data(replicated_sharding, array, array.shape)
-        for name, array in arrays.items()
-    }
+    return {name: put_whole(array, replicated_sharding) for name, array in arrays.items()}
 
 
 def train_requests(

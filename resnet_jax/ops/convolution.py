@@ -12,6 +12,7 @@ compilers expect JAX's own lowering. XLA:CPU is slow in three cases, each with i
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from resnet_jax.ops.kernel_gradient import NHWC, kernel_gradient, matrix_gradient
@@ -49,6 +50,8 @@ def convolve(
         return convolve_in_blocks(x, kernel, padding)
     if is_active("canonical"):
         return _canonical(x, kernel, strides, padding, dilation)
+    if x.dtype != jnp.float32 and is_active("float32_gradients"):
+        return _summed_in_float32(x, kernel, strides, padding, dilation)
     return _plain(x, kernel, strides, padding, dilation)
 
 
@@ -83,6 +86,35 @@ def _backward(strides: int, padding: int, dilation: int, saved: tuple[jax.Array,
 
 
 _canonical.defvjp(_forward, _backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _summed_in_float32(x: jax.Array, kernel: jax.Array, strides: int, padding: int, dilation: int) -> jax.Array:
+    """Convolve bfloat16 without groups; the gradient of the kernel leaves its convolution in float32.
+
+    Devices sum what leaves it, and the sum is rounded to bfloat16 behind it: a sum of rounded values would lose more
+    with every device. The axes are those in which JAX writes its own gradient.
+    """
+    return _plain(x, kernel, strides, padding, dilation)
+
+
+def _backward_in_float32(strides: int, padding: int, dilation: int, saved: tuple[jax.Array, jax.Array], g: jax.Array):
+    x, kernel = saved
+    dx = jax.vjp(lambda x: _plain(x, kernel, strides, padding, dilation), x)[1](g)[0]
+    spans = [(m - 1) * strides + dilation * (kernel.shape[0] - 1) + 1 for m in g.shape[1:3]]
+    dw = lax.conv_general_dilated(
+        x,
+        g,
+        window_strides=(dilation, dilation),
+        padding=[(padding, span - n - padding) for span, n in zip(spans, x.shape[1:3], strict=True)],
+        rhs_dilation=(strides, strides),
+        dimension_numbers=("CHWN", "IHWO", "HWNC"),
+        preferred_element_type=jnp.float32,
+    )
+    return dx, dw.astype(kernel.dtype)
+
+
+_summed_in_float32.defvjp(_forward, _backward_in_float32)
 
 
 @jax.custom_vjp

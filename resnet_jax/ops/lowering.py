@@ -8,6 +8,7 @@ from resnet_jax.errors import InputError
 
 LOWERINGS = {
     "canonical": "gradients of convolutions and 1x1 convolutions by hand (convolution.py, kernel_gradient.py)",
+    "float32_gradients": "in bfloat16, devices sum gradients of kernels in float32 (convolution.py)",
     "kept_places": "max pooling keeps the positions of its maxima for the gradient (max_pool.py)",
     "matrix_product": "1x1 convolutions as matrix products, with automatic gradients (convolution.py)",
     "space_to_depth": "convolutions of stride 2 on images as ones of stride 1 on blocks of pixels (space_to_depth.py)",

@@ -4,7 +4,6 @@ Processes that differ would wait for each other for ever, or train one half of a
 """
 
 import dataclasses
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from resnet_jax.data.build import Data
 from resnet_jax.errors import InputError, StalledRunError
 from resnet_jax.run.step import Step
 from resnet_jax.runtime.distributed import check_equal
-from resnet_jax.workdir.folder import PACKAGES, git_commit
+from resnet_jax.workdir.folder import git_commit, versions
 from resnet_jax.workdir.sealed import digest_of
 
 # Options that processes may differ in. `depth` names the model; data are compared by what is in them.
@@ -38,7 +37,7 @@ def check_same_config(config: Config) -> None:
         options["workdir"] = Path(config.workdir).absolute()
         return {
             **{f"--{name}": value for name, value in options.items()},
-            **{f"the version of {name}": version(name) for name in PACKAGES},
+            **{f"the version of {name}": found for name, found in versions().items()},
             "the git commit": git_commit(),
             "the code of resnet_jax": digest_of_code(),
         }

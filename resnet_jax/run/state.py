@@ -49,8 +49,8 @@ def state_sharding(run: Run) -> Any:
     if not run.config.fsdp:
         return replicated(run.mesh)
     with_ema = run.optimizer.ema is not None
-    fresh = partial(create_train_state, run.model, run.optimizer.tx, run.data.image_size, 0, with_ema=with_ema)
-    shapes = jax.eval_shape(lambda: stack_scan_groups(fresh(), run.scan_groups))
+    fresh = partial(create_train_state, run.model, run.optimizer.tx, run.data.image_size, with_ema=with_ema)
+    shapes = jax.eval_shape(lambda: stack_scan_groups(fresh(jax.random.key(0)), run.scan_groups))
     return state_shardings(shapes, run.mesh, fsdp=True)
 
 

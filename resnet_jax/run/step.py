@@ -7,11 +7,13 @@ chunk.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from resnet_jax.config.options import Config
 from resnet_jax.data.pipeline import to_device
 from resnet_jax.run.build import Run
 from resnet_jax.run.state import state_sharding
@@ -27,7 +29,6 @@ Step = Callable[[TrainState, Sums, Batch], tuple[TrainState, Sums]]
 
 def single_step(run: Run) -> Step:
     """Return one step, uncompiled: (state, sums so far, batch) -> the next of both."""
-    key = jax.random.key(run.config.seed)
 
     def step(state: TrainState, sums: Sums, batch: Batch) -> tuple[TrainState, Sums]:
         state, new = train_step(
@@ -35,7 +36,7 @@ def single_step(run: Run) -> Step:
             run.data.train.prepare(batch, state.step),
             model=run.model,
             tx=run.optimizer.tx,
-            key=key,
+            key=jax.random.wrap_key_data(batch["key"]),
             loss=run.loss,
             aux_weight=getattr(run.model, "aux_weight", 0.0),
             micro_batches=run.config.accumulate,
@@ -66,7 +67,13 @@ def build_train_step(run: Run) -> jax.stages.Wrapped:
         return jax.lax.fori_loop(0, chunk["steps"], body, (state, sums))
 
     function = step if run.config.steps_per_call == 1 else chunk_of_steps
-    return jax.jit(function, donate_argnums=0, out_shardings=(state_sharding(run), replicated(run.mesh)))
+    shardings = (state_sharding(run), replicated(run.mesh))
+    return jax.jit(function, donate_argnums=0, out_shardings=shardings, compiler_options=compiler_options(run.config))
+
+
+def compiler_options(config: Config) -> dict[str, Any]:
+    """Return what XLA is told of the programs of a run."""
+    return {"xla_gpu_deterministic_ops": True} if config.deterministic else {}
 
 
 def step_batches(run: Run, start: int) -> Iterator[tuple[int, Batch]]:

@@ -33,6 +33,7 @@ from resnet_jax.run.report import (
 from resnet_jax.run.state import checkpoint_content, restore_or_init
 from resnet_jax.run.step import build_train_step, step_batches
 from resnet_jax.run.validate import build_validation
+from resnet_jax.runtime.accelerator import check_accelerator
 from resnet_jax.runtime.distributed import barrier, connect, stop_signal
 from resnet_jax.runtime.ending import ending_together
 from resnet_jax.runtime.watchdog import watchdog
@@ -68,6 +69,7 @@ def train(config: Config) -> Row:
     workdir = Path(config.workdir).absolute()
     with ExitStack() as stack:
         stack.enter_context(ending_together(debug=config.debug))
+        unused = check_accelerator(config.require_accelerator)
         stack.enter_context(watchdog(config.stall_minutes))
         check_same_config(config)
         if is_first_process():
@@ -82,6 +84,8 @@ def train(config: Config) -> Row:
         check_data_matches(workdir, data)
         folder.check_may_begin(workdir, math.inf)
         say_once(headline(run))  # traces the network: what cannot run does not take the folder
+        if unused:
+            say_once(unused)
         if is_first_process():
             folder.write_config(workdir, config, data | {"forms": active_lowerings()})
             if other := folder.other_code(workdir):
@@ -157,7 +161,7 @@ def fit(run: Run, workdir: Path) -> Row:
                     record_evaluation(run, workdir, log, row)
                 if stop_requested(step.number) and step.number < run.total_steps:
                     if not step.save:
-                        check_finite(step.sums)
+                        check_finite(step.number, step.state, step.sums)
                         save(
                             step.number, step.state, step.unlogged, log=list(log.sums), skipped=over_processes(skipped)
                         )

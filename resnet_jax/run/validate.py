@@ -10,6 +10,7 @@ from resnet_jax.inference.tta import build_apply
 from resnet_jax.run.build import Run
 from resnet_jax.run.memory import memory_remedy
 from resnet_jax.run.report import position
+from resnet_jax.run.step import compiler_options
 from resnet_jax.runtime.sharding import replicated
 from resnet_jax.training import loop
 from resnet_jax.training.metrics import mean_metrics
@@ -36,7 +37,7 @@ def build_validation(run: Run, progress: Progress, stop_requested: Callable[[int
         own values as "ema_…". None where a signal cut it short.
     """
     apply = build_apply(run.model, run.config.eval_views)
-    eval_step = jit_eval_step(apply, run.data.test.prepare, replicated(run.mesh))
+    eval_step = jit_eval_step(apply, run.data.test.prepare, replicated(run.mesh), compiler_options(run.config))
     # One program: with an all-gather for each array, processes could come to them in different orders.
     all_gather = jax.jit(lambda tree: tree, out_shardings=replicated(run.mesh))
     # Several processes can stop together only, after a step; a single one may leave an evaluation.

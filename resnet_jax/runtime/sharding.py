@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 # Smaller arrays stay replicated under FSDP: the latency of an all-gather does not depend on the size, and all of them
 # together are 0.4 % of ResNet-50 (BatchNorm's scales and biases, most of them).
@@ -20,6 +20,11 @@ def data_mesh() -> Mesh:
 def replicated(mesh: Mesh) -> NamedSharding:
     """Return the sharding of an array that every device holds whole, as the state is by default."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def put_whole(array: Any, sharding: Sharding) -> jax.Array:
+    """Copy an array that every process has to all devices, by a `replicated` sharding."""
+    return jax.make_array_from_process_local_data(sharding, np.asarray(array), np.shape(array))
 
 
 def sharded(mesh: Mesh) -> NamedSharding:

@@ -11,13 +11,14 @@ import jax
 from resnet_jax.errors import NonFiniteError
 from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.watchdog import beat
-from resnet_jax.training.metrics import NO_STEP, Sums, add_sums, zero_sums
+from resnet_jax.training.metrics import NO_STEP, Sums, add_sums, all_finite, zero_sums
 
 # Device calls that may be under way before the host waits for the oldest: enough to hide the host's work behind the
 # device's, few enough that batches do not pile up in memory and a signal to stop is heard at once.
 IN_FLIGHT = 2
 
 _add_sums = jax.jit(add_sums)
+_all_finite = jax.jit(all_finite)
 
 Interval = int | Fraction  # in steps; an epoch is seldom a whole number of them
 
@@ -109,7 +110,7 @@ def training_steps(
         evaluate = due(number, eval_every, total_steps)
         save = evaluate or due(number, checkpoint_every, total_steps)
         if log or save:
-            check_finite(sums)
+            check_finite(number, state, sums)
         unlogged = no_sums() if log else sums
         yield Step(number, state, sums, unlogged, log, save, evaluate)
         in_flight.append(sums["count"])
@@ -119,16 +120,20 @@ def training_steps(
         beat()
 
 
-def check_finite(sums: Sums) -> None:
-    """Refuse sums that report a step that was not finite.
+def check_finite(number: int, state: Any, sums: Sums) -> None:
+    """Refuse the state after step `number`, or sums that report a step before, if not all is finite.
 
     Raises:
-        NonFiniteError: the first such step, by its number.
+        NonFiniteError: the first such step, by its number; of a state in which only statistics or the optimizer's
+            values are not finite, `number`.
     """
     step = int(sums["first_bad_step"])
+    what = "the loss or a new parameter"
+    if step == NO_STEP and not _all_finite(state):
+        step, what = number, "a running statistic or a value of the optimizer"
     if step != NO_STEP:
         raise NonFiniteError(
-            f"step {step}: the loss, a gradient or the new state is not finite; nothing of it was saved. "
+            f"step {step}: {what} is not finite; nothing of it was saved. "
             "Lower --learning_rate, lengthen --warmup_fraction, or look at that step's images"
         )
 

@@ -1,5 +1,7 @@
 """Metrics as sums over examples, which are added over batches and divided by the count at the end."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -21,6 +23,12 @@ def add_sums(a: Sums, b: Sums) -> Sums:
     """Merge the sums of two disjoint sets of examples."""
     total = {name: a[name] + b[name] for name in SUMMED}
     return total | {"first_bad_step": jnp.minimum(a["first_bad_step"], b["first_bad_step"])}
+
+
+def all_finite(tree: Any) -> jax.Array:
+    """Return whether all values of the tree are finite: a boolean scalar."""
+    floats = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in floats]).all()
 
 
 def classification_sums(logits: jax.Array, batch: Batch, loss: jax.Array) -> Sums:

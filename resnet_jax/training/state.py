@@ -67,34 +67,34 @@ def init_train_state(
     parameter compiles long and there are few shapes (measured on two cores: ResNet-20 1.4 s as one program and 5.8 s
     array by array, ResNet-110 10.3 and 8.2, ResNet-1202 20.6 array by array).
     """
+    key = jax.random.key(seed)
     if layout is not None:
-        state = layout(create_train_state(model, tx, image_size, seed, with_ema=with_ema, lazily=True))
+        state = layout(create_train_state(model, tx, image_size, key, with_ema=with_ema, lazily=True))
         return jax.device_put(state, state_shardings(state, mesh, fsdp=fsdp))
     # XLA:CPU optimizes for long, and this runs once (ResNet-20: 11 s as it is, 4 s without optimization).
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     options = {"xla_backend_optimization_level": 0} if on_cpu else None
-    fresh = partial(create_train_state, model, tx, image_size, seed, with_ema=with_ema)
-    shardings = state_shardings(jax.eval_shape(fresh), mesh, fsdp=True) if fsdp else replicated(mesh)
-    return jax.jit(fresh, out_shardings=shardings, compiler_options=options)()
+    fresh = partial(create_train_state, model, tx, image_size, with_ema=with_ema)
+    shardings = state_shardings(jax.eval_shape(fresh, key), mesh, fsdp=True) if fsdp else replicated(mesh)
+    return jax.jit(fresh, out_shardings=shardings, compiler_options=options)(key)
 
 
 def create_train_state(
     model: nn.Module,
     tx: optax.GradientTransformation,
     image_size: int,
-    seed: int,
+    key: jax.Array,
     *,
     with_ema: bool = False,
     lazily: bool = False,
 ) -> TrainState:
-    """Create the state before the first step; parameters depend on `seed` alone, not on the devices.
+    """Create the state before the first step; parameters depend on `key` alone, not on the devices.
 
     With `with_ema`, it has an EMA of the parameters and statistics, which starts equal to them. `lazily` initializes
     without running the network; it does not go with `jax.jit`, which drops the unused forward pass by itself.
     """
     # Shapes of parameters do not depend on the batch, so one image will do.
     shape = (1, image_size, image_size, 3)
-    key = jax.random.key(seed)
     if lazily:
         variables = model.lazy_init(key, jax.ShapeDtypeStruct(shape, jnp.float32), train=False)
     else:
@@ -114,7 +114,7 @@ def abstract_checkpoint(
     fsdp: bool = False,
 ) -> dict[str, Any]:
     """Return shapes, types and shardings of a checkpoint of such a training, block by block, for its restoration."""
-    fresh = partial(create_train_state, model, tx, image_size, 0, with_ema=with_ema)
-    shapes = jax.eval_shape(lambda: {"state": fresh(), "sums": zero_sums()})
+    fresh = partial(create_train_state, model, tx, image_size, with_ema=with_ema)
+    shapes = jax.eval_shape(lambda: {"state": fresh(jax.random.key(0)), "sums": zero_sums()})
     shardings = state_shardings(shapes, mesh, fsdp=fsdp)
     return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)

@@ -4,7 +4,7 @@ import os
 import subprocess
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +143,18 @@ def with_absolute_paths(config: Config) -> Config:
     return replace(config, **inputs)
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of this package and of those whose numbers a run depends on."""
-    return {"resnet_jax": resnet_jax.__version__} | {name: version(name) for name in PACKAGES}
+def versions() -> dict[str, str | None]:
+    """Return the versions of this package and of those whose numbers a run depends on.
+
+    None of a package that lies on the path without having been installed, as wheels unpacked by hand do.
+    """
+    found: dict[str, str | None] = {"resnet_jax": resnet_jax.__version__}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
 
 
 def other_code(workdir: Path) -> str:

@@ -10,7 +10,8 @@ from io import StringIO
 import pytest
 
 from experiments import benchmark
-from resnet_jax.benchmark import roofline, throughput, versus
+from resnet_jax.benchmark import programs, roofline, versus
+from resnet_jax.benchmark.programs import compile_program
 from resnet_jax.benchmark.roofline import roofline_share
 from resnet_jax.cli import run_command
 from resnet_jax.errors import InputError
@@ -77,7 +78,7 @@ def test_normalizations_are_folded_unless_that_is_refused(monkeypatch):
         folded.append(fold_batch_norm(*args))
         return folded[-1]
 
-    monkeypatch.setattr(throughput, "fold_batch_norm", fold)
+    monkeypatch.setattr(programs, "fold_batch_norm", fold)
     assert printed("--mode=infer")["giga_multiply_adds_per_second"] > 0
     assert len(folded) == 1
     printed("--mode=infer", "--fold=False")
@@ -101,6 +102,24 @@ def test_two_programs_take_turns(tmp_path):
     assert "cpu_ratio" not in found
 
 
+def test_a_program_that_stays_is_asked_again():
+    stays = (
+        "import sys\nfor n, _ in enumerate(sys.stdin):\n print('{\"images_per_second\": %d}' % (10 + n), flush=True)"
+    )
+    found = versus.against([sys.executable, "-c", stays], shlex.join([sys.executable, "-c", stays]), 3)
+    assert found["ours"] == found["theirs"] == {"images_per_second": 12}
+
+
+def test_a_measurement_is_repeated_for_every_line_and_compiles_once(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(programs, "compile_program", lambda *args: compiled.append(args) or compile_program(*args))
+    monkeypatch.setattr("sys.stdin", StringIO("\n\n"))
+    with redirect_stdout(StringIO()) as out:
+        benchmark.main([*TOY, "--mode=infer", "--turns"])
+    assert [json.loads(line)["mode"] for line in out.getvalue().splitlines()] == ["infer", "infer"]
+    assert len(compiled) == 1
+
+
 def test_cpu_seconds_are_compared_by_the_image():
     speeds = [(30, 1000, 2000), (20, 2000, 1000)]  # images a second, milliseconds of wall time and of CPU time
     names = ("images_per_second", "milliseconds_per_step", "cpu_milliseconds_per_step")
@@ -112,7 +131,7 @@ def test_cpu_seconds_are_compared_by_the_image():
     ("theirs", "why"),
     [
         ("echo oh no >&2; exit 3", "exit status 3: oh no"),
-        ("echo twelve", "did not print one JSON object"),
+        ("echo twelve", "did not print a JSON object"),
         ("echo '{}'", "must print"),
     ],
 )

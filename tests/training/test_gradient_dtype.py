@@ -26,7 +26,7 @@ def all_reduces(folder) -> list[tuple[str, int]]:
     XLA:CPU widens the sums of bfloat16 afterwards; GPUs and TPUs do not.
     """
     mesh, tx = data_mesh(), optax.sgd(0.1)
-    shapes = jax.eval_shape(partial(create_train_state, MODEL, tx, 8, 0))
+    shapes = jax.eval_shape(partial(create_train_state, MODEL, tx, 8, jax.random.key(0)))
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), shapes)
     batch = {
         name: jax.ShapeDtypeStruct(shape, dtype, sharding=sharded(mesh))

@@ -77,7 +77,7 @@ def follow(steps, total_steps, stop_requested) -> tuple[Any, Any, Any]:
                 note("evaluate", step, step.state)
             end = step.number, step.state
             if stop_requested(step.number) and step.number < total_steps:
-                loop.check_finite(step.sums)
+                loop.check_finite(step.number, step.state, step.sums)
                 note("save", step, step.state, step.unlogged)
                 break
     except NonFiniteError as raised:

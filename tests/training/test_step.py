@@ -209,7 +209,7 @@ class TwoHeads(nn.Module):
 
 def test_auxiliary_heads_take_part_in_the_loss_with_their_weight():
     tx = optax.sgd(0.1)
-    state = create_train_state(TwoHeads(), tx, 8, 0)
+    state = create_train_state(TwoHeads(), tx, 8, jax.random.key(0))
     images = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
     batch = {"image": jnp.asarray(images), "label": jnp.array([0, 1, 2, 0]), "mask": jnp.ones(4)}
     start = state.params["aux1"]["bias"]

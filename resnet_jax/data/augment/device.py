@@ -18,11 +18,11 @@ from resnet_jax.runtime.batch import Batch
 FLIP, CROP, ERASE, CUTOUT = range(4)
 
 
-def example_keys(seed: int | jax.Array, epoch: ArrayLike, index: ArrayLike, view: ArrayLike = 0) -> jax.Array:
+def example_keys(key: jax.Array, epoch: ArrayLike, index: ArrayLike, view: ArrayLike = 0) -> jax.Array:
     """Return one key for each example.
 
     Args:
-        seed: of the run.
+        key: of the run.
         epoch: int32 [B].
         index: int32 [B], the example's number in the source.
         view: int32 [B] or a scalar, which of an epoch's views of the example.
@@ -30,7 +30,6 @@ def example_keys(seed: int | jax.Array, epoch: ArrayLike, index: ArrayLike, view
     Returns:
         keys [B].
     """
-    key = jax.random.key(seed)
 
     def example_key(*numbers: ArrayLike) -> jax.Array:
         return functools.reduce(jax.random.fold_in, numbers, key)
@@ -48,7 +47,7 @@ def random_flip(batch: Batch, keys: jax.Array) -> Batch:
     return _mirrored(batch, _random_bits(keys))
 
 
-def alternating_flip(batch: Batch, seed: int | jax.Array) -> Batch:
+def alternating_flip(batch: Batch, key: jax.Array) -> Batch:
     """Mirror each image left to right in every other epoch (Jordan 2024, https://arxiv.org/abs/2404.00498).
 
     A random bit of the example decides in which: epoch 0 equals `random_flip` of the first views. Any two consecutive
@@ -56,13 +55,13 @@ def alternating_flip(batch: Batch, seed: int | jax.Array) -> Batch:
 
     Args:
         batch: with "image" [B,H,W,C], "epoch" and "index" int32 [B].
-        seed: of the run.
+        key: of the run.
 
     Returns:
         The batch with "image" of the same shape.
     """
     epoch, index = batch["epoch"], batch["index"]
-    bits = _random_bits(example_keys(seed, jnp.zeros_like(epoch), index))
+    bits = _random_bits(example_keys(key, jnp.zeros_like(epoch), index))
     return _mirrored(batch, (bits + epoch) % 2 == 1)
 
 

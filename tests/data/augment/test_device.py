@@ -19,7 +19,7 @@ def batch_of(images: np.ndarray) -> dict:
 def augment(images: np.ndarray, epoch: np.ndarray, index: np.ndarray) -> np.ndarray:
     @jax.jit
     def run(batch, epoch, index):
-        keys = device.example_keys(0, epoch, index)
+        keys = device.example_keys(jax.random.key(0), epoch, index)
         return device.random_flip(device.pad_and_crop(batch, keys, 2), keys)
 
     return np.asarray(run(batch_of(images), epoch, index)["image"])
@@ -39,8 +39,8 @@ def test_another_epoch_is_augmented_otherwise():
 def test_every_device_augments_its_share_as_one_would_all():
     @jax.jit
     def run(batch):
-        keys = device.example_keys(0, batch["epoch"], batch["index"], batch["view"])
-        batch = device.alternating_flip(device.pad_and_crop(batch, keys, 2, "reflect"), 0)
+        keys = device.example_keys(jax.random.key(0), batch["epoch"], batch["index"], batch["view"])
+        batch = device.alternating_flip(device.pad_and_crop(batch, keys, 2, "reflect"), jax.random.key(0))
         batch = device.normalize(batch, (0.5,) * 3, (0.25,) * 3)
         return erasing.cutout(erasing.random_erasing(batch, keys, 0.5, fill="noise"), keys, 3)
 
@@ -55,7 +55,7 @@ def alternating(epoch: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Whether alternating_flip mirrors each example of an epoch."""
     images = jnp.broadcast_to(jnp.arange(2)[None, None, :, None], (len(index), 1, 2, 1))
     batch = {"image": images, "epoch": jnp.asarray(epoch), "index": jnp.asarray(index)}
-    return np.asarray(device.alternating_flip(batch, 0)["image"])[:, 0, 0, 0] == 1
+    return np.asarray(device.alternating_flip(batch, jax.random.key(0))["image"])[:, 0, 0, 0] == 1
 
 
 def test_an_alternating_flip_shows_both_sides_in_two_epochs():
@@ -71,13 +71,13 @@ def test_an_alternating_flip_shows_both_sides_in_two_epochs():
 
 def test_an_alternating_flip_begins_as_a_random_one():
     batch = batch_of(IMAGES) | {"epoch": jnp.asarray(EPOCH), "index": jnp.asarray(INDEX)}
-    expected = device.random_flip(batch, device.example_keys(3, EPOCH, INDEX))
-    np.testing.assert_array_equal(device.alternating_flip(batch, 3)["image"], expected["image"])
+    expected = device.random_flip(batch, device.example_keys(jax.random.key(3), EPOCH, INDEX))
+    np.testing.assert_array_equal(device.alternating_flip(batch, jax.random.key(3))["image"], expected["image"])
 
 
 @pytest.mark.parametrize(("mode", "numpy_mode"), [("zeros", "constant"), ("reflect", "reflect")])
 def test_pad_and_crop_is_a_crop_of_the_padded_image(mode, numpy_mode):
-    keys = device.example_keys(0, EPOCH, INDEX)
+    keys = device.example_keys(jax.random.key(0), EPOCH, INDEX)
     out = np.asarray(device.pad_and_crop(batch_of(IMAGES), keys, 2, mode)["image"])
     padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)), mode=numpy_mode)
     offsets = []
@@ -90,7 +90,7 @@ def test_pad_and_crop_is_a_crop_of_the_padded_image(mode, numpy_mode):
 
 def test_every_offset_and_flip_is_about_equally_likely():
     many = np.arange(4000, dtype=np.int32)
-    keys = device.example_keys(1, np.zeros_like(many), many)
+    keys = device.example_keys(jax.random.key(1), np.zeros_like(many), many)
     images = np.broadcast_to(np.arange(1, 26, dtype=np.uint8).reshape(1, 5, 5, 1), (4000, 5, 5, 1))
     center = np.asarray(device.pad_and_crop(batch_of(images), keys, 1)["image"])[:, 2, 2, 0]
     _, counts = np.unique(center, return_counts=True)
@@ -114,7 +114,7 @@ def test_normalize_scales_then_centers():
 @pytest.mark.parametrize("seed", [0, 2**31 - 1])
 def test_keys_differ_by_seed_epoch_index_and_view(seed):
     epoch, index, view = np.indices((4, 4, 4), np.int32).reshape(3, 64)
-    keys = np.asarray(jax.random.key_data(device.example_keys(seed, epoch, index, view)))
+    keys = np.asarray(jax.random.key_data(device.example_keys(jax.random.key(seed), epoch, index, view)))
     assert len(np.unique(keys, axis=0)) == 64
-    first = jax.random.key_data(device.example_keys(seed, epoch, index))
+    first = jax.random.key_data(device.example_keys(jax.random.key(seed), epoch, index))
     np.testing.assert_array_equal(np.asarray(first)[view == 0], keys[view == 0])

@@ -10,7 +10,7 @@ from resnet_jax.data.augment.device import CUTOUT, ERASE, example_keys, keys_for
 
 COUNT, HEIGHT, WIDTH = 2000, 12, 20
 INDEX = np.arange(COUNT, dtype=np.int32)
-KEYS = example_keys(0, np.zeros_like(INDEX), INDEX)
+KEYS = example_keys(jax.random.key(0), np.zeros_like(INDEX), INDEX)
 BATCH = {"image": jnp.ones((COUNT, HEIGHT, WIDTH, 2)), "label": jnp.zeros(COUNT, jnp.int32)}
 
 

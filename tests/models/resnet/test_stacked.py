@@ -42,7 +42,7 @@ def test_steps_of_a_stacked_state_are_those_of_the_unrolled_network():
     # Decay of kernels alone, and an average: what could tell a stacked array from another.
     tx = make_optimizer("sgd", optax.constant_schedule(0.1), weight_decay=0.1, decay_norm_and_bias=False, clip_norm=1.0)
     plain: Any = create_model("resnet20_cifar", num_classes=5).clone(width=4, stage_sizes=(1, 3))
-    state = create_train_state(plain, tx, 8, 0, with_ema=True)
+    state = create_train_state(plain, tx, 8, jax.random.key(0), with_ema=True)
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.normal(size=(8, 8, 8, 3)), jnp.float32)
     batch = {"image": images, "label": jnp.arange(8) % 5, "mask": jnp.ones(8)}
@@ -68,7 +68,9 @@ def test_the_program_of_a_step_is_as_long_for_every_depth():
     def lines(depth):
         model: Any = create_model(f"resnet{depth}_cifar", width=4, scan=True)
         tx = make_optimizer("sgd", optax.constant_schedule(0.1), weight_decay=0.1)
-        state = jax.eval_shape(lambda: stack_scan_groups(create_train_state(model, tx, 8, 0), model.scan_groups()))
+        state = jax.eval_shape(
+            lambda: stack_scan_groups(create_train_state(model, tx, 8, jax.random.key(0)), model.scan_groups())
+        )
         batch = {"image": jnp.ones((2, 8, 8, 3)), "label": jnp.zeros(2, jnp.int32), "mask": jnp.ones(2)}
         step = partial(train_step, model=model, tx=tx, key=jax.random.key(0))
         return jax.jit(step).lower(state, batch).as_text().count("\n")
