@@ -12,13 +12,17 @@ compiled operators, which no network needs, are then declared without being ther
 import argparse
 import json
 import statistics
+import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 GPU = torch.cuda.is_available()
+SAMPLE_SECONDS = 0.1  # a GPU's steps are too short for a clock
 OPERATORS = ("nms", "qnms", "roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool", "deform_conv2d")
 OPERATORS += tuple(f"_{name}_backward" for name in OPERATORS[2:])
 
@@ -62,18 +66,28 @@ def build(name: str) -> nn.Module:
     return getattr(torchvision.models, name)(weights=None)
 
 
-def main() -> None:
-    """Measure, and print one object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("--mode", choices=("train", "infer"), default="train")
-    parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--image_size", type=int, default=224)
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--compile", action="store_true", help='torch.compile(mode="max-autotune")')
-    parser.add_argument("--warmup", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=10)
-    options = parser.parse_args()
+def capture(step: Callable[[], None]) -> Callable[[], None]:
+    """The step as a CUDA graph."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+def wait() -> None:
+    """Wait for all that is queued."""
+    if GPU:
+        torch.cuda.synchronize()
+
+
+def build_step(options: argparse.Namespace) -> Callable[[], None]:
+    """The step that is timed, on images that are on the device."""
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     device = "cuda" if GPU else "cpu"
@@ -82,7 +96,7 @@ def main() -> None:
     images = torch.randn(batch, 3, size, size, device=device).to(memory_format=torch.channels_last)
     labels = torch.randint(10, (batch,), device=device)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=1e-4, foreach=GPU)
-    network = torch.compile(model, mode="max-autotune") if options.compile else model
+    network = torch.compile(model, mode=options.compile) if options.compile else model
     half = torch.autocast(device, torch.bfloat16, enabled=options.dtype == "bfloat16")
 
     def train_step() -> None:
@@ -98,27 +112,55 @@ def main() -> None:
             network(images)
 
     step = train_step if options.mode == "train" else infer_step
-    count = 10 if GPU else 1  # a GPU is timed over ten queued steps
+    return capture(step) if options.graph else step
+
+
+def main() -> None:
+    """Measure, and print one object; with --turns, one for every line of standard input."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--mode", choices=("train", "infer"), default="train")
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--image_size", type=int, default=224)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--compile", nargs="?", const="max-autotune", default="", help="torch.compile, in this mode")
+    parser.add_argument("--graph", action="store_true", help="a CUDA graph of the step")
+    parser.add_argument("--warmup", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--turns", action="store_true", help="measure for every line of standard input")
+    options = parser.parse_args()
+    step = build_step(options)
+    for _ in range(options.warmup):
+        step()
+    wait()
+    began = time.perf_counter()
+    step()
+    wait()
+    count = max(1, round(SAMPLE_SECONDS / (time.perf_counter() - began)))
+    for _ in sys.stdin if options.turns else [""]:
+        print(json.dumps(measured(step, count, options)), flush=True)
+
+
+def measured(step: Callable[[], None], count: int, options: argparse.Namespace) -> dict[str, Any]:
+    """The median of --rounds samples of `count` steps."""
     wall, cpu = [], []
-    for index in range(options.warmup + options.rounds):
+    for _ in range(options.rounds):
         began, cpu_began = time.perf_counter(), time.process_time()
         for _ in range(count):
             step()
-        if GPU:
-            torch.cuda.synchronize()
-        if index >= options.warmup:
-            wall.append((time.perf_counter() - began) / count)
-            cpu.append((time.process_time() - cpu_began) / count)
+        wait()
+        wall.append((time.perf_counter() - began) / count)
+        cpu.append((time.process_time() - cpu_began) / count)
     seconds = statistics.median(wall)
-    found = {
+    settings = ("model", "mode", "dtype", "compile", "graph", "batch_size", "image_size")
+    return {
         "framework": f"torch {torch.__version__}",
         "device": torch.cuda.get_device_name() if GPU else "cpu",
-        **{name: getattr(options, name) for name in ("model", "mode", "dtype", "compile", "batch_size", "image_size")},
-        "images_per_second": round(batch / seconds, 2),
+        **{name: getattr(options, name) for name in settings},
+        "images_per_second": round(options.batch_size / seconds, 2),
         "milliseconds_per_step": round(1e3 * seconds, 3),
         "cpu_milliseconds_per_step": round(1e3 * statistics.median(cpu), 3),
     }
-    print(json.dumps(found))
 
 
 if __name__ == "__main__":

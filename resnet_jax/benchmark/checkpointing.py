@@ -58,7 +58,7 @@ def measure_resume(run: Run, rounds: int) -> dict[str, Any]:
         "checkpoint_mib": round(size / 2**20, 1),
         "save_milliseconds": round(1e3 * median(saves), 1),
         "save_milliseconds_range": [round(1e3 * min(saves), 1), round(1e3 * max(saves), 1)],
-        "write_seconds": round(median(writes), 2),
-        "restore_seconds": round(restored, 2),
+        "write_seconds": round(median(writes), 4),
+        "restore_seconds": round(restored, 4),
         "step_milliseconds": round(1e3 * median(steps), 1),
     }

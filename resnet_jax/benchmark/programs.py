@@ -14,7 +14,7 @@ from resnet_jax.inference.fold_batch_norm import fold_batch_norm
 from resnet_jax.models.counts import multiply_adds
 from resnet_jax.run.build import Run
 from resnet_jax.run.state import first_state
-from resnet_jax.run.step import build_train_step, chunked_batches
+from resnet_jax.run.step import build_train_step, chunked_batches, several_steps
 from resnet_jax.training.metrics import zero_sums
 
 SAMPLE_SECONDS = 0.1  # a sample is as many calls as take this long: a GPU's are too short for a clock
@@ -46,16 +46,22 @@ class Program:
     compile_seconds: float
 
 
-def train_program(run: Run, *, seeds: int = 1) -> Program:
+def train_program(run: Run, *, seeds: int = 1, fixed_length: bool = False) -> Program:
     """Compile the training step of a run, on batches whose images are on the device already.
 
     Args:
         run: with `steps_per_call`, a chunk of so many steps is one program.
         seeds: networks that are trained side by side in one program; images are counted for each.
+        fixed_length: the number of steps in a chunk is a constant of the program and no argument.
     """
     state, sums = first_state(run), jax.jit(zero_sums)()
     per_call = run.config.steps_per_call
     program = build_train_step(run)
+    if fixed_length:
+        chunk_of_steps = several_steps(run)
+        program = jax.jit(
+            lambda state, sums, chunk: chunk_of_steps(state, sums, {**chunk, "steps": per_call}), donate_argnums=0
+        )
     if per_call == 1:
         batches = list(islice(run.data.train.batches(0, 4), 4))
     else:

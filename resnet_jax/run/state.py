@@ -35,6 +35,11 @@ def first_state(run: Run) -> TrainState:
         layout=partial(stack_scan_groups, groups=run.scan_groups) if run.scan_groups else None,
         fsdp=run.config.fsdp,
     )
+    return whitened(run, state)
+
+
+def whitened(run: Run, state: TrainState) -> TrainState:
+    """Return the first state with the layers that are computed from training images, of networks that have some."""
     whiten = getattr(run.model, "whiten", None)
     if whiten is None:
         return state

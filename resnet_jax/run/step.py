@@ -49,12 +49,8 @@ def single_step(run: Run) -> Step:
     return step
 
 
-def build_train_step(run: Run) -> jax.stages.Wrapped:
-    """Compile the step of a device call: (state, sums so far, batch) -> the next of both; the state is donated.
-
-    With --steps_per_call, a batch is a chunk of `chunked_batches`. There is one program, and how many steps it makes is
-    an argument: chunks that end early for a log line or an evaluation have many lengths.
-    """
+def several_steps(run: Run) -> Step:
+    """Return a chunk of steps, uncompiled: (state, sums so far, batch of `chunked_batches`) -> the next of both."""
     step = single_step(run)
 
     def chunk_of_steps(state: TrainState, sums: Sums, chunk: Batch) -> tuple[TrainState, Sums]:
@@ -66,7 +62,16 @@ def build_train_step(run: Run) -> jax.stages.Wrapped:
 
         return jax.lax.fori_loop(0, chunk["steps"], body, (state, sums))
 
-    function = step if run.config.steps_per_call == 1 else chunk_of_steps
+    return chunk_of_steps
+
+
+def build_train_step(run: Run) -> jax.stages.Wrapped:
+    """Compile the step of a device call: (state, sums so far, batch) -> the next of both; the state is donated.
+
+    With --steps_per_call, a batch is a chunk of `chunked_batches`. There is one program, and how many steps it makes is
+    an argument: chunks that end early for a log line or an evaluation have many lengths.
+    """
+    function = single_step(run) if run.config.steps_per_call == 1 else several_steps(run)
     shardings = (state_sharding(run), replicated(run.mesh))
     return jax.jit(function, donate_argnums=0, out_shardings=shardings, compiler_options=compiler_options(run.config))
 
