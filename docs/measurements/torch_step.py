@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 
 GPU = torch.cuda.is_available()
-SAMPLE_SECONDS = 0.1  # a GPU's steps are too short for a clock
+SAMPLE_SECONDS = 0.5  # a GPU's steps are too short for a clock
 OPERATORS = ("nms", "qnms", "roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool", "deform_conv2d")
 OPERATORS += tuple(f"_{name}_backward" for name in OPERATORS[2:])
 

@@ -17,7 +17,9 @@ from resnet_jax.run.state import first_state
 from resnet_jax.run.step import build_train_step, chunked_batches, several_steps
 from resnet_jax.training.metrics import zero_sums
 
-SAMPLE_SECONDS = 0.1  # a sample is as many calls as take this long: a GPU's are too short for a clock
+# A sample is as many calls as take this long. A GPU's are too short for a clock, and the host's wait at the end of a
+# sample must be small beside it.
+SAMPLE_SECONDS = 0.5
 
 # The backward pass has two convolutions for every one of the forward pass: the gradients of its input and its kernel.
 CONVOLUTIONS = {"train": 3, "infer": 1}

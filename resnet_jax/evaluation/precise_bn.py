@@ -19,7 +19,7 @@ from resnet_jax.data.build import build_source, build_train_loader, last_size
 from resnet_jax.data.resolution import FixedSize
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained
-from resnet_jax.layers.norm import BatchNorm, group_statistics
+from resnet_jax.layers.norm import BatchNorm
 from resnet_jax.runtime.sharding import data_mesh, replicated
 
 
@@ -82,7 +82,7 @@ def _accumulate(share: jax.Array, layer: Callable, args: Any, kwargs: Any, conte
     if module.use_running_average or module.frozen:
         return outputs
     x = args[0]
-    means, variances = group_statistics(x, module.group_size or x.shape[0])
+    means, variances = module.statistics(x)
     batch_mean = means.mean(axis=0)
     batch_var = variances.mean(axis=0) + jnp.square(means - batch_mean[None]).mean(axis=0)
     rest = 1 - share  # exactly 0 at the first batch, which leaves nothing of the old statistics

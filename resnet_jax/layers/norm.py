@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from resnet_jax.errors import InputError
+from resnet_jax.ops.batch_norm import apply_normalization, group_statistics, normalize_by_batch
 
 
 class SingleValueError(InputError, ValueError):
@@ -54,52 +55,29 @@ class BatchNorm(nn.Module):
         ones = jnp.ones((channels,), jnp.float32)
         scale = self.param("scale", self.scale_init, (channels,), self.param_dtype) if self.use_scale else ones
         bias = self.param("bias", nn.initializers.zeros, (channels,), self.param_dtype)
+        scale, bias = scale.astype(jnp.float32), bias.astype(jnp.float32)
 
         if self.frozen:
             scale, bias = jax.lax.stop_gradient((scale, bias))
         if self.use_running_average or self.frozen:
-            mean, var = running_mean.value[None], running_var.value[None]
-        else:
-            group_size = self.group_size or x.shape[0]
-            mean, var = group_statistics(x, group_size)
-            if not self.is_initializing():
-                if group_size * math.prod(x.shape[1:-1]) == 1:
-                    raise SingleValueError(
-                        f"normalization {'/'.join(self.path)}: expected more than 1 value per channel in training, "
-                        f"got shape {x.shape} in groups of {group_size}"
-                    )
-                keep = self.momentum
-                running_mean.value = keep * running_mean.value + (1 - keep) * mean.mean(axis=0)
-                running_var.value = keep * running_var.value + (1 - keep) * var.mean(axis=0)
+            multiplier = jax.lax.rsqrt(running_var.value + self.epsilon) * scale
+            return apply_normalization(x, running_mean.value[None], multiplier[None], bias).astype(self.dtype)
+        group_size = self.group_size or x.shape[0]
+        y, mean, var = normalize_by_batch(x, scale, bias, group_size, self.epsilon, self.dtype)
+        if not self.is_initializing():
+            if group_size * math.prod(x.shape[1:-1]) == 1:
+                raise SingleValueError(
+                    f"normalization {'/'.join(self.path)}: expected more than 1 value per channel in training, "
+                    f"got shape {x.shape} in groups of {group_size}"
+                )
+            keep = self.momentum
+            running_mean.value = keep * running_mean.value + (1 - keep) * mean.mean(axis=0)
+            running_var.value = keep * running_var.value + (1 - keep) * var.mean(axis=0)
+        return y
 
-        groups = mean.shape[0]
-        multiplier = jax.lax.rsqrt(var + self.epsilon) * scale.astype(jnp.float32)[None]
-        per_channel = (groups, *(1,) * (x.ndim - 1), channels)
-        grouped = x.reshape(groups, x.shape[0] // groups, *x.shape[1:]).astype(jnp.float32)
-        y = (grouped - mean.reshape(per_channel)) * multiplier.reshape(per_channel)
-        y = y + bias.astype(jnp.float32).reshape((1,) * x.ndim + (channels,))
-        return y.reshape(x.shape).astype(self.dtype)
-
-
-# A single pass over x computes the variance as a difference of two large numbers. With few values, such as one pooled
-# value an image (selective kernels), the difference can be lost in rounding, and a second pass costs nothing.
-FEW = 256
-
-
-def group_statistics(x: jax.Array, group_size: int) -> tuple[jax.Array, jax.Array]:
-    """Return mean and biased variance [B / group_size, C], float32, of groups of consecutive examples of x [B,…,C].
-
-    Raises:
-        ValueError: the batch is not a multiple of `group_size`.
-    """
-    batch, channels = x.shape[0], x.shape[-1]
-    if batch % group_size:
-        raise ValueError(f"a batch of {batch} examples cannot be normalized in groups of {group_size}")
-    grouped = x.reshape(batch // group_size, -1, channels).astype(jnp.float32)
-    mean = grouped.mean(axis=1)
-    if grouped.shape[1] <= FEW:
-        return mean, jnp.square(grouped - mean[:, None]).mean(axis=1)
-    return mean, jnp.maximum(jnp.square(grouped).mean(axis=1) - jnp.square(mean), 0.0)
+    def statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return mean and biased variance of each group of x [B,…,C], float32 [G,C]."""
+        return group_statistics(x, self.group_size or x.shape[0])
 
 
 GROUPS = 32  # of channels, as in BiT

@@ -7,14 +7,20 @@ import jax
 from resnet_jax.errors import InputError
 
 LOWERINGS = {
+    "batch_norm": "batch normalization with a gradient by hand (batch_norm.py)",
     "canonical": "gradients of convolutions and 1x1 convolutions by hand (convolution.py, kernel_gradient.py)",
     "float32_gradients": "in bfloat16, devices sum gradients of kernels in float32 (convolution.py)",
     "kept_places": "max pooling keeps the positions of its maxima for the gradient (max_pool.py)",
     "matrix_product": "1x1 convolutions as matrix products, with automatic gradients (convolution.py)",
+    "output_relu": "the gradient of a block's last ReLU reads its output (relu.py)",
     "space_to_depth": "convolutions of stride 2 on images as ones of stride 1 on blocks of pixels (space_to_depth.py)",
 }
-# The others are for matrix units, and off until an accelerator has shown that they pay.
-DEFAULTS = {"cpu": ("canonical", "kept_places")}
+# What was seen to pay (docs/performance.md): on CPUs each, on an H200 these together, where float32_gradients cost a
+# quarter of the speed. On TPUs nothing was measured.
+DEFAULTS = {
+    "cpu": ("canonical", "kept_places"),
+    "gpu": ("batch_norm", "kept_places", "output_relu", "space_to_depth"),
+}
 
 
 def active_lowerings() -> list[str]:

@@ -34,8 +34,8 @@ def due(step: int, every: Interval, total_steps: int) -> bool:
 def chunks(start: int, total_steps: int, steps_per_call: int, intervals: Sequence[Interval]) -> Iterator[range]:
     """Yield the steps of each device call, counted from 0: `range(5, 8)` are the sixth, seventh and eighth.
 
-    A chunk ends at every multiple of `steps_per_call` and where something is due. That is a function of the step alone:
-    a run that continues from the end of another's chunk has the same chunks.
+    A chunk ends at every multiple of `steps_per_call`, where something is due, and at the end. That is a function of
+    the step alone: a run that continues from the end of another's chunk has the same chunks.
 
     Args:
         start: steps done.
@@ -45,7 +45,8 @@ def chunks(start: int, total_steps: int, steps_per_call: int, intervals: Sequenc
     """
     begin = start
     for step in range(start + 1, total_steps + 1):
-        if step % steps_per_call == 0 or any(due(step, every, total_steps) for every in intervals):
+        ends = step % steps_per_call == 0 or step == total_steps
+        if ends or any(due(step, every, total_steps) for every in intervals):
             yield range(begin, step)
             begin = step
 

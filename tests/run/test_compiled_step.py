@@ -58,6 +58,42 @@ def test_the_devices_exchange_gradients_sums_and_the_statistics_that_were_asked_
         assert gradients + statistics < values <= gradients + 3 * statistics + 64
 
 
+def program_of(config, tmp_path) -> Any:
+    run = build_run(config)
+    batch = next(iter(run.data.train.batches(0, 1)))
+    return build_train_step(run).lower(first_state(run), jax.jit(zero_sums)(), batch)
+
+
+def test_runs_that_differ_in_their_seed_have_one_program(tmp_path):
+    one, other = (program_of(replace(TOY, seed=seed, flip="random"), tmp_path).as_text() for seed in (0, 1))
+    assert one == other
+
+
+@pytest.mark.parametrize(("lowerings", "kind"), [("", "bf16"), ("float32_gradients", "f32")])
+def test_devices_sum_the_gradients_of_bfloat16_in_the_type_that_is_asked_for(lowerings, kind, tmp_path, monkeypatch):
+    monkeypatch.setenv("RESNET_JAX_FORMS", lowerings)
+    lowered = program_of(replace(TOY, dtype="bfloat16"), tmp_path)
+    # Of a CPU's final program, all sums are float32: it has no convolution of bfloat16.
+    lowered.compile({"xla_dump_to": str(tmp_path), "xla_dump_hlo_pass_re": "spmd-partitioning"})
+    (partitioned,) = tmp_path.glob("*jit_step*after_spmd-partitioning*.txt")
+    summed = {"bf16": 0, "f32": 0}
+    for match in COLLECTIVE.finditer(partitioned.read_text()):
+        for name, shape in re.findall(r"(bf16|f32)\[([\d,]*)\]", match["shapes"]):
+            summed[name] += prod(int(n) for n in shape.split(",") if n)
+    kernels = sum(leaf.size for leaf in jax.tree.leaves(first_state(build_run(TOY)).params) if leaf.ndim == 4)
+    assert summed[kind] >= kernels
+    assert (summed["bf16"] > 0) == (kind == "bf16")
+
+
+def test_a_deterministic_run_asks_the_compiler_for_it(tmp_path, monkeypatch):
+    asked = []
+    jit = jax.jit
+    monkeypatch.setattr(jax, "jit", lambda *args, **options: asked.append(options) or jit(*args, **options))
+    run = build_run(replace(TOY, deterministic=True))
+    build_train_step(run)
+    assert asked[-1]["compiler_options"] == {"xla_gpu_deterministic_ops": True}
+
+
 def test_the_state_is_updated_in_place(step):
     _, state, compiled = step
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(state))

@@ -85,6 +85,26 @@ def follow(steps, total_steps, stop_requested) -> tuple[Any, Any, Any]:
     return end, events, error
 
 
+def test_a_state_of_which_only_the_optimizers_values_are_bad_is_not_saved():
+    def poisoning_step(state, sums, batch):
+        state, sums = toy_step({"step": state["step"], "value": state["value"]}, sums, batch)
+        return {**state, "momentum": jnp.where(state["step"] == 2, jnp.nan, 0.0)}, sums
+
+    steps = loop.training_steps(
+        {**fresh_state(), "momentum": jnp.float32(0)},
+        zero_sums(),
+        zip(range(1, 9), batches_from(0), strict=False),
+        jax.jit(poisoning_step),
+        total_steps=8,
+        log_every=2,
+        checkpoint_every=4,
+        eval_every=4,
+    )
+    _, events, error = follow(steps, 8, lambda step: False)
+    assert not events
+    assert str(error).startswith("step 2: a running statistic or a value of the optimizer is not finite")
+
+
 def of(calls, what):
     return [call for call in calls if call[0] == what]
 

@@ -16,6 +16,14 @@ def test_an_installed_package_in_another_projects_checkout_has_no_commit(tmp_pat
     assert folder.git_commit() is None
 
 
+def test_a_package_that_was_not_installed_has_no_version(monkeypatch):
+    monkeypatch.setattr(folder, "PACKAGES", ("jax", "unpacked-by-hand"))
+    found = folder.versions()
+    assert found.keys() == {"resnet_jax", "jax", "unpacked-by-hand"}
+    assert found["jax"] is not None
+    assert found["unpacked-by-hand"] is None
+
+
 def test_a_checkout_has_the_commit_of_its_files(tmp_path, monkeypatch):
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.example"]
     (tmp_path / "folder.py").touch()

@@ -17,6 +17,7 @@ from resnet_jax.layers.conv import he_normal_fan_out
 from resnet_jax.layers.pooling import blur_pool
 from resnet_jax.layers.stochastic_depth import StochasticDepth
 from resnet_jax.models.resnet.shortcuts import add
+from resnet_jax.ops.relu import relu
 
 
 class ResidualBlock(nn.Module):
@@ -82,7 +83,7 @@ class BasicBlock(ResidualBlock):
         y = blur_pool(y) if blur else y
         y = self.conv(self.filters, 3, dilation=self.dilation, name="conv2")(y)
         y = self.norm(name="norm2", scale_init=self.last_init(nn.initializers.ones))(y)
-        return nn.relu(self.merge(x, residual, self.finish_branch(y)))
+        return relu(self.merge(x, residual, self.finish_branch(y)))
 
 
 class Bottleneck(ResidualBlock):
@@ -119,7 +120,7 @@ class Bottleneck(ResidualBlock):
             y = nn.relu(self.norm(name="norm2")(grouped(width, 3, 1 if blur else second, name="conv2")(y)))
         y = self.conv(self.filters * self.expansion, 1, name="conv3")(blur_pool(y) if blur else y)
         y = self.norm(name="norm3", scale_init=self.last_init(nn.initializers.ones))(y)
-        return nn.relu(self.merge(x, residual, self.finish_branch(y)))
+        return relu(self.merge(x, residual, self.finish_branch(y)))
 
 
 class PreActBasicBlock(ResidualBlock):
