@@ -3,7 +3,7 @@
     python -m experiments.recipes
     python -m experiments.recipes --markdown > docs/recipes.md
 
-`--recipe=NAME` of experiments.imagenet and experiments.cifar starts from one.
+`--recipe=NAME` of experiments.imagenet, cifar and finetune starts from one.
 """
 
 import textwrap
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.recipes import CIFAR, IMAGENET, Recipe
+from resnet_jax.recipes import CIFAR, IMAGENET, TRANSFER, Recipe
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,11 @@ are in the [README](../README.md#results). Times are fractions of the training, 
 of `reference_batch_size`. A setting that is not listed has the default of `resnet_jax/config/`;
 `python -m experiments.imagenet --recipe=NAME --help` shows all of them.
 """
-TITLES = {"imagenet": "Photographs: `experiments.imagenet`", "cifar": "Small images: `experiments.cifar`"}
+TITLES = {
+    "imagenet": "Photographs: `experiments.imagenet`",
+    "cifar": "Small images: `experiments.cifar`",
+    "finetune": "One's own pictures: `experiments.finetune`",
+}
 
 
 def settings(recipe: Recipe) -> str:
@@ -59,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
     options = parse_options(Options, argv, "recipes", __doc__)
     if options.markdown:
         print(HEAD)
-    for command, recipes in (("imagenet", IMAGENET), ("cifar", CIFAR)):
+    for command, recipes in (("imagenet", IMAGENET), ("cifar", CIFAR), ("finetune", TRANSFER)):
         print(f"## {TITLES[command]}\n" if options.markdown else f"experiments.{command}\n")
         show(recipes, options.markdown)
 

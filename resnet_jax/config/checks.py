@@ -7,7 +7,7 @@ from typing import Any
 
 from resnet_jax.config.options import Config, progressive_sizes
 from resnet_jax.errors import InputError
-from resnet_jax.recipes import CIFAR, IMAGENET
+from resnet_jax.recipes import CIFAR, IMAGENET, TRANSFER
 
 INF = math.inf
 
@@ -20,6 +20,7 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     *((name, 0, INF) for name in ("eval_every", "checkpoint_every", "bn_group_size", "width", "depth", "crop_padding")),
     *((name, 0, INF) for name in ("color_jitter", "lighting", "cutout", "mixup", "cutmix", "temperature")),
     *((name, 0, INF) for name in ("clip_norm", "adaptive_clip", "norm_bias_rate", "milestone_factor")),
+    *((name, 0, INF) for name in ("cache_features", "head_rate")),
     *((name, 0, 1) for name in ("milestones", "warmup_fraction", "warmup_from", "final_fraction", "momentum")),
     *((name, 0, 1) for name in ("label_smoothing", "stochastic_depth", "dropout", "erase", "mix_probability")),
     *((name, 0, 1) for name in ("ema", "ema_fraction", "distill_weight", "progressive_ramp", "layer_decay")),
@@ -100,7 +101,7 @@ def check_needs(config: Config) -> None:
     """
     usual = [
         Config(),
-        *(replace(Config(), **r[config.recipe].settings) for r in (IMAGENET, CIFAR) if config.recipe in r),
+        *(replace(Config(), **r[config.recipe].settings) for r in (IMAGENET, CIFAR, TRANSFER) if config.recipe in r),
     ]
     for name, (works, needed) in NEEDS.items():
         value = getattr(config, name)

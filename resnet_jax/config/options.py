@@ -22,6 +22,7 @@ from resnet_jax.config.training_options import (
     OptimizerOptions,
     RegularizationOptions,
 )
+from resnet_jax.config.transfer_options import TransferOptions
 from resnet_jax.errors import InputError
 
 
@@ -39,6 +40,7 @@ class Config(
     BatchAndLengthOptions,
     AugmentationOptions,
     DataOptions,
+    TransferOptions,
     ModelOptions,
     RunOptions,
 ):

@@ -22,7 +22,7 @@ class BatchAndLengthOptions:
     Each is normalized by itself, or in groups of bn_group_size, which gives what the whole batch would give.
     """
     steps_per_call: int = 1
-    """Steps in one device call, for small networks on sets held on the device (digits, CIFAR)
+    """Steps in one device call, for small networks on sets that the device holds
 
     On a GPU small networks wait for the host otherwise. A chunk of steps ends early where a log line, a checkpoint or
     an evaluation is due.
@@ -113,7 +113,7 @@ class LossOptions:
     """Loss."""
 
     loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
-    """Softmax over K classes, or K sigmoids"""
+    """Softmax, or a sigmoid a class"""
     target_threshold: float = -1.0
     """With binary cross-entropy: targets above it become 1, others 0. Negative: unchanged"""
     label_smoothing: float = 0.0

@@ -75,6 +75,14 @@ class BatchNorm(nn.Module):
             running_var.value = keep * running_var.value + (1 - keep) * var.mean(axis=0)
         return y
 
+    def normalize_by_running(self, x: jax.Array) -> jax.Array:
+        """Return x [B,…,C] normalized by the running statistics, of a layer that has its variables."""
+        mean, var = (self.get_variable("batch_stats", name) for name in ("mean", "var"))
+        scale = self.get_variable("params", "scale") if self.use_scale else jnp.ones_like(mean)
+        multiplier = jax.lax.rsqrt(var + self.epsilon) * scale.astype(jnp.float32)
+        bias = self.get_variable("params", "bias").astype(jnp.float32)
+        return apply_normalization(x, mean[None], multiplier[None], bias).astype(self.dtype)
+
     def statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return mean and biased variance of each group of x [B,…,C], float32 [G,C]."""
         return group_statistics(x, self.group_size or x.shape[0])

@@ -29,10 +29,11 @@ def multiply_adds(model: nn.Module, image_size: int) -> int:
     variables = abstract_variables(model, image_size)
     image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
     traced = jax.make_jaxpr(lambda v, x: model.apply(v, x, train=False))(variables, image)
-    return _count(traced.jaxpr)
+    return count_multiply_adds(traced.jaxpr)
 
 
-def _count(jaxpr: Jaxpr) -> int:
+def count_multiply_adds(jaxpr: Jaxpr) -> int:
+    """Count the multiply-adds of a traced program; what is in a loop of unknown length counts once."""
     total = 0
 
     def shape(variable: Any) -> tuple[int, ...]:
@@ -54,5 +55,5 @@ def _count(jaxpr: Jaxpr) -> int:
             if isinstance(inner, ClosedJaxpr):
                 inner = inner.jaxpr
             if isinstance(inner, Jaxpr):
-                total += repeats * _count(inner)
+                total += repeats * count_multiply_adds(inner)
     return total

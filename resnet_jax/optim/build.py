@@ -7,6 +7,7 @@ import optax
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
 from resnet_jax.optim.ema import Ema
+from resnet_jax.optim.freeze import frozen_by, leave_frozen
 from resnet_jax.optim.lr_scale import freeze_stem
 from resnet_jax.optim.optimizers import make_optimizer
 from resnet_jax.optim.schedules import make_schedule
@@ -68,7 +69,7 @@ def build_tx(config: Config, schedule: optax.Schedule, total_steps: int) -> opta
     """Return the optax transformation of a config.
 
     Raises:
-        InputError: an optimizer that does not have this kind of decay.
+        InputError: an optimizer that does not have this kind of decay, or a range of no layers to freeze.
     """
     try:
         tx = make_optimizer(
@@ -84,12 +85,13 @@ def build_tx(config: Config, schedule: optax.Schedule, total_steps: int) -> opta
             adaptive_clip=config.adaptive_clip,
             layer_decay=config.layer_decay,
             norm_bias_rate=config.norm_bias_rate,
+            head_rate=config.head_rate,
         )
     except ValueError as error:
         raise InputError(f"--optimizer={config.optimizer} --decay={config.decay}: {error}") from error
     if config.stem_fraction < 1:
         tx = optax.chain(tx, freeze_stem(after=round(config.stem_fraction * total_steps)))
-    return tx
+    return leave_frozen(tx, frozen_by(config.freeze)) if config.freeze else tx
 
 
 def build_ema(config: Config, total_steps: int) -> Ema | None:

@@ -31,6 +31,7 @@ def make_optimizer(
     adaptive_clip: float = 0.0,
     layer_decay: float = 1.0,
     norm_bias_rate: float = 1.0,
+    head_rate: float = 1.0,
 ) -> optax.GradientTransformation:
     """Return the optax transformation `tx`, whose state has the same structure under every schedule.
 
@@ -53,17 +54,18 @@ def make_optimizer(
             `learning_rate_multipliers`.
         norm_bias_rate: the learning rate of normalization biases as a multiple of the others'; their decay per step
             stays the same.
+        head_rate: the learning rate of the head as a multiple of the others'.
 
     Raises:
         ValueError: an unknown kind, or a decay that the kind does not have.
-        InputError: a `layer_decay` or `norm_bias_rate` out of range.
+        InputError: a `layer_decay`, `norm_bias_rate` or `head_rate` out of range.
     """
     if kind not in DECAYS:
         raise ValueError(f"there is no optimizer {kind!r}")
     decay = decay or DECAYS[kind][0]
     if decay not in DECAYS[kind]:
         raise ValueError(f"the weight decay of {kind!r} is {' or '.join(map(repr, DECAYS[kind]))}, not {decay!r}")
-    multipliers = scale_learning_rates(layer_decay=layer_decay, norm_bias_rate=norm_bias_rate)
+    multipliers = scale_learning_rates(layer_decay=layer_decay, norm_bias_rate=norm_bias_rate, head_rate=head_rate)
     decaying = add_decay(weight_decay, decay_norm_and_bias=decay_norm_and_bias, norm_bias_rate=norm_bias_rate)
     momenta = {"momentum": momentum, "nesterov": nesterov}
 
@@ -82,7 +84,7 @@ def make_optimizer(
         stages = [muon(schedule, others, add_decay(weight_decay), **momenta)]
 
     stages = [*clip(adaptive=adaptive_clip, norm=clip_norm), *stages]
-    if (layer_decay, norm_bias_rate) != (1.0, 1.0):
+    if (layer_decay, norm_bias_rate, head_rate) != (1.0, 1.0, 1.0):
         stages.append(multipliers)
     return optax.chain(*stages)
 

@@ -35,6 +35,7 @@ class Run:
         optimizer: learning rate, update and average of the weights.
         loss: minimized over the training set.
         total_steps: length of the training.
+        initial: variables on the host to start from; None: a new network's.
     """
 
     config: Config
@@ -44,6 +45,7 @@ class Run:
     optimizer: Optimizer
     loss: Loss
     total_steps: int
+    initial: Any = None
 
     @property
     def eval_every(self) -> Interval:
@@ -78,7 +80,8 @@ def build_run(config: Config) -> Run:
     for size in sorted({data.image_size, data.train_size_at(0), data.train_size_at(total_steps)}):
         check_classifier(model, config.model, size)
     for size in sorted({data.train_size_at(0), data.train_size_at(total_steps)}):
-        check_batch_norm(model, config, size)
+        if not config.freeze_statistics:
+            check_batch_norm(model, config, size)
     check_micro_batches(config.batch_size, config.accumulate, config.bn_group_size, mesh.devices.size)
     if config.steps_per_call > 1 and data.train.requests is None:
         raise InputError(

@@ -25,6 +25,8 @@ WHITENING_IMAGES = 5000
 
 def first_state(run: Run) -> TrainState:
     """Return the state before the first step: scan groups stacked, layers that are computed from images set."""
+    if run.initial is not None:
+        return initial_state(run)
     state = init_train_state(
         run.model,
         run.optimizer.tx,
@@ -36,6 +38,15 @@ def first_state(run: Run) -> TrainState:
         fsdp=run.config.fsdp,
     )
     return whitened(run, state)
+
+
+def initial_state(run: Run) -> TrainState:
+    """Return the state that starts from the run's own variables."""
+    variables = jax.tree.map(jnp.asarray, run.initial)
+    params, batch_stats = variables["params"], variables.get("batch_stats", {})
+    ema = jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats}) if run.optimizer.ema else {}
+    state = TrainState(jnp.zeros((), jnp.int32), params, batch_stats, run.optimizer.tx.init(params), ema)
+    return jax.device_put(stack_scan_groups(state, run.scan_groups), state_sharding(run))
 
 
 def whitened(run: Run, state: TrainState) -> TrainState:

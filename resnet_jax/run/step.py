@@ -15,7 +15,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from resnet_jax.config.options import Config
 from resnet_jax.data.pipeline import to_device
+from resnet_jax.layers.frozen_statistics import WithFrozenStatistics
+from resnet_jax.optim.freeze import frozen_by
 from resnet_jax.run.build import Run
+from resnet_jax.run.cached_features import HeadAlone
 from resnet_jax.run.state import state_sharding
 from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import replicated, sharded
@@ -29,12 +32,20 @@ Step = Callable[[TrainState, Sums, Batch], tuple[TrainState, Sums]]
 
 def single_step(run: Run) -> Step:
     """Return one step, uncompiled: (state, sums so far, batch) -> the next of both."""
+    config = run.config
+    model: Any = run.model
+    is_frozen = frozen_by(config.freeze) if config.freeze else None
+    keeps_statistics = (lambda path: True) if config.freeze_statistics else is_frozen
+    if config.cache_features:
+        model = HeadAlone(len(run.data.class_names))
+    elif keeps_statistics is not None:
+        model = WithFrozenStatistics(model, keeps_statistics)
 
     def step(state: TrainState, sums: Sums, batch: Batch) -> tuple[TrainState, Sums]:
         state, new = train_step(
             state,
             run.data.train.prepare(batch, state.step),
-            model=run.model,
+            model=model,
             tx=run.optimizer.tx,
             key=jax.random.wrap_key_data(batch["key"]),
             loss=run.loss,
@@ -43,6 +54,7 @@ def single_step(run: Run) -> Step:
             group_size=max(1, run.config.bn_group_size),
             ema=run.optimizer.ema,
             fsdp_mesh=run.mesh if run.config.fsdp else None,
+            is_frozen=is_frozen,
         )
         return state, add_sums(sums, new)
 

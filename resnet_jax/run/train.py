@@ -1,5 +1,6 @@
 """A training run from its config, from the first line to the result."""
 
+import dataclasses
 import math
 from contextlib import ExitStack, closing
 from dataclasses import asdict
@@ -17,8 +18,10 @@ from resnet_jax.errors import InputError, NonFiniteError
 from resnet_jax.ops.lowering import active_lowerings
 from resnet_jax.run.agreement import check_same_config, check_same_data, check_same_state, compared
 from resnet_jax.run.build import Run, build_run
+from resnet_jax.run.cached_features import with_cached_features
 from resnet_jax.run.distill import add_teacher
 from resnet_jax.run.dry_run import dry_run
+from resnet_jax.run.initial import load_initial, with_preprocessing_of_weights
 from resnet_jax.run.memory import memory_remedy, smaller_batch
 from resnet_jax.run.report import (
     headline,
@@ -71,6 +74,7 @@ def train(config: Config) -> Row:
         stack.enter_context(ending_together(debug=config.debug))
         unused = check_accelerator(config.require_accelerator)
         stack.enter_context(watchdog(config.stall_minutes))
+        config = with_preprocessing_of_weights(config, workdir)
         check_same_config(config)
         if is_first_process():
             stack.enter_context(folder.locked(workdir))
@@ -79,6 +83,7 @@ def train(config: Config) -> Row:
             say_once(f"{workdir} is finished, nothing to do: {outcome(result)}")
             return result
         run = add_teacher(build_run(config))
+        initial = None if folder.has_checkpoints(workdir) else load_initial(run)
         check_same_data(run.data)
         data = data_facts(run.data)
         check_data_matches(workdir, data)
@@ -86,6 +91,10 @@ def train(config: Config) -> Row:
         say_once(headline(run))  # traces the network: what cannot run does not take the folder
         if unused:
             say_once(unused)
+        if initial is not None:
+            say_once(initial.line)
+            run = dataclasses.replace(run, initial=initial.variables)
+            data |= initial.facts
         if is_first_process():
             folder.write_config(workdir, config, data | {"forms": active_lowerings()})
             if other := folder.other_code(workdir):
@@ -119,6 +128,8 @@ def fit(run: Run, workdir: Path) -> Row:
     # Ends inside `closing`: a manager that is closed waits for the other processes.
     with closing(saves), stop_signal() as stop_requested, ending_together(debug=config.debug), too_large:
         start, state, sums = restore_or_init(run, manager, say_once)
+        if config.cache_features:
+            run = with_cached_features(run, state)
         stored = checkpoint.stored_record(manager, start) if start else {}
         log = open_log(workdir, config, start, stored)
         barrier("metrics.jsonl ends where the run continues")

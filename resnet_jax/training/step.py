@@ -2,15 +2,17 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
+from jax.lax import stop_gradient
 from jax.sharding import Mesh
 
 from resnet_jax.optim.ema import Ema
+from resnet_jax.optim.freeze import IsFrozen
+from resnet_jax.optim.param_paths import map_with_path
 from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import all_gather, reduce_scatter
 from resnet_jax.training.accumulate import accumulate_gradients
@@ -19,11 +21,18 @@ from resnet_jax.training.metrics import NO_STEP, SUMMED, Sums, all_finite, class
 from resnet_jax.training.state import TrainState
 
 
+class Applicable(Protocol):
+    """A network, or what is applied like one."""
+
+    def apply(self, variables: Any, images: Any, /, **settings: Any) -> Any:
+        """Return the outputs for images [B,H,W,3], and the updated statistics."""
+
+
 def train_step(
     state: TrainState,
     batch: Batch,
     *,
-    model: nn.Module,
+    model: Applicable,
     tx: optax.GradientTransformation,
     key: jax.Array,
     loss: Loss = cross_entropy,
@@ -32,6 +41,7 @@ def train_step(
     group_size: int = 1,
     ema: Ema | None = None,
     fsdp_mesh: Mesh | None = None,
+    is_frozen: IsFrozen | None = None,
 ) -> tuple[TrainState, Sums]:
     """Train on one batch; return the next state and the batch's metric sums.
 
@@ -43,7 +53,7 @@ def train_step(
     Args:
         state: before the step.
         batch: preprocessed.
-        model: the network.
+        model: the network, or what is applied like one.
         tx: the optimizer.
         key: of dropout and stochastic depth; the step is folded in.
         loss: (logits, batch) -> [B]; its mean over the counted examples is minimized.
@@ -54,12 +64,15 @@ def train_step(
             statistics are those of the whole batch.
         ema: how `state.ema` is updated; None leaves it.
         fsdp_mesh: the devices over which the state is sharded by `state_shardings`; None: it is replicated.
+        is_frozen: path of a parameter -> it gets no gradient, and none is computed for it; None: all learn.
     """
     count = batch["mask"].sum()
     step_key = jax.random.fold_in(key, state.step)
     params = state.params if fsdp_mesh is None else all_gather(state.params, fsdp_mesh)
 
     def loss_of(params: Any, part: Batch, number: jax.Array) -> tuple[jax.Array, tuple]:
+        if is_frozen is not None:
+            params = map_with_path(lambda path, leaf: stop_gradient(leaf) if is_frozen(path) else leaf, params)
         outputs, updates = model.apply(
             {"params": params, "batch_stats": state.batch_stats},
             part["image"],

@@ -91,5 +91,5 @@ def test_the_gradient_of_a_length_is_the_mean_norm_of_single_images():
 
 def test_a_plain_network_has_one_path():
     model = toy(shortcut="none")
-    with pytest.raises(InputError, match="no shortcuts"):
+    with pytest.raises(InputError, match="without shortcuts there is a single path"):
         path_lengths(model, random_variables(model), *random_examples(2))

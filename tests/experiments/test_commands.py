@@ -15,6 +15,7 @@ from experiments import (
     convert,
     degradation,
     evaluate,
+    finetune,
     imagenet,
     models,
     predict,
@@ -33,6 +34,7 @@ console = importlib.import_module("experiments.__main__")
 TRAINING = {
     "imagenet": (imagenet, imagenet.RECIPES, "resnet{depth}"),
     "cifar": (cifar, cifar.RECIPES, "resnet{depth}_cifar"),
+    "finetune": (finetune, finetune.RECIPES, "resnet{depth}"),
     "show_batch": (show_batch, show_batch.RECIPES, "resnet{depth}"),
     "quickstart": (quickstart, {}, "resnet{depth}_cifar"),
 }
@@ -92,7 +94,8 @@ def test_the_help_of_a_training_has_titled_groups(capsys, monkeypatch):
     lines = help_of(imagenet.main, capsys, monkeypatch)
     titles = [line.strip("─ ") for line in lines if line.startswith("── ")]
     assert titles[1:] == [
-        *("Run", "Model", "Data", "Augmentation", "Batch and length", "Optimizer", "Learning rate", "Regularization"),
+        *("Run", "Model", "Transfer", "Data", "Augmentation", "Batch and length", "Optimizer", "Learning rate"),
+        "Regularization",
         *("Loss", "Average of the weights", "Precision and memory", "Logging", "Devices", "Every command"),
     ]
     start, end = (lines.index(next(line for line in lines if line.startswith(f"── {t} "))) for t in ("Loss", "Average"))

@@ -29,7 +29,9 @@ def trace_to_gradient(main: Any, argv: list[str]) -> tuple[list[str], list[str]]
 
     def file_of(frame: FrameType) -> str | None:
         path = Path(frame.f_code.co_filename)
-        return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) and "tests" not in path.parts else None
+        # An environment may lie inside the checkout.
+        ours = any(path.is_relative_to(ROOT / package) for package in ("resnet_jax", "experiments"))
+        return str(path.relative_to(ROOT)) if ours else None
 
     def watch(frame: FrameType, event: str, _: Any) -> None:
         nonlocal in_step

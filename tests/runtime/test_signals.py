@@ -98,7 +98,11 @@ def test_the_third_signal_ends_at_once(script, number):
 
 
 def test_what_the_parent_ignores_stays_ignored(script):
-    process = script(WAITS.replace("100", "1"), preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = script(WAITS.replace("100", "1"))
+    finally:
+        signal.signal(signal.SIGHUP, before)
     process.stdout.readline()
     process.send_signal(signal.SIGHUP)
     assert process.wait(30) == 0

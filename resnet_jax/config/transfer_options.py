@@ -1,0 +1,28 @@
+"""Options of a training that starts from trained weights."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TransferOptions:
+    """Transfer."""
+
+    init_from: str = ""
+    """Weights to start from: a file, a hub id, or a run's folder
+
+    Images are normalized and resized as these weights need it. Of the head, classes of the same name are kept.
+    """
+    freeze: str = ""
+    """Parts that do not learn: stem..stage3, or patterns such as stage1_*,*/bias
+
+    The statistics of their normalizations stay as they are.
+    """
+    cache_features: int = 0
+    """Epochs whose features are computed once, where the head alone learns. 0: none
+
+    Later epochs see them again, so that the head trains in seconds.
+    """
+    freeze_statistics: bool = False
+    """Normalize by the statistics of --init_from in training too (small sets)"""
+    head_rate: float = 1.0
+    """Rate of the head, relative to the others'"""

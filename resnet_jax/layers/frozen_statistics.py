@@ -1,0 +1,34 @@
+"""A network in training whose normalizations keep the statistics they have, all of them or some."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flax import linen as nn
+
+from resnet_jax.layers.norm import BatchNorm
+
+
+@dataclass(frozen=True)
+class WithFrozenStatistics:
+    """A network of which some batch normalizations use their running statistics in training, and leave them alone.
+
+    Attributes:
+        model: the network.
+        is_frozen: whether they do, by the path of a normalization's scale or bias: "stage1_block01/norm1/bias".
+    """
+
+    model: nn.Module
+    is_frozen: Callable[[str], bool]
+
+    def apply(self, *args: Any, **kwargs: Any) -> Any:
+        """Apply the network, with the arguments of its own `apply`."""
+        with nn.intercept_methods(self._intercept):
+            return self.model.apply(*args, **kwargs)
+
+    def _intercept(self, call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
+        module = context.module
+        is_norm = isinstance(module, BatchNorm) and context.method_name == "__call__"
+        if is_norm and self.is_frozen("/".join((*module.path, "bias"))):
+            return module.normalize_by_running(*args)
+        return call(*args, **kwargs)

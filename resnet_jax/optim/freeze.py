@@ -1,0 +1,80 @@
+"""Frozen parameters: which they are, and an optimizer that leaves them alone."""
+
+import math
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
+
+import optax
+
+from resnet_jax.errors import InputError
+from resnet_jax.optim.param_paths import BLOCK, STEM, by_path, layer_of, map_with_path
+
+IsFrozen = Callable[[str], bool]
+
+
+def frozen_by(patterns: str) -> IsFrozen:
+    """Return the function from a parameter's path to whether it is frozen.
+
+    Args:
+        patterns: a range of layers such as "stem..stage3" or "stage1..stage3_block02", ends included; or patterns of
+            paths or of the modules above them, "stage1_*" or "*/norm2"; several with commas between. Empty: nothing.
+
+    Raises:
+        InputError: an end of a range is no layer.
+    """
+    parts = [part.strip() for part in patterns.split(",") if part.strip()]
+    tests = [_in_range(part) if ".." in part else partial(_is_below, part) for part in parts]
+    return lambda path: any(test(path) for test in tests)
+
+
+def _is_below(pattern: str, path: str) -> bool:
+    return fnmatchcase(path, pattern) or fnmatchcase(path, f"{pattern}/*")
+
+
+def _in_range(part: str) -> IsFrozen:
+    first, _, last = part.partition("..")
+    for name in (first, last):
+        if name != "stem" and not BLOCK.fullmatch(name):
+            raise InputError(f"--freeze={part}: {name!r} is no layer; take stem, stage1, …, or stage1_block01, …")
+    low, high = layer_of(first), layer_of(last)
+    assert low is not None
+    assert high is not None
+    if high != STEM and high[1] == 0:  # a whole stage, with all its blocks
+        high = (high[0], math.inf)
+
+    def test(path: str) -> bool:
+        layer = layer_of(path)
+        return layer is not None and low <= layer <= high
+
+    return test
+
+
+def check_freeze(patterns: str, params: Any) -> None:
+    """Refuse patterns that freeze nothing, or everything.
+
+    Raises:
+        InputError: they do.
+    """
+    is_frozen, paths = frozen_by(patterns), list(by_path(params))
+    count = sum(map(is_frozen, paths))
+    if patterns and not count:
+        names = dict.fromkeys(path.split("/")[0] for path in paths)
+        raise InputError(f"--freeze={patterns} matches no parameter; the network has {_some(names)}")
+    if count == len(paths):
+        raise InputError(f"--freeze={patterns} leaves nothing that learns; leave out the head, at least")
+
+
+def _some(names: Iterable[str]) -> str:
+    first = list(names)
+    return ", ".join(first[:8]) + (", …" if len(first) > 8 else "")
+
+
+def leave_frozen(tx: optax.GradientTransformation, is_frozen: IsFrozen) -> optax.GradientTransformation:
+    """Return the optimizer for what learns alone: the rest has no state in it, no decay, and updates of zero."""
+
+    def labels(params: Any) -> Any:
+        return map_with_path(lambda path, _: "frozen" if is_frozen(path) else "learning", params)
+
+    return optax.partition({"learning": tx, "frozen": optax.set_to_zero()}, labels)

@@ -1,0 +1,121 @@
+"""A frozen backbone that is computed once: the head trains on the pooled features of every image, in seconds.
+
+The images are those of the first `--cache_features` epochs, crops and all; a longer training shows their features
+again. With as many views as epochs it is the training without the cache, to rounding.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from resnet_jax.config.options import Config
+from resnet_jax.data import pipeline, resident
+from resnet_jax.data.loader import Loader, process_share
+from resnet_jax.errors import InputError
+from resnet_jax.models.resnet.scan import unrolled, unstack_scan_groups
+from resnet_jax.optim.freeze import frozen_by
+from resnet_jax.optim.param_paths import by_path
+from resnet_jax.run.build import Run
+from resnet_jax.runtime.batch import Batch
+from resnet_jax.runtime.sharding import put_whole, replicated, sharded
+from resnet_jax.training.state import TrainState
+
+HEAD = "head"
+
+
+@dataclass(frozen=True)
+class HeadAlone:
+    """The last layer of a network, applied like the network, to pooled features [B,C] in place of images."""
+
+    num_classes: int
+
+    def apply(self, variables: Any, features: Any, /, **settings: Any) -> Any:
+        """Return the features of the network that a training step reads, and its statistics."""
+        del settings
+        logits = nn.Dense(self.num_classes).apply({"params": variables["params"][HEAD]}, features)
+        return {"logits": logits}, {"batch_stats": variables["batch_stats"]}
+
+
+def check_cache(config: Config, params: Any) -> None:
+    """Refuse to cache features that change, or that the head does not read alone.
+
+    Raises:
+        InputError: the options do not go together.
+    """
+    if not config.cache_features:
+        return
+    option = f"--cache_features={config.cache_features}"
+    is_frozen = frozen_by(config.freeze)
+    learning = sorted({path.split("/")[0] for path in by_path(params) if not is_frozen(path)})
+    if learning != [HEAD]:
+        raise InputError(f"{option} needs all but the head frozen; {', '.join(learning[:3])} would learn, see --freeze")
+    if set(params[HEAD]) != {"kernel", "bias"} or params[HEAD]["kernel"].ndim != 2:
+        raise InputError(f"{option}: {config.model} has no single dense layer after its pooled features; leave it out")
+    if config.mixup or config.cutmix or jax.process_count() > 1 or config.accumulate > 1:
+        raise InputError(f"{option} goes without --mixup, --cutmix, --accumulate and several processes; leave it out")
+
+
+def with_cached_features(run: Run, state: TrainState) -> Run:
+    """Return the run whose training batches are features of the state's backbone instead of images.
+
+    Raises:
+        InputError: an image cannot be read, or as `check_cache`.
+    """
+    config, views = run.config, run.config.cache_features
+    variables = unstack_scan_groups(state, run.scan_groups).variables
+    model: Any = unrolled(run.model)
+
+    @jax.jit
+    def features_of(variables: Any, batch: Batch) -> dict[str, jax.Array]:
+        prepared = run.data.train.prepare(batch, 0)
+        pooled = model.apply(variables, prepared["image"], train=False, features=True)["pooled"]
+        kept = {name: prepared[name] for name in ("epoch", "index", "label")}
+        return kept | {"features": pooled.astype(jnp.float32)}
+
+    count, size = run.data.num_train, config.batch_size
+    features: np.ndarray | None = None
+    labels = np.zeros(count, np.int32)
+    for batch in run.data.train.batches(0, -(-views * count // size)):
+        found = jax.device_get(features_of(variables, batch))
+        first_views = found["epoch"] < views
+        rows = (found["epoch"] * count + found["index"])[first_views]
+        if features is None:
+            features = np.zeros((views * count, found["features"].shape[1]), np.float32)
+        features[rows] = found["features"][first_views]
+        labels[found["index"]] = found["label"]
+    assert features is not None
+    loader = feature_loader(run, features, labels)
+    return dataclasses.replace(run, data=dataclasses.replace(run.data, train=loader))
+
+
+def feature_loader(run: Run, features: np.ndarray, labels: np.ndarray) -> Loader:
+    """Return the loader of features [V N,C] and labels [N], in the order of the images; view v is epoch v's."""
+    config, count = run.config, len(labels)
+    views = len(features) // count
+    whole = replicated(run.mesh)
+    held = {
+        "features": put_whole(features, whole),
+        "labels": put_whole(labels, whole),
+        "key": next(iter(run.data.train.batches(0, 1)))["key"],
+    }
+
+    def requests(start: int, stop: int) -> Iterator[Batch]:
+        order = {"batch_size": config.batch_size, "seed": config.seed, "repeats": config.repeats, **process_share()}
+        return resident.train_requests(count, **order, start=start, stop=stop)
+
+    def batches(start: int, stop: int) -> Iterator[Batch]:
+        for request in pipeline.to_device(requests(start, stop), sharded(run.mesh)):
+            yield {**held, "request": request}
+
+    def prepare(batch: Batch, step: Any) -> Batch:
+        request = batch["request"]
+        row = request["epoch"] % views * count + request["index"]
+        return {"image": batch["features"][row], "label": batch["labels"][request["index"]], "mask": request["mask"]}
+
+    return Loader(batches, prepare, requests, held)

@@ -1,0 +1,193 @@
+"""Runs that start from weights: what is taken over, what stays frozen, and that they continue as any other."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax.traverse_util import flatten_dict
+
+from resnet_jax.data.preprocessing import Preprocessing
+from resnet_jax.errors import InputError, InterruptedRunError
+from resnet_jax.inference.restore import restore_run
+from resnet_jax.layers.frozen_statistics import WithFrozenStatistics
+from resnet_jax.models.counts import abstract_variables, count_multiply_adds
+from resnet_jax.models.registry import create_model
+from resnet_jax.optim.freeze import frozen_by
+from resnet_jax.run.initial import with_head
+from resnet_jax.run.train import train
+from resnet_jax.training.state import TrainState
+from resnet_jax.training.step import train_step
+from resnet_jax.weights.pretrained import write_weights
+from resnet_jax.workdir.folder import read_run_config
+from tests.run.test_ingredients import interrupt_at
+from tests.run.test_train import TOY
+
+FROZEN = replace(TOY, freeze="stem..stage2", head_rate=3.0, steps=6, eval_every=3)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> str:
+    """The folder of a run to start from."""
+    workdir = str(tmp_path_factory.mktemp("weights"))
+    train(replace(TOY, workdir=workdir))
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def frozen(weights, tmp_path_factory) -> Any:
+    """(The result of a run that starts from them, its folder)."""
+    workdir = tmp_path_factory.mktemp("frozen")
+    return train(replace(FROZEN, init_from=weights, workdir=str(workdir))), workdir
+
+
+def leaves(workdir) -> dict[str, Any]:
+    return {"/".join(path): leaf for path, leaf in flatten_dict(jax.device_get(restore_run(workdir)[2])).items()}
+
+
+def moved(before, after) -> set[str]:
+    return {path for path in before if not np.array_equal(before[path], after[path])}
+
+
+def test_what_is_frozen_keeps_its_bits_statistics_included(weights, frozen):
+    before, after = leaves(weights), leaves(frozen[1])
+    learns = {path for path in before if "stage3" in path or "head" in path}
+    assert moved(before, after) == learns
+
+
+def test_config_json_says_which_bits_it_started_from(weights, frozen):
+    _, facts = read_run_config(frozen[1])
+    assert facts["init"]["source"] == weights
+    assert facts["init"]["classes_kept"] == 10
+    assert len(facts["init"]["sha256"]) == 64
+
+
+def test_a_run_that_is_interrupted_ends_as_the_unbroken_one(weights, frozen, tmp_path, monkeypatch):
+    halves = replace(FROZEN, init_from=weights, workdir=str(tmp_path))
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, 4)
+        with pytest.raises(InterruptedRunError):
+            train(halves)
+    assert train(halves)["fingerprint"] == frozen[0]["fingerprint"]
+
+
+def test_scanned_blocks_start_from_the_same_weights(weights, frozen, tmp_path):
+    train(replace(FROZEN, init_from=weights, scan=True, workdir=str(tmp_path)))
+    for path, leaf in leaves(tmp_path).items():
+        np.testing.assert_allclose(leaf, leaves(frozen[1])[path], rtol=1e-4, atol=1e-5, err_msg=path)
+
+
+def test_frozen_statistics_stay_while_scales_learn(weights, tmp_path):
+    train(replace(TOY, init_from=weights, freeze_statistics=True, steps=3, workdir=str(tmp_path)))
+    before = leaves(weights)
+    assert moved(before, leaves(tmp_path)) == {path for path in before if path.startswith("params")}
+
+
+HEAD_ALONE = replace(TOY, freeze="stem..stage3", crop_padding=1, steps=30, eval_every=30, log_every=10)
+
+
+def test_cached_features_train_the_head_as_the_images_do(weights, tmp_path):
+    epochs = 30 * TOY.batch_size // 1437 + 1
+    found = {}
+    for views in (0, epochs):
+        workdir = tmp_path / str(views)
+        train(replace(HEAD_ALONE, init_from=weights, cache_features=views, workdir=str(workdir)))
+        found[views] = leaves(workdir)
+    assert moved(leaves(weights), found[epochs]) == {"params/head/kernel", "params/head/bias"}
+    for path in ("params/head/kernel", "params/head/bias"):
+        np.testing.assert_allclose(found[epochs][path], found[0][path], rtol=1e-4, atol=1e-6)
+
+
+def test_a_cached_run_continues_with_the_same_bits(weights, tmp_path, monkeypatch):
+    config = replace(HEAD_ALONE, init_from=weights, cache_features=1, steps=12, eval_every=4)
+    whole = train(replace(config, workdir=str(tmp_path / "whole")))
+    halves = replace(config, workdir=str(tmp_path / "halves"))
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, 7)
+        with pytest.raises(InterruptedRunError):
+            train(halves)
+    assert train(halves)["fingerprint"] == whole["fingerprint"]
+
+
+def test_the_preprocessing_is_the_weights(weights, tmp_path):
+    config, _, variables = restore_run(weights)
+    file = tmp_path / "weights.safetensors"
+    own = Preprocessing(image_size=8, resize=10, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), interpolation="bicubic")
+    write_weights(file, config.model, variables, preprocessing=own, options={"width": 2}, class_names=["0", "7"] * 5)
+    run = tmp_path / "run"
+    train(replace(TOY, init_from=str(file), steps=1, workdir=str(run)))
+    taken, facts = read_run_config(run)
+    assert (taken.mean, taken.std, taken.interpolation, taken.eval_crop) == (own.mean, own.std, "bicubic", 0.8)
+    assert facts["init"]["classes_kept"] == 2
+    given = tmp_path / "given"
+    train(replace(TOY, init_from=str(file), steps=1, workdir=str(given), mean=(0.5,) * 3, std=(0.5,) * 3))
+    assert read_run_config(given)[0].mean == (0.5, 0.5, 0.5)
+
+
+def test_a_class_keeps_its_part_of_the_head_by_its_name():
+    old = {"params": {"head": {"kernel": np.arange(32.0).reshape(8, 4), "bias": np.arange(4.0)}}}
+    config = replace(TOY, model="resnet8_cifar")
+    variables, kept = with_head(config, {"width": 2}, old, ["ant", "bee", "cat", "dog"], ["dog", "emu", "ant"])
+    assert kept == 2
+    head = variables["params"]["head"]
+    np.testing.assert_array_equal(head["bias"][[0, 2]], [3, 0])
+    np.testing.assert_array_equal(head["kernel"][:, [0, 2]], old["params"]["head"]["kernel"][:, [3, 0]])
+    assert head["kernel"].shape == (8, 3)
+    assert head["kernel"][:, 1].std() > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (
+            {"init_from": "", "freeze": "stem..stage1"},
+            "--freeze=stem..stage1 keeps what a new network does not have",
+        ),
+        (
+            {"init_from": "", "freeze_statistics": True},
+            "--freeze_statistics or --cache_features keeps what a new network does not have",
+        ),
+        ({"model": "resnet14_cifar"}, "is a run of resnet8_cifar, not of resnet14_cifar"),
+        ({"width": 4}, "does not fit resnet8_cifar with these options"),
+        ({"freeze": "layer1"}, "--freeze=layer1 matches no parameter; the network has"),
+        ({"freeze": "*"}, "leaves nothing that learns"),
+        (
+            {"cache_features": 1},
+            "--cache_features=1 needs all but the head frozen; head, stage1_block01",
+        ),
+        ({"init_from": "nowhere.pth"}, "nowhere.pth"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_folder_is_taken(options, why, weights, tmp_path):
+    with pytest.raises(InputError, match=why.replace("*", r"\*")):
+        train(replace(TOY, **({"init_from": weights} | options), workdir=str(tmp_path / "run")))
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def step_multiply_adds(freeze: str, monkeypatch) -> int:
+    """Of a training step of ResNet-50 on one image of 64 pixels."""
+    monkeypatch.setenv("RESNET_JAX_FORMS", "")
+    model: Any = create_model("resnet50", num_classes=10)
+    shapes = abstract_variables(model, 64)
+    is_frozen = frozen_by(freeze)
+    tx = optax.sgd(0.1)
+    state = TrainState(
+        jax.ShapeDtypeStruct((), jnp.int32),  # type: ignore[arg-type]
+        shapes["params"],
+        shapes["batch_stats"],
+        jax.eval_shape(tx.init, shapes["params"]),
+    )
+    batch = {"image": jnp.zeros((2, 64, 64, 3)), "label": jnp.zeros(2, jnp.int32), "mask": jnp.ones(2)}
+    network = WithFrozenStatistics(model, is_frozen)
+    step = partial(train_step, model=network, tx=tx, key=jax.random.key(0), is_frozen=is_frozen)
+    return count_multiply_adds(jax.make_jaxpr(step)(state, batch).jaxpr)
+
+
+def test_no_gradient_is_computed_below_the_lowest_thing_that_learns(monkeypatch):
+    whole = step_multiply_adds("", monkeypatch)
+    assert step_multiply_adds("stem..stage3", monkeypatch) < 0.6 * whole
+    assert step_multiply_adds("stem..stage4", monkeypatch) < 0.36 * whole
