@@ -34,7 +34,7 @@ def format_help(kind: type, default: Any, description: str, recipes: Mapping[str
         known = [(f"--recipe={name}", text) for name, text in recipes.items()]
         groups = {"Recipes (with --help: the defaults of the recipe)": known} | groups
     width = max(60, shutil.get_terminal_size().columns)
-    lines = [_head(description, width), "", "Defaults are in brackets; --NAME=False turns a switch off."]
+    lines = [_head(description, width), "Defaults are in brackets; --NAME=False turns a switch off."]
     for title, options in {**groups, "Every command": EVERY_COMMAND}.items():
         lines.append(f"── {title} ".ljust(width, "─"))
         for option, text in options:

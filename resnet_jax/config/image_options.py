@@ -16,6 +16,8 @@ class DataOptions:
     """
     data_dir: str = ""
     """Folder of the data: train/CLASS/ and val/CLASS/, CIFAR's files, or a prepared set"""
+    val_fraction: float = 0.0
+    """Part that is for validation, of a folder without splits (ROOT/CLASS/*). 0: it has them"""
     image_size: int = 224
     """Side of the network's input, pixels. 0: the data set's own (digits, CIFAR)"""
     eval_image_size: int = 0

@@ -70,7 +70,8 @@ def build_data(config: Config, mesh: Mesh) -> Data:
         InputError: the data are missing, a test image is damaged, or the data do not go with the options.
     """
     train_set = build_source(config, "train")
-    test_set = load_source(config.dataset, "val", config.data_dir or None, config.eval_image_size or config.image_size)
+    size = config.eval_image_size or config.image_size
+    test_set = load_source(config.dataset, "val", config.data_dir or None, size, config.val_fraction)
     check_heads(test_set, 0)  # threads suffice to read heads
     train_size = image_size_of(train_set, config)
     image_size = config.eval_image_size or train_size
@@ -97,7 +98,7 @@ def build_data(config: Config, mesh: Mesh) -> Data:
 
 def build_source(config: Config, split: Literal["train", "val"]) -> Source:
     """Open a split of a config's data set at the size of its training images."""
-    return load_source(config.dataset, split, config.data_dir or None, config.image_size)
+    return load_source(config.dataset, split, config.data_dir or None, config.image_size, config.val_fraction)
 
 
 def image_size_of(source: Source, config: Config) -> int:

@@ -51,12 +51,16 @@ def evaluate(
     # The images are normalized as in training, whatever set they come from: only the source changes.
     first = networks[0]
     name = dataset or first.dataset
-    folder = data_dir or ("" if dataset or first.run is None else first.run.data_dir)
+    own = first.run if first.run is not None and not dataset else None
+    folder = data_dir or (own.data_dir if own else "")
+    # Other images are taken whole; of the run's own, those that it held out.
+    fraction = own.val_fraction if own and not data_dir else 0.0
     mesh = data_mesh()
 
     def passes_of(network: Trained) -> tuple[int, list[Pass]]:
         whole = (protocol or network.views) == "multi_scale"
-        source = load_source(name, split, folder or None, 0 if whole else network.preprocessing.image_size)
+        size = 0 if whole else network.preprocessing.image_size
+        source = load_source(name, split, folder or None, size, fraction)
         check_classes(name, source.class_names, network)
         size = batch_size or network.batch_size
         passes = build_passes(

@@ -83,7 +83,7 @@ def dry_run(config: Config) -> Trace:
 def training_images(config: Config) -> int:
     """Return the number of training images of a config's data set."""
     try:
-        return len(load_source(config.dataset, "train", config.data_dir or None, 0))
+        return len(load_source(config.dataset, "train", config.data_dir or None, 0, config.val_fraction))
     except InputError:
         if config.dataset in TRAINING_IMAGES and not config.data_dir:
             return TRAINING_IMAGES[config.dataset]

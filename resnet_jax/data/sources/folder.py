@@ -111,6 +111,21 @@ def folder_source(split: Literal["train", "val"], data_dir: str | None, links_ou
     return FolderSource(root=folder, files=np.array(files), labels=labels, class_names=tuple(classes))
 
 
+def undivided_source(data_dir: str | None) -> FolderSource:
+    """Open a folder of classes that has no splits, ROOT/CLASS/*.
+
+    Raises:
+        InputError: it has splits, or as `folder_source`.
+    """
+    root = Path(data_dir or "").expanduser()
+    if there := [name for name in ("train", "val") if (root / name).is_dir()]:
+        raise InputError(
+            f"--val_fraction divides a folder ROOT/CLASS/*, and {root} has splits ({', '.join(there)}/); leave it out, "
+            "or give the folder that holds the classes"
+        )
+    return folder_source("val", data_dir)
+
+
 def class_folders(root: Path, folder: Path, inside: Path | None) -> dict[str, list[str]]:
     """Return the folders of each class of a split, by class name in sorted order.
 

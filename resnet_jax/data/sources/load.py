@@ -9,7 +9,8 @@ from PIL import Image
 from resnet_jax.data.sources.cifar import cifar_source
 from resnet_jax.data.sources.digits import digits_source
 from resnet_jax.data.sources.fake import fake_source
-from resnet_jax.data.sources.folder import folder_source
+from resnet_jax.data.sources.folder import folder_source, undivided_source
+from resnet_jax.data.sources.held_out import held_out_split
 from resnet_jax.data.sources.prepared import prepared_source
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.data.sources.tfds import tfds_source
@@ -19,7 +20,9 @@ from resnet_jax.errors import InputError
 MAX_RESIZED_BYTES = 8 * 2**30
 
 
-def load_source(name: str, split: Literal["train", "val"], data_dir: str | None, image_size: int) -> Source:
+def load_source(
+    name: str, split: Literal["train", "val"], data_dir: str | None, image_size: int, val_fraction: float = 0.0
+) -> Source:
     """Open one split of a data set.
 
     Args:
@@ -28,10 +31,13 @@ def load_source(name: str, split: Literal["train", "val"], data_dir: str | None,
         data_dir: where the data lie; digits and fake need none, TFDS has a default.
         image_size: sets that are held in memory are resized to it, 0 for their own size; the images of the others
             keep their sizes until a transform crops them.
+        val_fraction: of a folder without splits, the part that is for validation; 0: the folder has its splits.
 
     Raises:
         InputError: there is no such set, or its data are missing, incomplete or inconsistent.
     """
+    if val_fraction and name != "folder":
+        raise InputError(f"--val_fraction={val_fraction}: --dataset={name} has its own splits; leave it out")
     if name == "digits":
         return resized(digits_source(split), image_size)
     if name in ("cifar10", "cifar100"):
@@ -39,6 +45,8 @@ def load_source(name: str, split: Literal["train", "val"], data_dir: str | None,
     if name == "fake":
         return fake_source(split, image_size)
     if name == "folder":
+        if val_fraction:
+            return held_out_split(undivided_source(data_dir), split, val_fraction)
         return folder_source(split, data_dir)
     if name == "prepared":
         return prepared_source(split, data_dir)
