@@ -33,7 +33,7 @@ TORCH_STEP = str(Path(__file__).with_name("torch_step.py"))
 
 
 class Sizes(NamedTuple):
-    """What is measured, and until when."""
+    """The sizes of all measurements, and the time at which they must have ended."""
 
     large: str
     large_pixels: int

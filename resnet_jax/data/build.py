@@ -23,7 +23,14 @@ from resnet_jax.data.augment.policies import policy
 from resnet_jax.data.augment.transform import TrainTransform
 from resnet_jax.data.decode import decode_image
 from resnet_jax.data.heads import check_heads
-from resnet_jax.data.loader import Loader, eval_loader, process_share, worker_count
+from resnet_jax.data.loader import (
+    Loader,
+    eval_loader,
+    process_share,
+    resident_train_loader,
+    run_key,
+    worker_count,
+)
 from resnet_jax.data.order import check_train, epoch_order
 from resnet_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MEAN_STD, Preprocessing
 from resnet_jax.data.resolution import FixedSize, ProgressiveSize
@@ -31,7 +38,7 @@ from resnet_jax.data.sources.load import load_source
 from resnet_jax.data.sources.source import ArraySource, Source, example_digest
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.batch import Batch
-from resnet_jax.runtime.sharding import put_whole, replicated, sharded
+from resnet_jax.runtime.sharding import replicated, sharded
 
 
 @dataclass(frozen=True)
@@ -159,10 +166,9 @@ def build_train_loader(source: Source, config: Config, size_at: FixedSize | Prog
     check_train(len(source), config.batch_size, config.seed, config.repeats)
     if config.cutout >= size_at(0):
         raise InputError(f"--cutout={config.cutout} leaves nothing of images of {size_at(0)} pixels")
-    order = {"batch_size": config.batch_size, "seed": config.seed, "repeats": config.repeats, **process_share()}
+    order = {"batch_size": config.batch_size, "seed": config.seed, "repeats": config.repeats}
     finish = partial(finish_batch, config=config, num_classes=len(source.class_names))
-    # An argument of the step and no constant in it: runs that differ in their seed have one program.
-    key = put_whole(jax.random.key_data(jax.random.key(config.seed)), replicated(mesh))
+    key = run_key(config.seed, mesh)
     if isinstance(source, ArraySource) and not needs_host(source, config, size_at):
         held = {"pool": resident.put(source, replicated(mesh)), "key": key}
 
@@ -176,14 +182,7 @@ def build_train_loader(source: Source, config: Config, size_at: FixedSize | Prog
                 batch = device.random_flip(batch, keys)
             return finish(batch, key, step)
 
-        def requests(start: int, stop: int) -> Iterator[Batch]:
-            return resident.train_requests(len(source), **order, start=start, stop=stop)
-
-        def batches(start: int, stop: int) -> Iterator[Batch]:
-            for request in pipeline.to_device(requests(start, stop), sharded(mesh)):
-                yield {**held, "request": request}
-
-        return Loader(batches, prepare, requests, held)
+        return resident_train_loader(held, len(source), prepare, **order, mesh=mesh)
 
     interpolation = config.train_interpolation or config.interpolation
     if interpolation == "fast":
@@ -204,7 +203,7 @@ def build_train_loader(source: Source, config: Config, size_at: FixedSize | Prog
 
     def streamed(start: int, stop: int) -> Iterator[Batch]:
         host = pipeline.train_batches(
-            source, transform, **order, size_at=size_at, start=start, stop=stop, num_workers=workers
+            source, transform, **order, **process_share(), size_at=size_at, start=start, stop=stop, num_workers=workers
         )
         for batch in pipeline.to_device(host, sharded(mesh)):
             yield {**batch, "key": key}

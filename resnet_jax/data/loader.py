@@ -11,7 +11,7 @@ from resnet_jax.data import pipeline, resident
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.runtime.batch import Batch
-from resnet_jax.runtime.sharding import replicated, sharded
+from resnet_jax.runtime.sharding import put_whole, replicated, sharded
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,40 @@ class Loader:
     prepare: Callable[..., Batch]
     requests: Callable[[int, int], Iterator[Batch]] | None = None
     held: Batch = field(default_factory=dict)
+
+
+def resident_train_loader(
+    held: Batch, count: int, prepare: Callable[..., Batch], *, batch_size: int, seed: int, repeats: int, mesh: Mesh
+) -> Loader:
+    """Return the loader of a training set that lives on the devices: a batch is `held`, and which rows it takes.
+
+    Args:
+        held: arrays on the devices that all batches share, the run's key among them.
+        count: examples.
+        prepare: as in `Loader`.
+        batch_size: over all processes.
+        seed: of the order.
+        repeats: views of an example in a batch.
+        mesh: the devices.
+    """
+    order = {"batch_size": batch_size, "seed": seed, "repeats": repeats, **process_share()}
+
+    def requests(start: int, stop: int) -> Iterator[Batch]:
+        return resident.train_requests(count, **order, start=start, stop=stop)
+
+    def batches(start: int, stop: int) -> Iterator[Batch]:
+        for request in pipeline.to_device(requests(start, stop), sharded(mesh)):
+            yield {**held, "request": request}
+
+    return Loader(batches, prepare, requests, held)
+
+
+def run_key(seed: int, mesh: Mesh) -> jax.Array:
+    """Return the data of a run's key on the devices, uint32 [2].
+
+    It is an argument of the step and no constant in it: runs that differ in their seed have one program.
+    """
+    return put_whole(jax.random.key_data(jax.random.key(seed)), replicated(mesh))
 
 
 def eval_loader(

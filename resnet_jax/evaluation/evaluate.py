@@ -62,9 +62,9 @@ def evaluate(
         size = 0 if whole else network.preprocessing.image_size
         source = load_source(name, split, folder or None, size, fraction)
         check_classes(name, source.class_names, network)
-        size = batch_size or network.batch_size
+        images = batch_size or network.batch_size
         passes = build_passes(
-            network, protocol, source, scales=scales, batch_size=size, num_workers=num_workers, mesh=mesh
+            network, protocol, source, scales=scales, batch_size=images, num_workers=num_workers, mesh=mesh
         )
         return len(source), passes
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from resnet_jax.errors import InputError
-from resnet_jax.ops.batch_norm import apply_normalization, group_statistics, normalize_by_batch
+from resnet_jax.ops.batch_norm import group_statistics, normalize, normalize_by_batch
 
 
 class SingleValueError(InputError, ValueError):
@@ -60,8 +60,8 @@ class BatchNorm(nn.Module):
         if self.frozen:
             scale, bias = jax.lax.stop_gradient((scale, bias))
         if self.use_running_average or self.frozen:
-            multiplier = jax.lax.rsqrt(running_var.value + self.epsilon) * scale
-            return apply_normalization(x, running_mean.value[None], multiplier[None], bias).astype(self.dtype)
+            mean, var = running_mean.value[None], running_var.value[None]
+            return normalize(x, mean, var, scale, bias, self.epsilon).astype(self.dtype)
         group_size = self.group_size or x.shape[0]
         y, mean, var = normalize_by_batch(x, scale, bias, group_size, self.epsilon, self.dtype)
         if not self.is_initializing():
@@ -79,9 +79,8 @@ class BatchNorm(nn.Module):
         """Return x [B,…,C] normalized by the running statistics, of a layer that has its variables."""
         mean, var = (self.get_variable("batch_stats", name) for name in ("mean", "var"))
         scale = self.get_variable("params", "scale") if self.use_scale else jnp.ones_like(mean)
-        multiplier = jax.lax.rsqrt(var + self.epsilon) * scale.astype(jnp.float32)
-        bias = self.get_variable("params", "bias").astype(jnp.float32)
-        return apply_normalization(x, mean[None], multiplier[None], bias).astype(self.dtype)
+        scale, bias = (values.astype(jnp.float32) for values in (scale, self.get_variable("params", "bias")))
+        return normalize(x, mean[None], var[None], scale, bias, self.epsilon).astype(self.dtype)
 
     def statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return mean and biased variance of each group of x [B,…,C], float32 [G,C]."""

@@ -60,16 +60,18 @@ def _plain(
     x: jax.Array, scale: jax.Array, bias: jax.Array, group_size: int, epsilon: float, dtype: Any
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     mean, var = group_statistics(x, group_size)
-    y = apply_normalization(x, mean, lax.rsqrt(var + epsilon) * scale[None], bias)
-    return y.astype(dtype), mean, var
+    return normalize(x, mean, var, scale, bias, epsilon).astype(dtype), mean, var
 
 
 _by_hand = jax.custom_vjp(_plain, nondiff_argnums=(3, 4, 5))
 
 
-def apply_normalization(x: jax.Array, mean: jax.Array, multiplier: jax.Array, bias: jax.Array) -> jax.Array:
-    """Return (x - mean) multiplier + bias, float32 [B,…,C], of means and multipliers [G,C] of groups of examples."""
+def normalize(
+    x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
+) -> jax.Array:
+    """Return x [B,…,C] normalized by mean and variance [G,C] of its G groups, scaled and shifted: float32 [B,…,C]."""
     centered, per_group = _centered(x, mean)
+    multiplier = lax.rsqrt(var + epsilon) * scale[None]
     return (centered * per_group(multiplier) + bias.reshape((1,) * x.ndim + (-1,))).reshape(x.shape)
 
 

@@ -5,7 +5,6 @@ again. With as many views as epochs it is the training without the cache, to rou
 """
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +14,14 @@ import numpy as np
 from flax import linen as nn
 
 from resnet_jax.config.options import Config
-from resnet_jax.data import pipeline, resident
-from resnet_jax.data.loader import Loader, process_share
+from resnet_jax.data.loader import Loader, resident_train_loader, run_key
 from resnet_jax.errors import InputError
 from resnet_jax.models.resnet.scan import unrolled, unstack_scan_groups
 from resnet_jax.optim.freeze import frozen_by
 from resnet_jax.optim.param_paths import by_path
 from resnet_jax.run.build import Run
 from resnet_jax.runtime.batch import Batch
-from resnet_jax.runtime.sharding import put_whole, replicated, sharded
+from resnet_jax.runtime.sharding import put_whole, replicated
 from resnet_jax.training.state import TrainState
 
 HEAD = "head"
@@ -96,26 +94,24 @@ def with_cached_features(run: Run, state: TrainState) -> Run:
 
 def feature_loader(run: Run, features: np.ndarray, labels: np.ndarray) -> Loader:
     """Return the loader of features [V N,C] and labels [N], in the order of the images; view v is epoch v's."""
-    config, count = run.config, len(labels)
+    config, count, whole = run.config, len(labels), replicated(run.mesh)
     views = len(features) // count
-    whole = replicated(run.mesh)
-    held = {
-        "features": put_whole(features, whole),
-        "labels": put_whole(labels, whole),
-        "key": next(iter(run.data.train.batches(0, 1)))["key"],
-    }
-
-    def requests(start: int, stop: int) -> Iterator[Batch]:
-        order = {"batch_size": config.batch_size, "seed": config.seed, "repeats": config.repeats, **process_share()}
-        return resident.train_requests(count, **order, start=start, stop=stop)
-
-    def batches(start: int, stop: int) -> Iterator[Batch]:
-        for request in pipeline.to_device(requests(start, stop), sharded(run.mesh)):
-            yield {**held, "request": request}
 
     def prepare(batch: Batch, step: Any) -> Batch:
         request = batch["request"]
         row = request["epoch"] % views * count + request["index"]
         return {"image": batch["features"][row], "label": batch["labels"][request["index"]], "mask": request["mask"]}
 
-    return Loader(batches, prepare, requests, held)
+    return resident_train_loader(
+        {
+            "features": put_whole(features, whole),
+            "labels": put_whole(labels, whole),
+            "key": run_key(config.seed, run.mesh),
+        },
+        count,
+        prepare,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        repeats=config.repeats,
+        mesh=run.mesh,
+    )

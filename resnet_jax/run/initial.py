@@ -10,7 +10,6 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from resnet_jax.config.options import Config
-from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained, trained_from_run, trained_from_weights
 from resnet_jax.models.counts import abstract_variables
@@ -22,25 +21,48 @@ from resnet_jax.weights.checksum import checksum
 from resnet_jax.weights.layout import OURS, to_tensors
 from resnet_jax.weights.pretrained import open_weights, variables_of
 from resnet_jax.weights.shapes import head_paths, initial_leaves, options_of, variable_shapes
-from resnet_jax.workdir.folder import read_run_to_continue
+from resnet_jax.workdir.folder import has_checkpoints, read_run_to_continue
 
 # Options that the weights answer where they were not given.
 OF_WEIGHTS = ("mean", "std", "interpolation", "eval_resize", "eval_crop")
 
 
-def with_preprocessing_of_weights(config: Config, workdir: Path) -> Config:
-    """Return the config with the preprocessing of --init_from, where the options leave it open.
+def read_initial(config: Config, workdir: Path) -> Trained | None:
+    """Return the network of --init_from; None without it, and for a run in the folder that goes on from a checkpoint.
 
-    A run that is in the folder has decided already: the weights are not read for it.
+    It has no head where the file's is of a width that nothing tells.
 
     Raises:
-        InputError: the weights cannot be read, or are another network's.
+        InputError: it cannot be read, or is another network.
+    """
+    if not config.init_from or has_checkpoints(workdir):
+        return None
+    if _is_run(config.init_from):
+        trained = trained_from_run(config.init_from)
+        if trained.name != config.model:
+            raise InputError(f"--init_from={config.init_from} is a run of {trained.name}, not of {config.model}")
+        return trained
+    try:
+        return trained_from_weights(config.model, config.init_from)
+    except InputError:
+        weights = open_weights(config.model, config.init_from)
+        variables = variables_of(weights, 0)
+        model = create_model(config.model, **weights.options)
+        return Trained(config.model, model, variables, weights.preprocessing, None, weights.source, "")
+
+
+def with_preprocessing_of(trained: Trained | None, config: Config, workdir: Path) -> Config:
+    """Return the config with the preprocessing of the network that it starts from, where the options leave it open.
+
+    A run that is in the folder has decided already.
     """
     if not config.init_from or config.mean:
         return config
     if run := read_run_to_continue(workdir):
         return dataclasses.replace(config, **{name: getattr(run[0], name) for name in OF_WEIGHTS})
-    p = _preprocessing(config)
+    if trained is None:  # checkpoints without their config.json, which are refused
+        return config
+    p = trained.preprocessing
     return dataclasses.replace(
         config,
         mean=p.mean,
@@ -48,12 +70,6 @@ def with_preprocessing_of_weights(config: Config, workdir: Path) -> Config:
         interpolation=p.interpolation,
         eval_crop=min(1.0, p.image_size / p.resize),
     )
-
-
-def _preprocessing(config: Config) -> Preprocessing:
-    if _is_run(config.init_from):
-        return _trained_run(config).preprocessing
-    return open_weights(config.model, config.init_from).preprocessing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,22 +87,21 @@ class Initial:
     facts: dict[str, Any]
 
 
-def load_initial(run: Run) -> Initial | None:
-    """Return the variables of --init_from with a head for the classes of the run; None where it starts from nothing.
+def fit_initial(trained: Trained | None, run: Run) -> Initial | None:
+    """Return the variables of a network with a head for the classes of the run; None where it starts from nothing.
 
     A class that the weights know by the same name keeps its part of the head; the others are drawn as a new network's.
 
     Raises:
-        InputError: the weights cannot be read, or are those of another network.
+        InputError: they do not fit the run's network, or its options do not go with them.
     """
     config = run.config
-    if not config.init_from:
+    if trained is None:
         if config.freeze or config.freeze_statistics or config.cache_features:
             option = f"--freeze={config.freeze}" if config.freeze else "--freeze_statistics or --cache_features"
             raise InputError(f"{option} keeps what a new network does not have yet; start from weights, --init_from=…")
         return None
     classes = run.data.class_names
-    trained = _read(config)
     old = jax.device_get(trained.variables)
     digest = checksum(to_tensors(old, OURS), {})
     variables, kept = with_head(config, options_of(config.model, run.model), old, trained.class_names, classes)
@@ -103,28 +118,8 @@ def load_initial(run: Run) -> Initial | None:
     )
 
 
-def _read(config: Config) -> Trained:
-    """Return the network of --init_from; without a head where the file's is of a width that nothing tells."""
-    if _is_run(config.init_from):
-        return _trained_run(config)
-    try:
-        return trained_from_weights(config.model, config.init_from)
-    except InputError:
-        weights = open_weights(config.model, config.init_from)
-        variables = variables_of(weights, 0)
-        model = create_model(config.model, **weights.options)
-        return Trained(config.model, model, variables, weights.preprocessing, None, weights.source, "")
-
-
 def _is_run(source: str) -> bool:
     return (Path(source) / "config.json").is_file() and (Path(source) / "checkpoints").is_dir()
-
-
-def _trained_run(config: Config) -> Trained:
-    trained = trained_from_run(config.init_from)
-    if trained.name != config.model:
-        raise InputError(f"--init_from={config.init_from} is a run of {trained.name}, not of {config.model}")
-    return trained
 
 
 def with_head(

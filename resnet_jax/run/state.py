@@ -15,7 +15,13 @@ from resnet_jax.models.resnet.scan import stack_scan_groups, unstack_scan_groups
 from resnet_jax.run.build import Run
 from resnet_jax.runtime.sharding import replicated, state_shardings
 from resnet_jax.training.metrics import Sums, zero_sums
-from resnet_jax.training.state import TrainState, abstract_checkpoint, create_train_state, init_train_state
+from resnet_jax.training.state import (
+    TrainState,
+    abstract_checkpoint,
+    create_train_state,
+    init_train_state,
+    start_from,
+)
 from resnet_jax.workdir import checkpoint
 from resnet_jax.workdir.folder import check_may_begin
 
@@ -43,9 +49,7 @@ def first_state(run: Run) -> TrainState:
 def initial_state(run: Run) -> TrainState:
     """Return the state that starts from the run's own variables."""
     variables = jax.tree.map(jnp.asarray, run.initial)
-    params, batch_stats = variables["params"], variables.get("batch_stats", {})
-    ema = jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats}) if run.optimizer.ema else {}
-    state = TrainState(jnp.zeros((), jnp.int32), params, batch_stats, run.optimizer.tx.init(params), ema)
+    state = start_from(variables, run.optimizer.tx, with_ema=run.optimizer.ema is not None)
     return jax.device_put(stack_scan_groups(state, run.scan_groups), state_sharding(run))
 
 

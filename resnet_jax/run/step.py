@@ -50,10 +50,10 @@ def single_step(run: Run) -> Step:
             key=jax.random.wrap_key_data(batch["key"]),
             loss=run.loss,
             aux_weight=getattr(run.model, "aux_weight", 0.0),
-            micro_batches=run.config.accumulate,
-            group_size=max(1, run.config.bn_group_size),
+            micro_batches=config.accumulate,
+            group_size=max(1, config.bn_group_size),
             ema=run.optimizer.ema,
-            fsdp_mesh=run.mesh if run.config.fsdp else None,
+            fsdp_mesh=run.mesh if config.fsdp else None,
             is_frozen=is_frozen,
         )
         return state, add_sums(sums, new)

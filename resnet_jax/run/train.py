@@ -21,7 +21,7 @@ from resnet_jax.run.build import Run, build_run
 from resnet_jax.run.cached_features import with_cached_features
 from resnet_jax.run.distill import add_teacher
 from resnet_jax.run.dry_run import dry_run
-from resnet_jax.run.initial import load_initial, with_preprocessing_of_weights
+from resnet_jax.run.initial import fit_initial, read_initial, with_preprocessing_of
 from resnet_jax.run.memory import memory_remedy, smaller_batch
 from resnet_jax.run.report import (
     headline,
@@ -74,7 +74,8 @@ def train(config: Config) -> Row:
         stack.enter_context(ending_together(debug=config.debug))
         unused = check_accelerator(config.require_accelerator)
         stack.enter_context(watchdog(config.stall_minutes))
-        config = with_preprocessing_of_weights(config, workdir)
+        trained = read_initial(config, workdir)
+        config = with_preprocessing_of(trained, config, workdir)
         check_same_config(config)
         if is_first_process():
             stack.enter_context(folder.locked(workdir))
@@ -83,7 +84,7 @@ def train(config: Config) -> Row:
             say_once(f"{workdir} is finished, nothing to do: {outcome(result)}")
             return result
         run = add_teacher(build_run(config))
-        initial = None if folder.has_checkpoints(workdir) else load_initial(run)
+        initial = None if folder.has_checkpoints(workdir) else fit_initial(trained, run)
         check_same_data(run.data)
         data = data_facts(run.data)
         check_data_matches(workdir, data)

@@ -99,6 +99,11 @@ def create_train_state(
         variables = model.lazy_init(key, jax.ShapeDtypeStruct(shape, jnp.float32), train=False)
     else:
         variables = model.init(key, jnp.zeros(shape), train=False)
+    return start_from(variables, tx, with_ema=with_ema)
+
+
+def start_from(variables: Any, tx: optax.GradientTransformation, *, with_ema: bool = False) -> TrainState:
+    """Return the state before the first step of a training that starts from variables."""
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     ema = jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats}) if with_ema else {}
     return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, tx.init(params), ema)

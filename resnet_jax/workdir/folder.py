@@ -137,7 +137,7 @@ def with_absolute_paths(config: Config) -> Config:
         return str(Path(path).absolute()) if path and "://" not in path else path
 
     inputs = {"data_dir": absolute(config.data_dir)}
-    for name in ("teacher", "teacher_weights"):  # or the name of a network, or of weights on the hub
+    for name in ("teacher", "teacher_weights", "init_from"):  # or the name of a network, or of weights on the hub
         if Path(value := getattr(config, name)).exists():
             inputs[name] = absolute(value)
     return replace(config, **inputs)

@@ -169,7 +169,7 @@ def test_what_cannot_be_is_refused_before_the_folder_is_taken(options, why, weig
 
 
 def step_multiply_adds(freeze: str, monkeypatch) -> int:
-    """Of a training step of ResNet-50 on one image of 64 pixels."""
+    """Count the multiply-adds of a training step of ResNet-50 on images of 64 pixels."""
     monkeypatch.setenv("RESNET_JAX_FORMS", "")
     model: Any = create_model("resnet50", num_classes=10)
     shapes = abstract_variables(model, 64)

@@ -2,6 +2,7 @@
 
 import subprocess
 
+from resnet_jax.config.options import Config
 from resnet_jax.workdir import folder
 
 
@@ -22,6 +23,14 @@ def test_a_package_that_was_not_installed_has_no_version(monkeypatch):
     assert found.keys() == {"resnet_jax", "jax", "unpacked-by-hand"}
     assert found["jax"] is not None
     assert found["unpacked-by-hand"] is None
+
+
+def test_weights_of_a_relative_path_are_found_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "weights.npz").touch()
+    monkeypatch.chdir(tmp_path)
+    config = folder.with_absolute_paths(Config(init_from="weights.npz", teacher="timm/resnet50.a1_in1k"))
+    assert config.init_from == str(tmp_path / "weights.npz")
+    assert config.teacher == "timm/resnet50.a1_in1k"
 
 
 def test_a_checkout_has_the_commit_of_its_files(tmp_path, monkeypatch):

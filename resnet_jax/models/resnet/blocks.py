@@ -80,8 +80,7 @@ class BasicBlock(ResidualBlock):
         blur = self.blur and self.strides == 2
         y = self.conv(self.filters, 3, 1 if blur else self.strides, dilation=self.dilation_before, name="conv1")(x)
         y = nn.relu(self.norm(name="norm1")(y))
-        y = blur_pool(y) if blur else y
-        y = self.conv(self.filters, 3, dilation=self.dilation, name="conv2")(y)
+        y = self.conv(self.filters, 3, dilation=self.dilation, name="conv2")(blur_pool(y) if blur else y)
         y = self.norm(name="norm2", scale_init=self.last_init(nn.initializers.ones))(y)
         return relu(self.merge(x, residual, self.finish_branch(y)))
 
