@@ -20,7 +20,8 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     *((name, 0, INF) for name in ("eval_every", "checkpoint_every", "bn_group_size", "width", "depth", "crop_padding")),
     *((name, 0, INF) for name in ("color_jitter", "lighting", "cutout", "mixup", "cutmix", "temperature")),
     *((name, 0, INF) for name in ("clip_norm", "adaptive_clip", "norm_bias_rate", "milestone_factor")),
-    *((name, 0, INF) for name in ("cache_features", "head_rate")),
+    *((name, 0, INF) for name in ("cache_features", "head_rate", "unfreeze_at", "patience")),
+    ("plateau_patience", 1, INF),
     ("val_fraction", 0, 0.9),
     *((name, 0, 1) for name in ("milestones", "warmup_fraction", "warmup_from", "final_fraction", "momentum")),
     *((name, 0, 1) for name in ("label_smoothing", "stochastic_depth", "dropout", "erase", "mix_probability")),
@@ -59,10 +60,10 @@ def check_config(config: Config) -> None:
         if len(value) not in (0, 3) or (name == "std" and not all(v > 0 for v in value)):
             numbers = " ".join(map(str, value))
             raise InputError(f"--{name} {numbers}: give three numbers{' above 0' if name == 'std' else ''}, or none")
-    if config.norm == "frozen":
+    if config.norm == "frozen" and not config.init_from:
         raise InputError(
             "--norm=frozen needs trained statistics, and this training starts from random weights; "
-            "take --norm=batch or --norm=group"
+            "start from weights, --init_from=…, or take --norm=batch or --norm=group"
         )
     check_needs(config)
     whole = config.accumulate * max(1, config.bn_group_size)
@@ -85,8 +86,10 @@ NEEDS: dict[str, tuple[Callable[[Config], Any], str]] = {
     "target_threshold": (lambda c: c.loss == "binary_cross_entropy", "--loss=binary_cross_entropy"),
     "nesterov": (lambda c: c.optimizer in ("sgd", "lars", "muon"), "--optimizer=sgd, lars or muon"),
     "milestones": (lambda c: c.schedule == "step", "--schedule=step"),
-    "milestone_factor": (lambda c: c.schedule == "step", "--schedule=step"),
-    "final_fraction": (lambda c: c.schedule not in ("step", "constant"), "a --schedule that falls steadily"),
+    "milestone_factor": (lambda c: c.schedule in ("step", "plateau"), "--schedule=step or plateau"),
+    "plateau_patience": (lambda c: c.schedule == "plateau", "--schedule=plateau"),
+    "final_fraction": (lambda c: c.schedule not in ("step", "constant", "plateau"), "a --schedule that falls steadily"),
+    "unfreeze_at": (lambda c: c.freeze, "--freeze"),
     "warmup": (lambda c: c.warmup_fraction, "--warmup_fraction"),
     "lookahead": (lambda c: c.ema or c.ema_fraction, "--ema (--ema=0.5 --ema_every=6 is the paper's)"),
     "ema_every": (lambda c: c.ema or c.ema_fraction, "--ema"),

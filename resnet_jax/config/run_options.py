@@ -19,6 +19,13 @@ class RunOptions:
 
     The figure is WORKDIR/dry_run.png; nothing is trained.
     """
+    find_rate: bool = False
+    """Try rising rates from the first weights, draw the losses, suggest a --learning_rate, and stop
+
+    The figure is WORKDIR/find_rate.png.
+    """
+    find_batch: bool = False
+    """Print the largest --batch_size that fits in memory, and stop"""
     debug: bool = False
     """Print the traceback of an error"""
 

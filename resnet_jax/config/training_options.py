@@ -16,6 +16,8 @@ class BatchAndLengthOptions:
     """Length of the training, in epochs"""
     steps: int = 0
     """Length of the training, in steps. 0: --epochs decides"""
+    patience: int = 0
+    """Evaluations in a row without a better one after which the training ends. 0: it goes on"""
     accumulate: int = 1
     """Micro-batches of a step, one after the other, to save memory
 
@@ -62,15 +64,18 @@ class LearningRateOptions:
 
     Linear for SGD (Goyal et al. 2017), the square root for Adam and LAMB.
     """
-    schedule: Literal["step", "cosine", "linear", "polynomial", "constant"] = "step"
+    schedule: Literal["step", "cosine", "linear", "polynomial", "constant", "plateau"] = "step"
     """Decay after the warm-up
 
-    Linear with a warm-up is the one-cycle schedule; polynomial is a square.
+    Linear with a warm-up is the one-cycle schedule; polynomial is a square; plateau: by --milestone_factor each time
+    that the training loss stops falling.
     """
     milestones: tuple[float, ...] = ()
     """Drops of the step schedule, as fractions of the training"""
     milestone_factor: float = 0.1
     """Factor of each drop"""
+    plateau_patience: int = 5
+    """Epochs without a lower training loss after which the plateau schedule drops"""
     final_fraction: float = 0.0
     """Last rate as a fraction of the peak (cosine, linear, polynomial)"""
     warmup_fraction: float = 0.0

@@ -17,6 +17,8 @@ class TransferOptions:
 
     The statistics of their normalizations stay as they are.
     """
+    unfreeze_at: float = 0.0
+    """Epoch at which these parts begin to learn too. 0: never"""
     cache_features: int = 0
     """Epochs whose features are computed once, where the head alone learns. 0: none
 

@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import optax
 from flax import linen as nn
 
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
 from resnet_jax.models.build import build_model
 from resnet_jax.models.resnet.scan import unrolled
-from resnet_jax.optim.build import build_ema, build_tx
+from resnet_jax.optim.build import build_optimizer
 from resnet_jax.runtime.sharding import data_mesh
 from resnet_jax.training.state import abstract_checkpoint
 from resnet_jax.workdir import checkpoint, metrics_log
@@ -42,13 +41,13 @@ def restore_run(
     workdir = Path(workdir).absolute()
     config, facts = read_run_config(workdir)
     model = build_model(config, len(facts["class_names"]))
-    # The optimizer's state has the same shape under every schedule, and in a training of any length.
-    tx = build_tx(config, optax.constant_schedule(0.0), 1)
-    averaged = build_ema(config, 1) is not None
+    # Folders of older versions do not know their count, and have nothing in the state that depends on it.
+    optimizer = build_optimizer(config, facts.get("num_train", 1))
+    averaged = optimizer.ema is not None
     if ema and not averaged:
         raise InputError(f"--workdir={workdir}: this run kept no average of its weights; leave out --ema")
     mesh = data_mesh()
-    target = abstract_checkpoint(model, tx, facts["image_size"], mesh, with_ema=averaged)
+    target = abstract_checkpoint(model, optimizer.tx, facts["image_size"], mesh, with_ema=averaged)
     state = _restored_state(workdir, which, target)
     return config, unrolled(model), state.ema if ema else state.variables
 

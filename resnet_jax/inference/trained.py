@@ -16,7 +16,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.inference.restore import restore_run
 from resnet_jax.models.registry import create_model
 from resnet_jax.weights.catalog import known_weights
-from resnet_jax.weights.pretrained import exact_variables, open_weights
+from resnet_jax.weights.pretrained import WeightSet, exact_variables, open_weights
 from resnet_jax.workdir.folder import read_run_config
 
 
@@ -207,6 +207,12 @@ def trained_from_weights(
     weights = open_weights(name, source, weights_key)
     for line in weights.lines:
         print(line, file=sys.stderr)
+    return trained_of(weights, num_classes)
+
+
+def trained_of(weights: WeightSet, num_classes: int = 0) -> Trained:
+    """Return the network of an opened set of weights; arguments and errors as in `trained_from_weights`."""
+    name = weights.model
     known = known_weights(weights.source)
     cifar = name.endswith("_cifar")
     width = num_classes or len(weights.class_names or ()) or None

@@ -1,12 +1,27 @@
 """A network in training whose normalizations keep the statistics they have, all of them or some."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 from flax import linen as nn
 
 from resnet_jax.layers.norm import BatchNorm
+
+# The path of a block that is applied as a network of its own, as scanned and rematerialized ones are.
+_block: ContextVar[tuple[str, ...]] = ContextVar("block", default=())
+
+
+@contextmanager
+def named_block(name: str) -> Iterator[None]:
+    """Tell the modules that are applied meanwhile, as a network of their own, the name of the block that they form."""
+    token = _block.set((name,))
+    try:
+        yield
+    finally:
+        _block.reset(token)
 
 
 @dataclass(frozen=True)
@@ -29,6 +44,6 @@ class WithFrozenStatistics:
     def _intercept(self, call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
         module = context.module
         is_norm = isinstance(module, BatchNorm) and context.method_name == "__call__"
-        if is_norm and self.is_frozen("/".join((*module.path, "bias"))):
+        if is_norm and self.is_frozen("/".join((*_block.get(), *module.path, "bias"))):
             return module.normalize_by_running(*args)
         return call(*args, **kwargs)

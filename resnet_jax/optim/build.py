@@ -1,6 +1,7 @@
 """Learning rate, optimizer and EMA of a config."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import optax
 
@@ -8,8 +9,9 @@ from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
 from resnet_jax.optim.ema import Ema
 from resnet_jax.optim.freeze import frozen_by, leave_frozen
-from resnet_jax.optim.lr_scale import freeze_stem
+from resnet_jax.optim.lr_scale import freeze_stem, scale_learning_rates
 from resnet_jax.optim.optimizers import make_optimizer
+from resnet_jax.optim.plateau import FOLLOWS_PLATEAU, fall_on_plateau, plateau_scale
 from resnet_jax.optim.schedules import make_schedule
 
 
@@ -27,15 +29,23 @@ class Optimizer:
     schedule: optax.Schedule
     ema: Ema | None
 
+    def rate(self, step: int, opt_state: Any) -> Any:
+        """Return the learning rate of a step, counted from 0, whose update left the optimizer in this state."""
+        return self.schedule(step) * plateau_scale(opt_state)
 
-def build_optimizer(config: Config, total_steps: int) -> Optimizer:
-    """Return the optimizer of a config's training of so many steps.
+
+def build_optimizer(config: Config, num_train: int) -> Optimizer:
+    """Return the optimizer of a config's training on so many examples.
 
     Raises:
-        InputError: an optimizer that does not have this kind of decay.
+        InputError: an optimizer that does not have this kind of decay or schedule, or a freezing that cannot be.
     """
+    total_steps = build_length(config, num_train)
     schedule = build_schedule(config, total_steps)
-    return Optimizer(build_tx(config, schedule, total_steps), schedule, build_ema(config, total_steps))
+    tx = build_tx(config, schedule, total_steps, build_thaw(config, num_train))
+    if config.schedule == "plateau":
+        tx = optax.chain(tx, build_plateau(config, num_train))
+    return Optimizer(tx, schedule, build_ema(config, total_steps))
 
 
 def build_length(config: Config, num_train: int) -> int:
@@ -65,12 +75,64 @@ def peak_learning_rate(config: Config) -> float:
     return config.learning_rate * (scale**0.5 if config.rate_scaling == "sqrt" else scale)
 
 
-def build_tx(config: Config, schedule: optax.Schedule, total_steps: int) -> optax.GradientTransformation:
+def build_thaw(config: Config, num_train: int) -> int:
+    """Return the steps after which what --freeze names begins to learn; 0: it never does.
+
+    Raises:
+        InputError: it would not within the training.
+    """
+    steps = round(config.unfreeze_at * num_train / config.batch_size)
+    if config.unfreeze_at and not 0 < steps < build_length(config, num_train):
+        raise InputError(
+            f"--unfreeze_at={config.unfreeze_at:g} is step {steps:,} of {build_length(config, num_train):,}; "
+            "name an epoch within the training"
+        )
+    return steps
+
+
+def build_plateau(config: Config, num_train: int) -> optax.GradientTransformation:
+    """Return the factor of the updates that falls where the training loss of an epoch does not.
+
+    Raises:
+        InputError: an optimizer whose momentum holds the rate, which it would not reach.
+    """
+    if config.optimizer not in FOLLOWS_PLATEAU:
+        kinds = ", ".join(FOLLOWS_PLATEAU)
+        raise InputError(f"--schedule=plateau goes with --optimizer={kinds}, not with {config.optimizer}")
+    return fall_on_plateau(
+        factor=config.milestone_factor,
+        patience=config.plateau_patience,
+        epoch_steps=max(1, round(num_train / config.batch_size)),
+    )
+
+
+def build_tx(config: Config, schedule: optax.Schedule, total_steps: int, thaw: int = 0) -> optax.GradientTransformation:
     """Return the optax transformation of a config.
+
+    Args:
+        config: of the run.
+        schedule: learning rate of every step.
+        total_steps: length of the training.
+        thaw: steps after which what is frozen learns too; 0: never.
 
     Raises:
         InputError: an optimizer that does not have this kind of decay, or a range of no layers to freeze.
     """
+    if not config.freeze:
+        return build_update_rule(config, schedule, total_steps)
+    # The decay of the rate counts layers from the head: all of them, and not those of a part alone.
+    plain = replace(config, layer_decay=1.0, head_rate=1.0)
+    tx = leave_frozen(
+        build_update_rule(plain, schedule, total_steps),
+        frozen_by(config.freeze),
+        thawed=build_update_rule(plain, lambda step: schedule(step + thaw), total_steps) if thaw else None,
+        after=thaw,
+    )
+    return optax.chain(tx, scale_learning_rates(layer_decay=config.layer_decay, head_rate=config.head_rate))
+
+
+def build_update_rule(config: Config, schedule: optax.Schedule, total_steps: int) -> optax.GradientTransformation:
+    """Return the optax transformation of parameters that all learn; arguments and errors as in `build_tx`."""
     try:
         tx = make_optimizer(
             config.optimizer,
@@ -90,8 +152,8 @@ def build_tx(config: Config, schedule: optax.Schedule, total_steps: int) -> opta
     except ValueError as error:
         raise InputError(f"--optimizer={config.optimizer} --decay={config.decay}: {error}") from error
     if config.stem_fraction < 1:
-        tx = optax.chain(tx, freeze_stem(after=round(config.stem_fraction * total_steps)))
-    return leave_frozen(tx, frozen_by(config.freeze)) if config.freeze else tx
+        return optax.chain(tx, freeze_stem(after=round(config.stem_fraction * total_steps)))
+    return tx
 
 
 def build_ema(config: Config, total_steps: int) -> Ema | None:

@@ -71,10 +71,29 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(first[:8]) + (", …" if len(first) > 8 else "")
 
 
-def leave_frozen(tx: optax.GradientTransformation, is_frozen: IsFrozen) -> optax.GradientTransformation:
-    """Return the optimizer for what learns alone: the rest has no state in it, no decay, and updates of zero."""
+def leave_frozen(
+    tx: optax.GradientTransformation,
+    is_frozen: IsFrozen,
+    *,
+    thawed: optax.GradientTransformation | None = None,
+    after: int = 0,
+) -> optax.GradientTransformation:
+    """Return the optimizer for what learns alone: the rest has no decay, and updates of zero.
+
+    Args:
+        tx: of what learns from the first step.
+        is_frozen: path of a parameter -> it is frozen.
+        thawed: optimizer of what is frozen, from the step on in which it learns too, whose own steps count from there;
+            None: it never learns, and the optimizer has no state for it.
+        after: steps before that.
+    """
 
     def labels(params: Any) -> Any:
         return map_with_path(lambda path, _: "frozen" if is_frozen(path) else "learning", params)
 
-    return optax.partition({"learning": tx, "frozen": optax.set_to_zero()}, labels)
+    def learns(step: Any, **values: Any) -> Any:
+        return step >= after
+
+    # A step in which it rests changes nothing of its state: momentum starts from zero when it begins to learn.
+    rest = optax.conditionally_mask(thawed, learns) if thawed else optax.set_to_zero()
+    return optax.partition({"learning": tx, "frozen": rest}, labels)

@@ -25,7 +25,7 @@ def make_schedule(
 
     Args:
         kind: "step" (times `factor` at every milestone), "cosine", "linear" or "polynomial" (from `peak` down to
-            `final`; linear with warm-up is the one-cycle schedule), or "constant".
+            `final`; linear with warm-up is the one-cycle schedule), or "constant" or "plateau".
         peak: the rate after warm-up.
         total_steps: length of the training, warm-up included; after it the rate stays at its last value.
         warmup_steps: steps of the warm-up.
@@ -54,7 +54,7 @@ def make_schedule(
         decay = optax.linear_schedule(peak, final, decay_steps)
     elif kind == "polynomial":
         decay = optax.polynomial_schedule(peak, final, power, decay_steps)
-    elif kind == "constant":
+    elif kind in ("constant", "plateau"):  # the optimizer's state has the factor by which it falls on plateaus
         decay = optax.constant_schedule(peak)
     else:
         raise ValueError(f"there is no schedule {kind!r}")

@@ -4,6 +4,7 @@ Processes that differ would wait for each other for ever, or train one half of a
 """
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,19 +65,25 @@ def check_same_data(data: Data) -> None:
     )
 
 
-def compared(step: jax.stages.Wrapped) -> Step:
-    """Return the step; of several processes, its first call compares the lowered programs before it runs them."""
+def compared(step_at: Callable[[int], jax.stages.Wrapped]) -> Callable[[int], Step]:
+    """Return the programs of the steps; of several processes, a program's first call compares it lowered."""
     if jax.process_count() == 1:
-        return step
-    new = [True]
+        return step_at
+    known: set[int] = set()
 
-    def compared_step(*arguments: Any) -> Any:
-        if new:
-            new.clear()
-            check_equal("step", lambda: {"the lowered step": digest_of(step.lower(*arguments).as_text())})
-        return step(*arguments)
+    def compared_step_at(number: int) -> Step:
+        step = step_at(number)
 
-    return compared_step
+        def compared_step(*arguments: Any) -> Any:
+            if id(step) not in known:
+                known.add(id(step))
+                lowered = step.lower(*arguments).as_text()
+                check_equal(f"program of step {number}", lambda: {"the lowered step": digest_of(lowered)})
+            return step(*arguments)
+
+        return compared_step
+
+    return compared_step_at
 
 
 def check_same_state(step: int, digest: str) -> None:

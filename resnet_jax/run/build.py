@@ -12,7 +12,7 @@ from resnet_jax.data.build import Data, build_data
 from resnet_jax.errors import InputError
 from resnet_jax.models.build import build_model, check_batch_norm, check_classifier
 from resnet_jax.models.resnet.scan import ScanGroup
-from resnet_jax.optim.build import Optimizer, build_length, build_optimizer
+from resnet_jax.optim.build import Optimizer, build_length, build_optimizer, build_thaw
 from resnet_jax.runtime.sharding import data_mesh
 from resnet_jax.training.accumulate import check_micro_batches
 from resnet_jax.training.loop import Interval
@@ -58,6 +58,11 @@ class Run:
         return self.config.checkpoint_every or self.eval_every
 
     @property
+    def thaw_step(self) -> int:
+        """Steps after which what --freeze names begins to learn; 0: it never does, or nothing is frozen."""
+        return build_thaw(self.config, self.data.num_train)
+
+    @property
     def scan_groups(self) -> tuple[ScanGroup, ...]:
         """Blocks whose state is trained stacked."""
         return build_scan_groups(self.model, self.config)
@@ -93,7 +98,7 @@ def build_run(config: Config) -> Run:
         mesh=mesh,
         data=data,
         model=model,
-        optimizer=build_optimizer(config, total_steps),
+        optimizer=build_optimizer(config, data.num_train),
         loss=build_loss(config),
         total_steps=total_steps,
     )

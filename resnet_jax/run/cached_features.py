@@ -5,6 +5,7 @@ again. With as many views as epochs it is the training without the cache, to rou
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,15 @@ from flax import linen as nn
 
 from resnet_jax.config.options import Config
 from resnet_jax.data.loader import Loader, resident_train_loader, run_key
-from resnet_jax.errors import InputError
+from resnet_jax.errors import InputError, InterruptedRunError
 from resnet_jax.models.resnet.scan import unrolled, unstack_scan_groups
 from resnet_jax.optim.freeze import frozen_by
 from resnet_jax.optim.param_paths import by_path
 from resnet_jax.run.build import Run
+from resnet_jax.run.report import report_skipped, say_once
 from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import put_whole, replicated
+from resnet_jax.runtime.watchdog import beat
 from resnet_jax.training.state import TrainState
 
 HEAD = "head"
@@ -55,15 +58,29 @@ def check_cache(config: Config, params: Any) -> None:
         raise InputError(f"{option} needs all but the head frozen; {', '.join(learning[:3])} would learn, see --freeze")
     if set(params[HEAD]) != {"kernel", "bias"} or params[HEAD]["kernel"].ndim != 2:
         raise InputError(f"{option}: {config.model} has no single dense layer after its pooled features; leave it out")
-    if config.mixup or config.cutmix or jax.process_count() > 1 or config.accumulate > 1:
-        raise InputError(f"{option} goes without --mixup, --cutmix, --accumulate and several processes; leave it out")
+    others = {name: getattr(config, name) for name in ("mixup", "cutmix", "unfreeze_at", "teacher")}
+    others |= {"accumulate": config.accumulate > 1, "repeats": config.repeats > 1}
+    if given := [f"--{name}" for name, value in others.items() if value]:
+        raise InputError(f"{option} does not go with {', '.join(given)}; leave out one of them")
+    if jax.process_count() > 1:
+        raise InputError(f"{option} goes with one process alone; leave it out")
 
 
-def with_cached_features(run: Run, state: TrainState) -> Run:
+def with_cached_features(
+    run: Run, state: TrainState, skipped: set[str], stop_requested: Callable[[int], bool] = lambda step: False
+) -> Run:
     """Return the run whose training batches are features of the state's backbone instead of images.
 
+    Args:
+        run: the run.
+        state: its state, whose backbone is frozen.
+        skipped: messages about unreadable images so far; new ones are added. Such an image has no features, and no
+            weight in the loss.
+        stop_requested: step -> whether a signal asked the run to stop.
+
     Raises:
-        InputError: an image cannot be read, or as `check_cache`.
+        InputError: too many images cannot be read.
+        InterruptedRunError: a signal asked for it.
     """
     config, views = run.config, run.config.cache_features
     variables = unstack_scan_groups(state, run.scan_groups).variables
@@ -77,35 +94,55 @@ def with_cached_features(run: Run, state: TrainState) -> Run:
         return kept | {"features": pooled.astype(jnp.float32)}
 
     count, size = run.data.num_train, config.batch_size
+    say_once(f"computing the features of {count:,} images{f', {views} views of each' if views > 1 else ''}")
     features: np.ndarray | None = None
     labels = np.zeros(count, np.int32)
-    for batch in run.data.train.batches(0, -(-views * count // size)):
+    readable = np.zeros(views * count, np.float32)
+    steps = -(-views * count // size)
+    for _, batch in report_skipped(enumerate(run.data.train.batches(0, steps), 1), skipped):
         found = jax.device_get(features_of(variables, batch))
+        beat()
+        if stop_requested(0):
+            raise InterruptedRunError(
+                "stopped by a signal while features were computed; the same command computes them again, and goes on"
+            )
         first_views = found["epoch"] < views
         rows = (found["epoch"] * count + found["index"])[first_views]
         if features is None:
             features = np.zeros((views * count, found["features"].shape[1]), np.float32)
-        features[rows] = found["features"][first_views]
+        features[rows], readable[rows] = found["features"][first_views], 1.0
         labels[found["index"]] = found["label"]
     assert features is not None
-    loader = feature_loader(run, features, labels)
+    loader = feature_loader(run, features, labels, readable)
     return dataclasses.replace(run, data=dataclasses.replace(run.data, train=loader))
 
 
-def feature_loader(run: Run, features: np.ndarray, labels: np.ndarray) -> Loader:
-    """Return the loader of features [V N,C] and labels [N], in the order of the images; view v is epoch v's."""
+def feature_loader(run: Run, features: np.ndarray, labels: np.ndarray, readable: np.ndarray) -> Loader:
+    """Return the loader of features in the order of the images; view v is epoch v's.
+
+    Args:
+        run: the run.
+        features: float32 [V N,C], view by view.
+        labels: int32 [N].
+        readable: float32 [V N], 0 for those of unreadable images.
+    """
     config, count, whole = run.config, len(labels), replicated(run.mesh)
     views = len(features) // count
 
     def prepare(batch: Batch, step: Any) -> Batch:
         request = batch["request"]
         row = request["epoch"] % views * count + request["index"]
-        return {"image": batch["features"][row], "label": batch["labels"][request["index"]], "mask": request["mask"]}
+        return {
+            "image": batch["features"][row],
+            "label": batch["labels"][request["index"]],
+            "mask": request["mask"] * batch["readable"][row],
+        }
 
     return resident_train_loader(
         {
             "features": put_whole(features, whole),
             "labels": put_whole(labels, whole),
+            "readable": put_whole(readable, whole),
             "key": run_key(config.seed, run.mesh),
         },
         count,

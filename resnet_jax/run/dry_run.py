@@ -98,7 +98,7 @@ def trace_of(config: Config, images: int, points: int) -> Trace:
     """
     total_steps = build_length(config, images)
     step = np.unique(np.linspace(0, total_steps - 1, points).round().astype(np.int64))
-    optimizer = build_optimizer(config, total_steps)
+    optimizer = build_optimizer(config, images)
     ema = optimizer.ema
     rate = np.asarray(jax.vmap(optimizer.schedule)(jnp.asarray(step)))
     sizes = build_sizes(config, config.image_size or SMALL_SIZES.get(config.dataset, 0), images)

@@ -10,66 +10,74 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from resnet_jax.config.options import Config
+from resnet_jax.data.build import build_preprocessing
 from resnet_jax.errors import InputError
-from resnet_jax.inference.trained import Trained, trained_from_run, trained_from_weights
+from resnet_jax.inference.trained import Trained, trained_from_run, trained_of
 from resnet_jax.models.counts import abstract_variables
 from resnet_jax.models.registry import create_model
-from resnet_jax.optim.freeze import check_freeze
-from resnet_jax.run.build import Run
+from resnet_jax.optim.freeze import check_freeze, frozen_by
+from resnet_jax.optim.param_paths import by_path
+from resnet_jax.run.build import Run, build_run
 from resnet_jax.run.cached_features import check_cache
+from resnet_jax.run.report import say_once
 from resnet_jax.weights.checksum import checksum
 from resnet_jax.weights.layout import OURS, to_tensors
 from resnet_jax.weights.pretrained import open_weights, variables_of
 from resnet_jax.weights.shapes import head_paths, initial_leaves, options_of, variable_shapes
-from resnet_jax.workdir.folder import has_checkpoints, read_run_to_continue
 
-# Options that the weights answer where they were not given.
-OF_WEIGHTS = ("mean", "std", "interpolation", "eval_resize", "eval_crop")
+# Options that the weights answer where they have their defaults.
+OF_WEIGHTS = ("mean", "std", "interpolation", "eval_crop")
 
 
-def read_initial(config: Config, workdir: Path) -> Trained | None:
-    """Return the network of --init_from; None without it, and for a run in the folder that goes on from a checkpoint.
+def read_initial(config: Config) -> Trained | None:
+    """Return the network of --init_from; None without it.
 
     It has no head where the file's is of a width that nothing tells.
 
     Raises:
         InputError: it cannot be read, or is another network.
     """
-    if not config.init_from or has_checkpoints(workdir):
+    if not config.init_from:
         return None
     if _is_run(config.init_from):
         trained = trained_from_run(config.init_from)
         if trained.name != config.model:
             raise InputError(f"--init_from={config.init_from} is a run of {trained.name}, not of {config.model}")
         return trained
+    weights = open_weights(config.model, config.init_from)
+    for note in weights.notes:
+        say_once(note)
     try:
-        return trained_from_weights(config.model, config.init_from)
-    except InputError:
-        weights = open_weights(config.model, config.init_from)
+        return trained_of(weights)
+    except InputError:  # a head of a width that nothing tells; what else is wrong is said again
         variables = variables_of(weights, 0)
         model = create_model(config.model, **weights.options)
         return Trained(config.model, model, variables, weights.preprocessing, None, weights.source, "")
 
 
-def with_preprocessing_of(trained: Trained | None, config: Config, workdir: Path) -> Config:
+def with_preprocessing_of(trained: Trained | None, config: Config, begun: Config | None = None) -> Config:
     """Return the config with the preprocessing of the network that it starts from, where the options leave it open.
 
-    A run that is in the folder has decided already.
+    An option that has another value than its default is kept.
+
+    Args:
+        trained: the network.
+        config: the options.
+        begun: of the run that is in the folder, which has decided already.
     """
-    if not config.init_from or config.mean:
+    if not config.init_from or (trained is None and begun is None):
         return config
-    if run := read_run_to_continue(workdir):
-        return dataclasses.replace(config, **{name: getattr(run[0], name) for name in OF_WEIGHTS})
-    if trained is None:  # checkpoints without their config.json, which are refused
-        return config
-    p = trained.preprocessing
-    return dataclasses.replace(
-        config,
-        mean=p.mean,
-        std=p.std,
-        interpolation=p.interpolation,
-        eval_crop=min(1.0, p.image_size / p.resize),
-    )
+    found: dict[str, Any]
+    if begun:
+        found = {name: getattr(begun, name) for name in OF_WEIGHTS}
+    else:
+        assert trained is not None
+        p = trained.preprocessing
+        crop = min(1.0, p.image_size / p.resize)
+        found = {"mean": p.mean, "std": p.std, "interpolation": p.interpolation, "eval_crop": crop}
+    usual = Config()
+    left_open: dict[str, Any] = {n: v for n, v in found.items() if getattr(config, n) == getattr(usual, n)}
+    return dataclasses.replace(config, **left_open)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +86,7 @@ class Initial:
 
     Attributes:
         variables: of the run's network, on the host.
-        line: what a user should read about them.
+        line: what a user should read about them, and about the preprocessing of the images.
         facts: what config.json says of them.
     """
 
@@ -107,15 +115,60 @@ def fit_initial(trained: Trained | None, run: Run) -> Initial | None:
     variables, kept = with_head(config, options_of(config.model, run.model), old, trained.class_names, classes)
     _check_shapes(config, variables, run)
     check_freeze(config.freeze, variables["params"])
+    check_scan(config, run.model, variables["params"])
     check_cache(config, variables["params"])
     head = f"its head keeps {kept} of {len(classes)} classes, by name" if kept else "with a new head"
-    frozen = f"; frozen: {config.freeze}" if config.freeze else ""
+    until = f" until epoch {config.unfreeze_at:g}" if config.unfreeze_at else ""
+    frozen = f"; frozen{until}: {config.freeze}" if config.freeze else ""
     statistics = "; normalizations keep their statistics" if config.freeze_statistics else ""
+    seen = build_preprocessing(config, run.data.image_size)
+    images = (
+        f"images as these weights need them: {seen.interpolation}, shorter side {seen.resize} px and {seen.image_size} "
+        f"px of it, minus {_numbers(seen.mean)}, over {_numbers(seen.std)}"
+    )
     return Initial(
         variables,
-        f"starting from {trained.source}, {head}{frozen}{statistics}",
+        f"starting from {trained.source}, {head}{frozen}{statistics}\n{images}",
         {"init": {"source": trained.source, "sha256": digest, "classes_kept": kept}},
     )
+
+
+def check_scan(config: Config, model: Any, params: Any) -> None:
+    """Refuse to freeze a part of blocks that --scan compiles as one.
+
+    Raises:
+        InputError: --freeze names some of them, and not all.
+    """
+    if not (config.scan and config.freeze and hasattr(model, "scan_groups")):
+        return
+    is_frozen, paths = frozen_by(config.freeze), list(by_path(params))
+    for names in model.scan_groups():
+        first = [path.removeprefix(f"{names[0]}/") for path in paths if path.startswith(f"{names[0]}/")]
+        for leaf in first:
+            if len({is_frozen(f"{name}/{leaf}") for name in names}) > 1:
+                raise InputError(
+                    f"--freeze={config.freeze} ends among {names[0]} to {names[-1]}, which --scan compiles as one; "
+                    "leave out --scan, or freeze whole stages"
+                )
+
+
+def fresh_run(config: Config) -> Run:
+    """Return the run of a config before its first step, whatever its folder holds.
+
+    Raises:
+        InputError: as `read_initial`, `build_run` and `fit_initial`.
+    """
+    trained = read_initial(config)
+    run = build_run(with_preprocessing_of(trained, config))
+    initial = fit_initial(trained, run)
+    if initial is None:
+        return run
+    say_once(initial.line)
+    return dataclasses.replace(run, initial=initial.variables)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)
 
 
 def _is_run(source: str) -> bool:
@@ -139,9 +192,10 @@ def with_head(
     old: dict[tuple[str, ...], Any] = flatten_dict(variables)
     new = initial_leaves(config.model, head, len(classes), config.seed, options)
     index = {name: number for number, name in enumerate(names or ())}
-    pairs = [(k, index[name]) for k, name in enumerate(classes) if name in index]
+    fits = all(path in old and old[path].shape[:-1] == new[path].shape[:-1] for path in head)
+    pairs = [(k, index[name]) for k, name in enumerate(classes) if name in index] if fits else []
     for path in head:
-        if pairs and path in old and old[path].shape[:-1] == new[path].shape[:-1]:
+        if pairs:
             leaf = np.array(new[path])
             ours, theirs = (list(numbers) for numbers in zip(*pairs, strict=True))
             leaf[..., ours] = np.asarray(old[path])[..., theirs]

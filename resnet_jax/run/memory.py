@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -45,23 +46,55 @@ def largest_batch(run: Run, step: jax.stages.Wrapped, state: Any, sums: Any, sta
 
     The arguments are those of `smaller_batch`.
     """
-    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
-    if not limit:
+    limit = device_memory()
+    if limit is None:
         return None
     try:
         _, batch = next(step_batches(run, start))
-        shapes = jax.tree.map(_shape, (state, sums, batch))
-        analysis: Any = step.lower(*shapes).compile().memory_analysis()
-        held, working = analysis.argument_size_in_bytes, analysis.temp_size_in_bytes
+        needed = step_memory(step, *jax.tree.map(abstract, (state, sums, batch)))
     except Exception:  # the compilation itself may need the memory that there is not
         return None
-    # Activations grow with the batch, and the state does not.
-    fraction = (limit - held) / max(working, 1)
-    multiple = math.lcm(jax.device_count(), run.config.accumulate * max(1, run.config.bn_group_size))
-    size = int(run.config.batch_size * min(fraction, 1)) // multiple * multiple
+    fraction = (limit - needed.held) / max(needed.working, 1)
+    size = whole_batches(run, run.config.batch_size * min(fraction, 1))
     return size if 0 < size < run.config.batch_size else None
 
 
-def _shape(leaf: Any) -> Any:
+@dataclass(frozen=True)
+class StepMemory:
+    """The memory of a compiled step on one device, in bytes.
+
+    Attributes:
+        held: state, sums and batch.
+        working: activations and whatever else lives within the step; it grows with the batch.
+    """
+
+    held: int
+    working: int
+
+    @property
+    def total(self) -> int:
+        """Both."""
+        return self.held + self.working
+
+
+def step_memory(step: jax.stages.Wrapped, state: Any, sums: Any, batch: Any) -> StepMemory:
+    """Compile a step for arguments of these shapes, and return the memory that it needs."""
+    analysis: Any = step.lower(state, sums, batch).compile().memory_analysis()
+    return StepMemory(analysis.argument_size_in_bytes, analysis.temp_size_in_bytes)
+
+
+def device_memory() -> int | None:
+    """Return the bytes that a device may hold; None where it does not say, as CPUs do not."""
+    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+
+
+def whole_batches(run: Run, size: float) -> int:
+    """Return a batch size of at most `size` that devices, micro-batches and normalization groups can share."""
+    multiple = math.lcm(jax.device_count(), run.config.accumulate * max(1, run.config.bn_group_size))
+    return int(size) // multiple * multiple
+
+
+def abstract(leaf: Any) -> Any:
+    """Return the shape, type and sharding of an array; anything else as it is."""
     is_array = isinstance(leaf, jax.Array)
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding) if is_array else leaf

@@ -33,6 +33,7 @@ def first_state(run: Run) -> TrainState:
     """Return the state before the first step: scan groups stacked, layers that are computed from images set."""
     if run.initial is not None:
         return initial_state(run)
+    assert not run.config.init_from, "a run that starts from weights has them"
     state = init_train_state(
         run.model,
         run.optimizer.tx,

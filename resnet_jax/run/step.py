@@ -22,7 +22,7 @@ from resnet_jax.run.cached_features import HeadAlone
 from resnet_jax.run.state import state_sharding
 from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import replicated, sharded
-from resnet_jax.training.loop import chunks
+from resnet_jax.training.loop import Interval, chunks
 from resnet_jax.training.metrics import Sums, add_sums
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import train_step
@@ -30,11 +30,16 @@ from resnet_jax.training.step import train_step
 Step = Callable[[TrainState, Sums, Batch], tuple[TrainState, Sums]]
 
 
-def single_step(run: Run) -> Step:
-    """Return one step, uncompiled: (state, sums so far, batch) -> the next of both."""
+def single_step(run: Run, *, thawed: bool = False) -> Step:
+    """Return one step, uncompiled: (state, sums so far, batch) -> the next of both.
+
+    Args:
+        run: the run.
+        thawed: what --freeze names learns too.
+    """
     config = run.config
     model: Any = run.model
-    is_frozen = frozen_by(config.freeze) if config.freeze else None
+    is_frozen = frozen_by(config.freeze) if config.freeze and not thawed else None
     keeps_statistics = (lambda path: True) if config.freeze_statistics else is_frozen
     if config.cache_features:
         model = HeadAlone(len(run.data.class_names))
@@ -61,9 +66,9 @@ def single_step(run: Run) -> Step:
     return step
 
 
-def several_steps(run: Run) -> Step:
+def several_steps(run: Run, *, thawed: bool = False) -> Step:
     """Return a chunk of steps, uncompiled: (state, sums so far, batch of `chunked_batches`) -> the next of both."""
-    step = single_step(run)
+    step = single_step(run, thawed=thawed)
 
     def chunk_of_steps(state: TrainState, sums: Sums, chunk: Batch) -> tuple[TrainState, Sums]:
         shared = {name: value for name, value in chunk.items() if name not in ("steps", "requests")}
@@ -77,13 +82,27 @@ def several_steps(run: Run) -> Step:
     return chunk_of_steps
 
 
-def build_train_step(run: Run) -> jax.stages.Wrapped:
+def build_train_steps(run: Run) -> Callable[[int], jax.stages.Wrapped]:
+    """Return the function from a step's number, counted from 1, to its program: with --unfreeze_at there are two."""
+    first = build_train_step(run)
+    if not run.thaw_step:
+        return lambda number: first
+    second = build_train_step(run, thawed=True)
+    return lambda number: first if number <= run.thaw_step else second
+
+
+def build_train_step(run: Run, *, thawed: bool = False) -> jax.stages.Wrapped:
     """Compile the step of a device call: (state, sums so far, batch) -> the next of both; the state is donated.
 
     With --steps_per_call, a batch is a chunk of `chunked_batches`. There is one program, and how many steps it makes is
     an argument: chunks that end early for a log line or an evaluation have many lengths.
+
+    Args:
+        run: the run.
+        thawed: what --freeze names learns too.
     """
-    function = single_step(run) if run.config.steps_per_call == 1 else several_steps(run)
+    build = single_step if run.config.steps_per_call == 1 else several_steps
+    function = build(run, thawed=thawed)
     shardings = (state_sharding(run), replicated(run.mesh))
     return jax.jit(function, donate_argnums=0, out_shardings=shardings, compiler_options=compiler_options(run.config))
 
@@ -99,17 +118,20 @@ def step_batches(run: Run, start: int) -> Iterator[tuple[int, Batch]]:
     if config.steps_per_call == 1:
         yield from enumerate(run.data.train.batches(start, run.total_steps), start + 1)
         return
-    intervals = (config.log_every, run.checkpoint_every, run.eval_every)
     step = start
-    for chunk in chunked_batches(run, chunks(start, run.total_steps, config.steps_per_call, intervals)):
+    for chunk in chunked_batches(run, chunks(start, run.total_steps, config.steps_per_call, chunk_intervals(run))):
         step += chunk["steps"]
         yield step, chunk
 
 
 def longest_chunk(run: Run) -> int:
     """Return the most steps of a device call: `--steps_per_call`, or fewer where something is due more often."""
-    intervals = (run.config.log_every, run.checkpoint_every, run.eval_every, run.total_steps)
-    return min(run.config.steps_per_call, *(math.ceil(every) for every in intervals))
+    return min(run.config.steps_per_call, *(math.ceil(every) for every in chunk_intervals(run)))
+
+
+def chunk_intervals(run: Run) -> tuple[Interval, ...]:
+    """Return the intervals, in steps, at whose multiples a chunk ends: something is due, or another program follows."""
+    return (run.config.log_every, run.checkpoint_every, run.eval_every, run.thaw_step or run.total_steps)
 
 
 def chunked_batches(run: Run, chunks: Iterable[range]) -> Iterator[Batch]:

@@ -3,26 +3,27 @@
 import dataclasses
 import math
 from contextlib import ExitStack, closing
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from resnet_jax.analysis.plots.curves import draw_curves
 from resnet_jax.config.checks import check_config
 from resnet_jax.config.options import Config
 from resnet_jax.data.build import Data
-from resnet_jax.errors import InputError, NonFiniteError
+from resnet_jax.errors import NonFiniteError
 from resnet_jax.ops.lowering import active_lowerings
-from resnet_jax.run.agreement import check_same_config, check_same_data, check_same_state, compared
+from resnet_jax.run.agreement import check_same_config, check_same_data, compared
 from resnet_jax.run.build import Run, build_run
 from resnet_jax.run.cached_features import with_cached_features
 from resnet_jax.run.distill import add_teacher
 from resnet_jax.run.dry_run import dry_run
+from resnet_jax.run.find_batch import find_batch
+from resnet_jax.run.find_rate import find_rate
 from resnet_jax.run.initial import fit_initial, read_initial, with_preprocessing_of
 from resnet_jax.run.memory import memory_remedy, smaller_batch
+from resnet_jax.run.record import check_written, open_log, record_evaluation, write_checkpoint
 from resnet_jax.run.report import (
     headline,
     interrupted,
@@ -33,30 +34,28 @@ from resnet_jax.run.report import (
     report_skipped,
     say_once,
 )
-from resnet_jax.run.state import checkpoint_content, restore_or_init
-from resnet_jax.run.step import build_train_step, step_batches
+from resnet_jax.run.state import restore_or_init
+from resnet_jax.run.step import build_train_steps, step_batches
 from resnet_jax.run.validate import build_validation
 from resnet_jax.runtime.accelerator import check_accelerator
 from resnet_jax.runtime.distributed import barrier, connect, stop_signal
 from resnet_jax.runtime.ending import ending_together
 from resnet_jax.runtime.watchdog import watchdog
 from resnet_jax.training.loop import check_finite, due, training_steps
-from resnet_jax.training.metrics import Sums, mean_metrics
+from resnet_jax.training.metrics import mean_metrics
 from resnet_jax.training.progress import Progress
-from resnet_jax.training.state import TrainState
 from resnet_jax.workdir import checkpoint, folder
 from resnet_jax.workdir.async_save import save_in_background
 from resnet_jax.workdir.data_facts import check_data_matches
-from resnet_jax.workdir.metrics_log import MetricsLog, Row, best_step, read_rows, truncate_rows
+from resnet_jax.workdir.metrics_log import Row, best_step, read_rows, score
 from resnet_jax.workdir.saves import Saves
-from resnet_jax.workdir.sealed import digest_of
-from resnet_jax.workdir.trackers import open_trackers
 
 
 def train(config: Config) -> Row:
     """Train, or continue, the run of this config in its workdir; return the content of its result.json.
 
-    With `dry_run`, only print and draw how settings would change over the training; return nothing then.
+    With `dry_run`, only print and draw how settings would change over the training; with `find_rate` and `find_batch`,
+    only try rates or batch sizes. It returns {} then.
 
     Raises:
         InputError: something the user gave cannot be used.
@@ -73,12 +72,16 @@ def train(config: Config) -> Row:
     with ExitStack() as stack:
         stack.enter_context(ending_together(debug=config.debug))
         unused = check_accelerator(config.require_accelerator)
+        if config.find_rate or config.find_batch:
+            find_rate(config) if config.find_rate else find_batch(config)
+            return {}
         stack.enter_context(watchdog(config.stall_minutes))
-        trained = read_initial(config, workdir)
-        config = with_preprocessing_of(trained, config, workdir)
-        check_same_config(config)
         if is_first_process():
             stack.enter_context(folder.locked(workdir))
+        begun = folder.read_run_to_continue(workdir)
+        trained = None if folder.has_checkpoints(workdir) else read_initial(config)
+        config = with_preprocessing_of(trained, config, begun[0] if begun else None)
+        check_same_config(config)
         folder.check_config_matches(workdir, config)
         if (result := folder.read_result(workdir)) is not None:
             say_once(f"{workdir} is finished, nothing to do: {outcome(result)}")
@@ -129,9 +132,10 @@ def fit(run: Run, workdir: Path) -> Row:
     # Ends inside `closing`: a manager that is closed waits for the other processes.
     with closing(saves), stop_signal() as stop_requested, ending_together(debug=config.debug), too_large:
         start, state, sums = restore_or_init(run, manager, say_once)
-        if config.cache_features:
-            run = with_cached_features(run, state)
         stored = checkpoint.stored_record(manager, start) if start else {}
+        skipped: set[str] = set(stored.get("skipped", ()))
+        if config.cache_features:
+            run = with_cached_features(run, state, skipped, stop_requested)
         log = open_log(workdir, config, start, stored)
         barrier("metrics.jsonl ends where the run continues")
         evaluated = {row["step"]: row for row in read_rows(metrics) if row["split"] == "eval"}
@@ -142,17 +146,17 @@ def fit(run: Run, workdir: Path) -> Row:
                 raise interrupted(start)
             evaluated[start] = row
             record_evaluation(run, workdir, log, row)
-        skipped: set[str] = set(stored.get("skipped", ()))
-        batches = progress.waits(report_skipped(step_batches(run, start), skipped))
+        ended = out_of_patience(evaluated, config.patience)
+        batches = () if ended else progress.waits(report_skipped(step_batches(run, start), skipped))
         reached = start
-        train_step = build_train_step(run)
-        remedy = partial(smaller_batch, run, train_step, state, sums, start)
+        step_at = build_train_steps(run)
+        remedy = partial(smaller_batch, run, step_at(start + 1), state, sums, start)
         with memory_remedy(remedy), save_in_background(partial(write_checkpoint, run, saves), saves.finish) as save:
             for step in training_steps(
                 state,
                 sums,
                 batches,
-                compared(train_step),
+                compared(step_at),
                 total_steps=run.total_steps,
                 log_every=config.log_every,
                 checkpoint_every=run.checkpoint_every,
@@ -162,7 +166,8 @@ def fit(run: Run, workdir: Path) -> Row:
                 progress.tick(reached, step.sums["count"])
                 if step.log:
                     row = position(run, step.number, "train") | mean_metrics(step.sums)
-                    row["learning_rate"] = float(jax.device_get(run.optimizer.schedule(step.number - 1)))
+                    rate = run.optimizer.rate(step.number - 1, step.state.opt_state)
+                    row["learning_rate"] = float(jax.device_get(rate))
                     row["waiting"] = round(progress.waiting(), 4)
                     log.add(row)
                     progress.show(row, config.batch_size)
@@ -171,6 +176,8 @@ def fit(run: Run, workdir: Path) -> Row:
                 if step.evaluate and (row := validate(step.number, step.state)) is not None:
                     evaluated[step.number] = row
                     record_evaluation(run, workdir, log, row)
+                    if ended := out_of_patience(evaluated, config.patience):
+                        break
                 if stop_requested(step.number) and step.number < run.total_steps:
                     if not step.save:
                         check_finite(step.number, step.state, step.sums)
@@ -180,8 +187,11 @@ def fit(run: Run, workdir: Path) -> Row:
                     break
         progress.close()
         check_written(saves, log, reached)
-        if reached < run.total_steps or reached not in evaluated:  # a signal may cut the last evaluation short, too
+        # A signal may cut the last evaluation short, too.
+        if (reached < run.total_steps and not ended) or reached not in evaluated:
             raise interrupted(reached)
+        if ended:
+            say_once(ended)
         return evaluated[reached] | {
             "images_per_second": progress.average_images_per_second(config.batch_size),
             "skipped_images": len(over_processes(skipped)),
@@ -201,58 +211,6 @@ def data_facts(data: Data) -> dict[str, Any]:
     }
 
 
-def open_log(workdir: Path, config: Config, start: int, stored: dict[str, Any]) -> MetricsLog:
-    """Open the log of a run that continues after step `start`, from what its checkpoint recorded, and its trackers.
-
-    Raises:
-        InputError: a tracker cannot be opened.
-    """
-    if not is_first_process():
-        return MetricsLog(None)
-    path, options = workdir / "metrics.jsonl", asdict(config)
-    tracked = {(row["step"], row["split"]) for row in read_rows(path) if row["step"] <= start}
-    rows = truncate_rows(path, start, stored.get("log"), say_once)
-    trackers = open_trackers(workdir, options, start, tensorboard=config.tensorboard, wandb=config.wandb)
-    return MetricsLog(path, rows, trackers, tracked, say_once)
-
-
-def write_checkpoint(
-    run: Run, saves: Saves, step: int, state: TrainState, sums: Sums, *, log: list[int], skipped: list[str]
-) -> None:
-    """Write a checkpoint of the state and the sums that no log line holds yet, with the log so far."""
-    content = checkpoint_content(run, state, sums)
-    prints = checkpoint.fingerprint(content)
-    check_same_state(step, digest_of(prints))
-    saves.write(step, content, prints, record={"log": log, "skipped": skipped})
-
-
-def record_evaluation(run: Run, workdir: Path, log: MetricsLog, row: Row) -> None:
-    """Log an evaluation, draw the curves anew, and print its outcome."""
-    log.add(row)
-    if is_first_process():
-        title = f"{run.config.model} on {run.config.dataset}"
-        try:
-            draw_curves(read_rows(workdir / "metrics.jsonl"), workdir / "curves.png", title)
-        except OSError as error:
-            say_once(f"warning: {workdir / 'curves.png'} cannot be written ({error.strerror}); the training goes on")
-    say_once(f"step {row['step']:,}, epoch {row['epoch']:.2f}: test {outcome(row)}")
-
-
-def check_written(saves: Saves, log: MetricsLog, step: int) -> None:
-    """Refuse to end as if all were well when the last checkpoint or rows of the log are not on the disk.
-
-    Raises:
-        InputError: they are not.
-    """
-    problem = saves.problem or log.flush()
-    if problem:
-        what = "the last checkpoint" if saves.problem else "the end of metrics.jsonl"
-        raise InputError(
-            f"{what}, of step {step:,}, could not be written ({problem}); "
-            "make room, and the same command continues from the newest checkpoint"
-        )
-
-
 def after_divergence(workdir: Path) -> str:
     """Return where a run with other options may begin; note in the folder when that is the same one."""
     if folder.has_checkpoints(workdir):
@@ -260,3 +218,21 @@ def after_divergence(workdir: Path) -> str:
     if is_first_process():
         folder.mark_diverged(workdir)
     return "nothing was saved before, so that other options may begin in the same --workdir"
+
+
+def out_of_patience(evaluated: dict[int, Row], patience: int) -> str:
+    """Return why a training ends before its last step; "" where it goes on.
+
+    Args:
+        evaluated: every evaluation so far, by its step.
+        patience: evaluations in a row without a better one that it bears; 0: any number.
+    """
+    steps = sorted(evaluated)
+    best = max(steps, key=lambda step: score(evaluated[step]), default=0)  # the first of equal ones
+    since = sum(step > best for step in steps)
+    if not patience or since < patience:
+        return ""
+    return (
+        f"ended early: none of the {since} evaluations since step {best:,} was better; "
+        f"that one had top-1 {score(evaluated[best]):.4f}, and its weights are --checkpoint=best"
+    )

@@ -78,7 +78,7 @@ def training_steps(
     state: Any,
     sums: Sums,
     batches: Iterable[tuple[int, Batch]],
-    train_step: Callable[[Any, Sums, Batch], tuple[Any, Sums]],
+    step_at: Callable[[int], Callable[[Any, Sums, Batch], tuple[Any, Sums]]],
     *,
     total_steps: int,
     log_every: int,
@@ -91,10 +91,11 @@ def training_steps(
     run's.
 
     Args:
-        state: the train state; it is donated to `train_step`.
+        state: the train state; the step donates it.
         sums: metric sums since the last log line.
         batches: (steps done after it, batch) for every device call.
-        train_step: adds a call's sums to the given ones, which it must not donate.
+        step_at: from the number of a step, counted from 1, to its program, which adds a call's sums to the given ones
+            and must not donate them.
         total_steps: the last step, at which everything is due.
         log_every: in steps, as the next two.
         checkpoint_every: see above.
@@ -106,7 +107,7 @@ def training_steps(
     no_sums = jax.jit(zero_sums, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, sums))
     in_flight: deque[Any] = deque()
     for number, batch in batches:
-        state, sums = train_step(state, sums, batch)
+        state, sums = step_at(number)(state, sums, batch)
         log = due(number, log_every, total_steps)
         evaluate = due(number, eval_every, total_steps)
         save = evaluate or due(number, checkpoint_every, total_steps)

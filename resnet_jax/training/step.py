@@ -96,7 +96,8 @@ def train_step(
         return (share, gradients, {name: sums[name] for name in SUMMED}), batch_stats
 
     (mean, gradients, sums), batch_stats = accumulate_gradients(gradients_of, batch, micro_batches, group_size)
-    updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+    update = optax.with_extra_args_support(tx).update
+    updates, opt_state = update(gradients, state.opt_state, state.params, value=mean)  # for rates that fall on plateaus
     new_state = TrainState(
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),

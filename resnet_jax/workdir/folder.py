@@ -85,8 +85,9 @@ def check_may_begin(workdir: Path, third_save: float) -> None:
 
 
 def has_checkpoints(workdir: Path) -> bool:
-    """Return whether the folder holds checkpoints, good or set aside."""
-    return any(path.name[0].isdigit() for path in (workdir / "checkpoints").glob("*"))
+    """Return whether the folder holds checkpoints, good or set aside; one that was never finished is none."""
+    names = (path.name for path in (workdir / "checkpoints").glob("*"))
+    return any(name.isdigit() or ".damaged" in name for name in names)
 
 
 def read_run_to_continue(workdir: Path) -> tuple[Config, dict[str, Any]] | None:

@@ -104,16 +104,14 @@ def append_row(path: Path, row: Row) -> None:
         raise
 
 
-def best_step(path: Path, steps: Sequence[int]) -> int | None:
-    """Return, of the given steps, the first with the highest evaluated top-1; None where none was evaluated.
+def score(row: Row) -> float:
+    """Return the top-1 by which an evaluation is better than another: where an average was kept, the average's."""
+    return row.get("ema_top1", row["top1"])
 
-    Where an average of the weights was kept, its top-1 counts.
-    """
-    scores = {
-        row["step"]: row.get("ema_top1", row["top1"])
-        for row in read_rows(path)
-        if row["split"] == "eval" and "top1" in row
-    }
+
+def best_step(path: Path, steps: Sequence[int]) -> int | None:
+    """Return, of the given steps, the first with the highest `score`; None where none was evaluated."""
+    scores = {row["step"]: score(row) for row in read_rows(path) if row["split"] == "eval" and "top1" in row}
     return max((s for s in sorted(steps) if s in scores), key=lambda s: scores[s], default=None)
 
 

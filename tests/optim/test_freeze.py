@@ -1,6 +1,7 @@
 """Frozen parameters: what a pattern matches, and that the optimizer leaves it alone."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,9 @@ import numpy as np
 import optax
 import pytest
 
+from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
+from resnet_jax.optim.build import build_optimizer
 from resnet_jax.optim.freeze import check_freeze, frozen_by, leave_frozen
 
 PATHS = (
@@ -62,6 +65,41 @@ def test_what_freezes_nothing_or_everything_is_refused():
         check_freeze("layer4", tree())
     with pytest.raises(InputError, match="leaves nothing that learns"):
         check_freeze("*", tree())
+
+
+def test_what_thaws_rests_and_then_learns_as_from_a_first_step():
+    def inner(shift: int) -> optax.GradientTransformation:
+        return optax.chain(optax.add_decayed_weights(0.1), optax.sgd(lambda step: 0.1 * (step + shift), momentum=0.9))
+
+    tx, params = leave_frozen(inner(0), frozen_by("stem..stage1"), thawed=inner(2), after=2), tree()
+    alone, kernel = inner(2), {"kernel": params["stage1_block01"]["kernel"]}
+    state, alone_state = tx.init(params), alone.init(kernel)
+    for step in range(5):
+        updates, state = tx.update(jax.tree.map(jnp.ones_like, params), state, params)
+        moved: Any = updates
+        expected: Any = {"kernel": jnp.zeros((2, 2))}
+        if step >= 2:
+            expected, alone_state = alone.update(jax.tree.map(jnp.ones_like, kernel), alone_state, kernel)
+        np.testing.assert_allclose(moved["stage1_block01"]["kernel"], expected["kernel"], rtol=1e-6)
+        assert moved["head"]["kernel"].any() == (step > 0)
+
+
+def test_the_decay_of_the_rate_counts_all_layers_in_each_part():
+    config = replace(Config(), freeze="stem..stem", unfreeze_at=0.5, epochs=1.0, schedule="constant", layer_decay=0.5)
+    config = replace(config, batch_size=1, reference_batch_size=0, learning_rate=1.0, momentum=0.0, weight_decay=0.0)
+    tx, params = build_optimizer(config, 4).tx, tree()
+    state = tx.init(params)
+    for _ in range(3):
+        updates, state = tx.update(jax.tree.map(jnp.ones_like, params), state, params)
+    rates = {name: -float(leaves["bias"][0]) for name, leaves in cast(Any, updates).items()}
+    assert rates == {"stem_conv": 0.25, "stage1_block01": 0.5, "head": 1.0}
+
+
+@pytest.mark.parametrize("epoch", [0.1, 1.0, 7.0])
+def test_an_epoch_outside_the_training_is_refused(epoch):
+    config = replace(Config(), freeze="stem..stem", unfreeze_at=epoch, epochs=1.0, batch_size=1)
+    with pytest.raises(InputError, match=r"--unfreeze_at=[\d.]+ is step \d of 4; name an epoch within the training"):
+        build_optimizer(config, 4)
 
 
 def test_the_optimizer_has_no_state_and_no_decay_for_what_is_frozen():

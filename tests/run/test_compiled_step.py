@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 from resnet_jax import create_model
+from resnet_jax.run import step as step_module
 from resnet_jax.run import validate
 from resnet_jax.run.build import build_run
 from resnet_jax.run.state import first_state
@@ -106,7 +107,7 @@ def test_steps_and_evaluations_compile_once(tmp_path, monkeypatch):
     def kept(build):
         return lambda *args: programs.append(build(*args)) or programs[-1]
 
-    monkeypatch.setattr(run_module, "build_train_step", kept(run_module.build_train_step))
+    monkeypatch.setattr(step_module, "build_train_step", kept(step_module.build_train_step))
     monkeypatch.setattr(validate, "jit_eval_step", kept(validate.jit_eval_step))
     run_module.train(replace(TOY, steps=6, eval_every=2, log_every=2, workdir=str(tmp_path)))
     assert [program._cache_size() for program in programs] == [1, 1]

@@ -14,6 +14,7 @@ import resnet_jax
 from resnet_jax.errors import InputError, InterruptedRunError
 from resnet_jax.evaluation.evaluate import evaluate
 from resnet_jax.inference.trained import trained_from_run
+from resnet_jax.run import step as step_module
 from resnet_jax.run.train import train
 from tests.faults.processes import metrics
 from tests.run import test_train as test_run
@@ -125,8 +126,8 @@ def test_a_teacher_of_other_classes_is_refused(rich, tmp_path):
 
 def test_growing_images_compile_once_a_size(tmp_path, monkeypatch):
     steps = []
-    build_train_step = run_module.build_train_step
-    monkeypatch.setattr(run_module, "build_train_step", lambda run: steps.append(build_train_step(run)) or steps[-1])
+    build_train_step = step_module.build_train_step
+    monkeypatch.setattr(step_module, "build_train_step", lambda run: steps.append(build_train_step(run)) or steps[-1])
     config = replace(TOY, batch_size=480, steps=9, progressive="8:12", progressive_ramp=(0.5, 0.5), image_size=12)
     train(replace(config, workdir=str(tmp_path)))
     assert steps[0]._cache_size() == 2

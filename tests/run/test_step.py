@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
 import jax
@@ -12,6 +11,7 @@ import optax
 import pytest
 
 from resnet_jax.errors import InputError, InterruptedRunError
+from resnet_jax.run import step as step_module
 from resnet_jax.run.build import build_run
 from resnet_jax.run.state import first_state
 from resnet_jax.run.step import build_train_step, chunked_batches
@@ -21,8 +21,6 @@ from resnet_jax.training.metrics import zero_sums
 from resnet_jax.workdir.metrics_log import TIMES, read_rows
 from tests.run.test_ingredients import interrupt_at
 from tests.run.test_train import TOY
-
-run_module = import_module("resnet_jax.run.train")  # `resnet_jax.run` hands on the function of that name
 
 # Of 12 steps, with a log line every 5 and an evaluation every 8, calls end after 4, 5, 8, 10 and 12.
 FOUR = replace(TOY, steps_per_call=4, flip="random")
@@ -86,7 +84,7 @@ def test_a_run_that_is_interrupted_between_two_calls_ends_as_the_unbroken_one(tm
         programs.append(build_train_step(run))
         return programs[-1]
 
-    monkeypatch.setattr(run_module, "build_train_step", kept)
+    monkeypatch.setattr(step_module, "build_train_step", kept)
     whole = train(replace(FOUR, workdir=str(tmp_path / "whole")))
     assert [program._cache_size() for program in programs] == [1]
     assert [(row["step"], row["split"]) for row in rows(tmp_path / "whole")] == [

@@ -52,7 +52,7 @@ def run(
         fresh_state() if state is None else state,
         zero_sums() if sums is None else sums,
         zip(numbers, batches_from(start, poisoned), strict=False),
-        toy_step,
+        lambda number: toy_step,
         total_steps=total_steps,
         **(defaults | intervals),
     )
@@ -94,7 +94,7 @@ def test_a_state_of_which_only_the_optimizers_values_are_bad_is_not_saved():
         {**fresh_state(), "momentum": jnp.float32(0)},
         zero_sums(),
         zip(range(1, 9), batches_from(0), strict=False),
-        jax.jit(poisoning_step),
+        lambda number: poisoning_step,
         total_steps=8,
         log_every=2,
         checkpoint_every=4,

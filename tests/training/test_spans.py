@@ -62,7 +62,7 @@ def fit(steps_per_call, *, start=0, state=None, sums=None, poisoned=-1, stop_at=
         fresh_state() if state is None else state,
         zero_sums() if sums is None else sums,
         cast(Any, chunked),
-        chunk_step,
+        lambda number: chunk_step,
         total_steps=14,
         **INTERVALS_OF_FIT,
     )

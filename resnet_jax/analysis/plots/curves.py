@@ -28,6 +28,23 @@ def draw_trace(trace: dict[str, np.ndarray], path: Path, title: str) -> Drawing:
     return save(figure, path)
 
 
+def draw_rate_test(
+    rates: np.ndarray, losses: np.ndarray, means: np.ndarray, suggestion: float | None, path: Path, title: str
+) -> Drawing:
+    """Draw the losses of a rate range test against its rates: arrays [N] of `find_rate.RateTest`."""
+    figure, axes = subplots(1, 1, figsize=(7, 4))
+    axes.semilogx(rates, losses, alpha=0.4, label="loss of a step")
+    axes.semilogx(rates, means, label="running mean")
+    if suggestion is not None:
+        axes.axvline(suggestion, color="black", lw=1, ls=":", label=f"suggestion: {suggestion:.2g}")
+    low, high = np.min(means), np.max(means[: max(1, np.argmin(means))])
+    axes.set(xlabel="learning rate", ylabel="training loss (nats)", title=title)
+    axes.set_ylim(low - 0.2 * (high - low), high + 0.5 * (high - low))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return save(figure, path)
+
+
 def draw_curves(rows: Sequence[dict[str, Any]], path: Path, title: str) -> Drawing:
     """Draw loss and error against steps, training and test, from the rows of a metrics.jsonl."""
     figure, (left, right) = subplots(1, 2, figsize=(10, 4))

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from resnet_jax.layers.frozen_statistics import named_block
+
 COLLECTIONS = ("params", "batch_stats")
 
 # The names of the blocks of one loop, in the order in which they run.
@@ -55,8 +57,9 @@ def apply_blocks(
     if network.has_rng("dropout"):
         rngs = {"dropout": jax.random.split(network.make_rng("dropout"), len(names))}
 
-    def run(rate: Any, x: jax.Array, variables: Any, rngs: Any) -> tuple[jax.Array, Any]:
-        return block(rate, parent=None).apply(variables, x, rngs=rngs, mutable=mutable)
+    def run(name: str, rate: Any, x: jax.Array, variables: Any, rngs: Any) -> tuple[jax.Array, Any]:
+        with named_block(name):
+            return block(rate, parent=None).apply(variables, x, rngs=rngs, mutable=mutable)
 
     run_blocks = _run_as_loop if scan else _run_in_turn
     return run_blocks(network, run, names, rates, x, rngs)
@@ -68,7 +71,7 @@ def _run_in_turn(
     """Return x after the blocks, each of them recomputed for the gradient."""
     for index, (name, rate) in enumerate(zip(names, rates, strict=True)):
         keys = jax.tree.map(lambda keys, i=index: keys[i], rngs)
-        x, updates = jax.checkpoint(partial(run, rate))(x, _variables_of(network, name), keys)
+        x, updates = jax.checkpoint(partial(run, name, rate))(x, _variables_of(network, name), keys)
         _put_variables(network, name, updates)
     return x
 
@@ -80,7 +83,7 @@ def _run_as_loop(
 
     def iteration(x: jax.Array, inputs: tuple[Any, Any, Any]) -> tuple[jax.Array, Any]:
         rate, variables, rngs = inputs
-        return run(0.0 if rate is None else rate, x, variables, rngs)
+        return run(names[0], 0.0 if rate is None else rate, x, variables, rngs)
 
     together = stacked_name(names)
     are_stacked = network.has_variable("params", together)

@@ -1,0 +1,67 @@
+"""Searches before a training: the learning rate and the batch size."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from resnet_jax.errors import InputError
+from resnet_jax.run import find_batch as find_batch_module
+from resnet_jax.run.build import build_run
+from resnet_jax.run.find_batch import at_size, first_arguments, largest_that_fits
+from resnet_jax.run.find_rate import SAFETY, find_rate, suggested_rate
+from resnet_jax.run.memory import abstract, step_memory
+from resnet_jax.run.step import build_train_step
+from resnet_jax.run.train import train
+from tests.run.test_train import TOY
+
+
+def test_a_rate_is_suggested_and_drawn_and_the_folder_is_not_taken(tmp_path, capsys):
+    config = replace(TOY, find_rate=True, workdir=str(tmp_path))
+    assert train(config) == {}
+    assert {path.name for path in tmp_path.iterdir()} == {"find_rate.png"}
+    out = capsys.readouterr().out
+    assert "suggestion, a tenth of it: --learning_rate=" in out
+    train(replace(TOY, steps=1, workdir=str(tmp_path)))  # the same folder may be trained in
+
+
+def test_the_losses_fall_and_then_explode(tmp_path):
+    test = find_rate(replace(TOY, workdir=str(tmp_path), reference_batch_size=32))
+    best = test.means.argmin()
+    assert 0 < best < len(test.means) - 1
+    assert test.means[-1] > test.means[best]
+    assert test.suggestion == pytest.approx(test.rates[best] / SAFETY)
+    assert 1e-4 < test.rates[best] < 10
+
+
+def test_the_suggestion_is_a_tenth_of_the_best_rate():
+    rates = np.array([1e-4, 1e-3, 1e-2, 1e-1])
+    assert suggested_rate(rates, np.array([3.0, 2.0, 1.0, 2.0])) == pytest.approx(1e-3)
+    assert suggested_rate(rates, np.array([1.0, 2.0, 3.0, 4.0])) is None
+    assert suggested_rate(np.array([]), np.array([])) is None
+
+
+def needed(run, size: int) -> int:
+    shapes = at_size(jax.tree.map(abstract, first_arguments(run)), run.config.batch_size, size)
+    return step_memory(build_train_step(run), *shapes).total
+
+
+def test_the_largest_batch_fits_and_the_next_one_does_not():
+    run = build_run(TOY)
+    limit = needed(run, 200) + 1
+    size = largest_that_fits(run, limit)
+    assert size >= 192  # eight devices share it
+    assert needed(run, size) <= limit < needed(run, size + 16)
+
+
+def test_a_model_that_does_not_fit_at_all_is_named():
+    with pytest.raises(InputError, match="not even the smallest batch of resnet8_cifar at 8 px fits"):
+        largest_that_fits(build_run(TOY), 1000)
+
+
+def test_the_command_prints_the_largest_batch(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(find_batch_module, "host_memory", lambda: 20 * 2**20)
+    assert train(replace(TOY, find_batch=True, workdir=str(tmp_path / "run"))) == {}
+    assert "the largest that fits: --batch_size=" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
