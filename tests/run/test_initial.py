@@ -18,7 +18,9 @@ from resnet_jax.layers.frozen_statistics import WithFrozenStatistics
 from resnet_jax.models.counts import abstract_variables, count_multiply_adds
 from resnet_jax.models.registry import create_model
 from resnet_jax.optim.freeze import frozen_by
-from resnet_jax.run.initial import with_head
+from resnet_jax.run.build import build_run
+from resnet_jax.run.cached_features import feature_loader
+from resnet_jax.run.initial import check_scan, with_head
 from resnet_jax.run.train import train
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import train_step
@@ -75,10 +77,43 @@ def test_a_run_that_is_interrupted_ends_as_the_unbroken_one(weights, frozen, tmp
     assert train(halves)["fingerprint"] == frozen[0]["fingerprint"]
 
 
-def test_scanned_blocks_start_from_the_same_weights(weights, frozen, tmp_path):
-    train(replace(FROZEN, init_from=weights, scan=True, workdir=str(tmp_path)))
-    for path, leaf in leaves(tmp_path).items():
-        np.testing.assert_allclose(leaf, leaves(frozen[1])[path], rtol=1e-4, atol=1e-5, err_msg=path)
+def test_scanned_blocks_start_from_the_same_weights(tmp_path):
+    deep = replace(FROZEN, model="resnet20_cifar", freeze="", steps=2, eval_every=2)  # three blocks a stage
+    train(replace(deep, workdir=str(tmp_path / "weights"), steps=1))
+    found = {}
+    for scan in (False, True):
+        options = {"freeze": "stem..stage2", "init_from": str(tmp_path / "weights"), "scan": scan}
+        train(replace(deep, **options, workdir=str(tmp_path / str(scan))))
+        found[scan] = leaves(tmp_path / str(scan))
+    assert {path.split("/")[1][:6] for path in moved(leaves(tmp_path / "weights"), found[True])} == {"stage3", "head"}
+    for path, leaf in found[True].items():
+        np.testing.assert_allclose(leaf, found[False][path], rtol=1e-3, atol=1e-5, err_msg=path)
+
+
+def test_a_run_killed_in_its_first_save_starts_from_the_weights_again(weights, frozen, tmp_path):
+    config = replace(FROZEN, init_from=weights, workdir=str(tmp_path))
+    (tmp_path / "checkpoints" / "3.orbax-checkpoint-tmp").mkdir(parents=True)
+    assert train(config)["fingerprint"] == frozen[0]["fingerprint"]
+
+
+def test_a_part_of_blocks_that_are_compiled_as_one_cannot_be_frozen():
+    config = replace(TOY, model="resnet20_cifar", scan=True, freeze="stem..stage1_block02")
+    model: Any = create_model("resnet20_cifar", num_classes=10, width=2, scan=True)
+    params = abstract_variables(model, 8)["params"]
+    with pytest.raises(InputError, match=r"--freeze=.* ends among stage1_block01 to stage1_block03, which --scan"):
+        check_scan(config, model, params)
+    check_scan(replace(config, freeze="stem..stage1"), model, params)
+    check_scan(replace(config, scan=False), model, params)
+
+
+def test_unreadable_images_have_no_features_and_no_weight(weights, tmp_path, monkeypatch):
+    run = build_run(replace(HEAD_ALONE, init_from=weights, cache_features=1, batch_size=64))
+    features, labels = np.zeros((1437, 3), np.float32), np.zeros(1437, np.int32)
+    readable = np.ones(1437, np.float32)
+    readable[7] = 0.0
+    loader = feature_loader(run, features, labels, readable)
+    masks = [jax.device_get(loader.prepare(batch, 0)["mask"]) for batch in loader.batches(0, 23)]
+    assert np.concatenate(masks)[:1437].sum() == 1436
 
 
 def test_frozen_statistics_stay_while_scales_learn(weights, tmp_path):
@@ -123,9 +158,12 @@ def test_the_preprocessing_is_the_weights(weights, tmp_path):
     taken, facts = read_run_config(run)
     assert (taken.mean, taken.std, taken.interpolation, taken.eval_crop) == (own.mean, own.std, "bicubic", 0.8)
     assert facts["init"]["classes_kept"] == 2
-    given = tmp_path / "given"
-    train(replace(TOY, init_from=str(file), steps=1, workdir=str(given), mean=(0.5,) * 3, std=(0.5,) * 3))
-    assert read_run_config(given)[0].mean == (0.5, 0.5, 0.5)
+    given = replace(TOY, init_from=str(file), steps=1, workdir=str(tmp_path / "given"), mean=(0.5,) * 3, std=(0.5,) * 3)
+    train(given)
+    taken, _ = read_run_config(tmp_path / "given")
+    assert (taken.mean, taken.interpolation) == ((0.5, 0.5, 0.5), "bicubic")
+    with pytest.raises(InputError, match=r"--eval_crop=0\.5 where the run has 0\.8"):
+        train(replace(given, eval_crop=0.5))
 
 
 def test_a_class_keeps_its_part_of_the_head_by_its_name():
@@ -160,6 +198,11 @@ def test_a_class_keeps_its_part_of_the_head_by_its_name():
             "--cache_features=1 needs all but the head frozen; head, stage1_block01",
         ),
         ({"init_from": "nowhere.pth"}, "nowhere.pth"),
+        ({"cache_features": 1, "freeze": "stem..stage3", "repeats": 2}, "does not go with --repeats"),
+        (
+            {"cache_features": 1, "freeze": "stem..stage3", "teacher": "somewhere", "mixup": 0.1},
+            "does not go with --mixup, --teacher; leave out one of them",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_the_folder_is_taken(options, why, weights, tmp_path):
