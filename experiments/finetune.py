@@ -1,22 +1,32 @@
-"""Train a network on one's own pictures, from weights that were trained on others.
+"""Train a network on one's own pictures, from weights that were trained on others, and report what it gets wrong.
 
     python -m experiments.finetune --data_dir=ROOT --weights=FILE_HUB_ID_OR_RUN
     python -m experiments.finetune --data_dir=ROOT --recipe=head
-    python -m experiments.finetune --data_dir=ROOT --recipe=scratch
+    python -m experiments.finetune --data_dir=FILE.csv --val_fraction=0.2 --find_rate
+    python -m experiments.finetune --data_dir=ROOT --folds=5
 
 ROOT holds train/CLASS/*.jpg and val/CLASS/*.jpg; or CLASS/*.jpg alone, with --val_fraction=0.2. Without --weights the
-network's default on the hub is taken. The same command again continues the run. --weights is --init_from, which every
-training command has.
+network's default on the hub is taken. The same command again continues the run, and the report is WORKDIR/report.html.
+--weights is --init_from, which every training command has. --folds without --fold trains all folds, one by one.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from resnet_jax.cli import parse_config, run_command
+import jax
+
+from resnet_jax.cli import is_given, parse_config, run_command
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
+from resnet_jax.evaluation.page import write_page
+from resnet_jax.evaluation.report import write_report
+from resnet_jax.inference.trained import load_trained
 from resnet_jax.recipes import IMAGENET, TRANSFER
 from resnet_jax.run.train import train
+from resnet_jax.studies.comparison import comparison_page
+from resnet_jax.studies.seed_groups import group_by_options, seed_table
 from resnet_jax.weights.catalog import default_weights
 
 RECIPES = TRANSFER | IMAGENET
@@ -25,10 +35,16 @@ WEIGHTS = "--weights"
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run the training of a command line."""
+    """Run the training of a command line, and write its report."""
+    command = shlex.join(["python", "-m", "experiments.finetune", *argv])
     argv = [f"--init_from{a.removeprefix(WEIGHTS)}" if a.split("=")[0] == WEIGHTS else a for a in argv]
     config = parse_config(argv, "finetune", __doc__, DEFAULTS, recipes=RECIPES, family="resnet{depth}")
-    train(config if config.init_from or config.recipe == "scratch" else from_default(config))
+    config = config if config.init_from or config.recipe == "scratch" else from_default(config)
+    only_looks = config.dry_run or config.find_rate or config.find_batch
+    if config.folds and not is_given(argv, "fold") and not only_looks:
+        train_folds(config, command)
+    elif train(config):
+        report_run(config, command)
 
 
 def from_default(config: Config) -> Config:
@@ -41,6 +57,33 @@ def from_default(config: Config) -> Config:
     if default is None:
         raise InputError(f"--model={config.model} has no default weights; name some: --weights=FILE_HUB_ID_OR_RUN")
     return replace(config, init_from=default.name)
+
+
+def train_folds(config: Config, command: str) -> None:
+    """Train every fold of a cross-validation in a folder of its own, WORKDIR/fold0 and so on, and compare them."""
+    workdirs = [f"{config.workdir}/fold{number}" for number in range(config.folds)]
+    for number, workdir in enumerate(workdirs):
+        print(f"fold {number + 1} of {config.folds}")
+        train(replace(config, fold=number, workdir=workdir))
+        report_run(replace(config, workdir=workdir), command)
+    if jax.process_count() == 1:
+        groups, unfinished = group_by_options(workdirs)
+        print(seed_table(groups))
+        page = Path(config.workdir) / "report.html"
+        write_page(page, comparison_page(groups, unfinished, command))
+        print(f"the report of all folds is {page}")
+
+
+def report_run(config: Config, command: str) -> None:
+    """Write the report of a finished run, unless it has one; in several processes, print the command that does."""
+    page = Path(config.workdir) / "report.html"
+    if jax.process_count() > 1:
+        if jax.process_index() == 0:
+            print(f"for a report: python -m experiments.report --workdir={config.workdir}")
+        return
+    if not page.exists():
+        print(write_report(load_trained(config.workdir), page, command=command).headline)
+    print(f"the report is {page}")
 
 
 if __name__ == "__main__":
