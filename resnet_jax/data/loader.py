@@ -8,6 +8,7 @@ import jax
 from jax.sharding import Mesh
 
 from resnet_jax.data import pipeline, resident
+from resnet_jax.data.order import Order
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.runtime.batch import Batch
@@ -34,24 +35,18 @@ class Loader:
     held: Batch = field(default_factory=dict)
 
 
-def resident_train_loader(
-    held: Batch, count: int, prepare: Callable[..., Batch], *, batch_size: int, seed: int, repeats: int, mesh: Mesh
-) -> Loader:
+def resident_train_loader(held: Batch, order: Order, prepare: Callable[..., Batch], mesh: Mesh) -> Loader:
     """Return the loader of a training set that lives on the devices: a batch is `held`, and which rows it takes.
 
     Args:
         held: arrays on the devices that all batches share, the run's key among them.
-        count: examples.
+        order: of the examples.
         prepare: as in `Loader`.
-        batch_size: over all processes.
-        seed: of the order.
-        repeats: views of an example in a batch.
         mesh: the devices.
     """
-    order = {"batch_size": batch_size, "seed": seed, "repeats": repeats, **process_share()}
 
     def requests(start: int, stop: int) -> Iterator[Batch]:
-        return resident.train_requests(count, **order, start=start, stop=stop)
+        return resident.train_requests(order, start=start, stop=stop, **process_share())
 
     def batches(start: int, stop: int) -> Iterator[Batch]:
         for request in pipeline.to_device(requests(start, stop), sharded(mesh)):

@@ -15,6 +15,7 @@ from flax import linen as nn
 
 from resnet_jax.config.options import Config
 from resnet_jax.data.loader import Loader, resident_train_loader, run_key
+from resnet_jax.data.order import Order
 from resnet_jax.errors import InputError
 from resnet_jax.models.resnet.scan import unrolled, unstack_scan_groups
 from resnet_jax.optim.freeze import frozen_by
@@ -57,6 +58,9 @@ def check_cache(config: Config, params: Any) -> None:
         raise InputError(f"{option}: {config.model} has no single dense layer after its pooled features; leave it out")
     if config.mixup or config.cutmix or jax.process_count() > 1 or config.accumulate > 1:
         raise InputError(f"{option} goes without --mixup, --cutmix, --accumulate and several processes; leave it out")
+    if config.sampling or config.repeats > 1:  # an epoch then lacks pictures that a later one has
+        remedy = "take --class_weights=balanced" if config.sampling else f"leave --repeats={config.repeats} out"
+        raise InputError(f"{option} needs epochs that show every picture once; {remedy}")
 
 
 def with_cached_features(run: Run, state: TrainState) -> Run:
@@ -108,10 +112,7 @@ def feature_loader(run: Run, features: np.ndarray, labels: np.ndarray) -> Loader
             "labels": put_whole(labels, whole),
             "key": run_key(config.seed, run.mesh),
         },
-        count,
+        Order(seed=config.seed, n=count, batch_size=config.batch_size),
         prepare,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        repeats=config.repeats,
-        mesh=run.mesh,
+        run.mesh,
     )
