@@ -4,7 +4,7 @@ Small sets that are arrays live whole on the devices, and a batch is then a list
 cropped by worker processes. Both follow the same order of examples.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -26,9 +26,9 @@ from resnet_jax.data.heads import check_heads
 from resnet_jax.data.loader import (
     Loader,
     eval_loader,
-    process_share,
     resident_train_loader,
     run_key,
+    streamed_train_loader,
     worker_count,
 )
 from resnet_jax.data.notices import print_notice
@@ -40,7 +40,7 @@ from resnet_jax.data.sources.load import load_source
 from resnet_jax.data.sources.source import ArraySource, Source, example_digest, labels_of
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.batch import Batch
-from resnet_jax.runtime.sharding import replicated, sharded
+from resnet_jax.runtime.sharding import replicated
 
 
 @dataclass(frozen=True)
@@ -208,20 +208,8 @@ def build_train_loader(source: Source, config: Config, size_at: FixedSize | Prog
         lighting=config.lighting,
         augment=policy(config.auto_augment) if config.auto_augment else None,
     )
-    workers = worker_count(config.num_workers)
-
-    def streamed(start: int, stop: int) -> Iterator[Batch]:
-        host = pipeline.train_batches(
-            source, transform, order, **process_share(), size_at=size_at, start=start, stop=stop, num_workers=workers
-        )
-        for batch in pipeline.to_device(host, sharded(mesh)):
-            yield {**batch, "key": key}
-
-    def finish_streamed(batch: Batch, step: Any) -> Batch:
-        examples = {name: value for name, value in batch.items() if name != "key"}
-        return finish(examples, jax.random.wrap_key_data(batch["key"]), step)
-
-    return Loader(streamed, finish_streamed)
+    host = partial(pipeline.train_batches, source, transform, order, size_at=size_at)
+    return streamed_train_loader(partial(host, num_workers=worker_count(config.num_workers)), key, finish, mesh)
 
 
 def build_order(source: Source, config: Config) -> Order:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -53,6 +54,30 @@ def resident_train_loader(held: Batch, order: Order, prepare: Callable[..., Batc
             yield {**held, "request": request}
 
     return Loader(batches, prepare, requests, held)
+
+
+def streamed_train_loader(
+    host_batches: Callable[..., Iterator[Batch]], key: jax.Array, finish: Callable[..., Batch], mesh: Mesh
+) -> Loader:
+    """Return the loader of a training set whose images the host decodes and crops.
+
+    Args:
+        host_batches: `pipeline.train_batches` but for the steps and the process's share.
+        key: of the run, on the devices.
+        finish: pure: (batch, the run's key, step) -> the finished batch, as `prepare` of `Loader`.
+        mesh: the devices.
+    """
+
+    def batches(start: int, stop: int) -> Iterator[Batch]:
+        host = host_batches(start=start, stop=stop, **process_share())
+        for batch in pipeline.to_device(host, sharded(mesh)):
+            yield {**batch, "key": key}
+
+    def prepare(batch: Batch, step: Any) -> Batch:
+        examples = {name: value for name, value in batch.items() if name != "key"}
+        return finish(examples, jax.random.wrap_key_data(batch["key"]), step)
+
+    return Loader(batches, prepare)
 
 
 def run_key(seed: int, mesh: Mesh) -> jax.Array:

@@ -1,4 +1,5 @@
 import time
+from typing import Any
 
 import jax
 import numpy as np
@@ -42,9 +43,10 @@ def crop(image: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
 GROWING = ProgressiveSize(8, 16, start=0, stop=2, steps_per_epoch=2, multiple=4)
 
 
-def train(source, transform, batch_size=6, repeats=1, labels=None, **options):
+def train(source, transform, batch_size=6, repeats=1, labels=None, **options: Any):
     order = Order(0, len(source), batch_size, repeats, labels)
-    return train_batches(source, transform, order, **({"start": 0, "stop": 7, "num_workers": 0} | options))
+    defaults: dict[str, Any] = {"start": 0, "stop": 7, "num_workers": 0}
+    return train_batches(source, transform, order, **(defaults | options))
 
 
 def assert_equal_streams(left, right):

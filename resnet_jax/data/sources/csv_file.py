@@ -1,6 +1,7 @@
 """Pictures that a CSV file lists: a row with the columns path, label and, where it has splits, split."""
 
 import csv
+import io
 import os
 import unicodedata
 from pathlib import Path
@@ -83,17 +84,18 @@ def read_rows(path: Path) -> tuple[Row, ...]:
         InputError: it cannot be read, has no rows, a column is missing, or a row is not as it should be.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            lines = [(reader.line_num, [field.strip() for field in fields]) for fields in reader if any(fields)]
+        text = path.read_text("utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path} is not there; give --data_dir=FILE.csv, or a folder") from None
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8; save it as UTF-8") from None
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: {error}; correct it") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); make it readable") from error
+    reader = csv.reader(io.StringIO(text), strict=True)
+    try:
+        lines = [(reader.line_num, [field.strip() for field in fields]) for fields in reader if any(fields)]
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: {error}; correct it") from error
     if len(lines) < 2:
         raise InputError(f"{path} is empty; write {HEADER}, and below it a line for each picture")
     (_, header), *rest = lines

@@ -1,7 +1,7 @@
 """One's own pictures: a folder or a CSV file, with splits of its own, or split by the names of the pictures."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -25,10 +25,8 @@ def own_pictures(split: Literal["train", "val", "test"], data_dir: str | None, r
     Raises:
         InputError: the pictures cannot be used, or do not go with the rule.
     """
-    if is_csv(data_dir):
-        open_split, splits_of = csv_source, csv_splits
-    else:
-        open_split, splits_of = folder_source, folder_splits
+    open_split: Callable[..., FolderSource] = csv_source if is_csv(data_dir) else folder_source
+    splits_of: Callable[..., tuple[str, ...]] = csv_splits if is_csv(data_dir) else folder_splits
     if split == "test" or not rule.option:
         return open_split(split, data_dir)
     splits = splits_of(data_dir)

@@ -1,6 +1,7 @@
 import unicodedata
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def write_csv(write_folder):
     return write
 
 
-def opened(path, split="train", rule=AS_THEY_LIE):
+def opened(path, split: Any = "train", rule=AS_THEY_LIE) -> Any:
     return load_source("folder", split, path, 0, rule)
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -79,7 +81,7 @@ def test_every_image_is_held_out_in_exactly_one_fold(folders, write_folder, caps
 
 def test_the_pooled_images_are_of_their_classes(write_folder):
     root = write_folder({"train/ant": 3, "val/ant": 1, "train/bee": 2, "val/bee": 4})
-    source = load_source("folder", "train", str(root), 0, SplitRule(folds=2))
+    source: Any = load_source("folder", "train", str(root), 0, SplitRule(folds=2))
     assert (np.diff(source.labels) >= 0).all()
     assert all(f"/{('ant', 'bee')[example.label]}/" in example.name for example in source)
 
