@@ -6,7 +6,8 @@
     python -m experiments.evaluate --workdir=RUN --protocol=ten_crop --precise_bn=10000
     python -m experiments.evaluate --ensemble RUN_A RUN_B resnet50:FILE --protocol=multi_scale --scales 224 288
 
-The classes are the folders ROOT/val/CLASS, or ROOT/CLASS where ROOT has neither train nor val.
+The classes are the folders ROOT/val/CLASS, or ROOT/CLASS where ROOT has neither train nor val. --data_dir=FILE.csv has
+the columns path,label or path,label,split.
 """
 
 import json
@@ -43,8 +44,8 @@ class Options(WhichNetwork):
     """Data set, as in training. Empty: the run's own"""
     data_dir: str = ""
     """Folder of the data. Empty: the run's own"""
-    split: Literal["val", "train"] = "val"
-    """Test or training images; both without augmentation"""
+    split: Literal["val", "train", "test"] = "val"
+    """Validation or training images, or those of ROOT/test; all without augmentation"""
     batch_size: int = 0
     """Images a step, crops and mirror images included. 0: the run's own; the result does not depend on it"""
     num_workers: int = -1

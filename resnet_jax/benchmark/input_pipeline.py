@@ -19,7 +19,7 @@ from resnet_jax.benchmark.tf_data import fused_batches
 from resnet_jax.data.augment.host import crop_box
 from resnet_jax.data.augment.opencv_resize import opencv
 from resnet_jax.data.augment.transform import TrainTransform
-from resnet_jax.data.order import example_rng
+from resnet_jax.data.order import Order, example_rng
 from resnet_jax.data.pipeline import train_batches
 from resnet_jax.data.prepared.format import MANIFEST
 from resnet_jax.data.resolution import FixedSize
@@ -218,8 +218,7 @@ def wall_rate(files: tuple[bytes, ...], transform: TrainTransform, workers: int,
     batches = train_batches(
         source,
         transform,
-        batch_size=batch_size,
-        seed=0,
+        Order(seed=0, n=len(source), batch_size=batch_size),
         start=0,
         stop=begun + measured + 4 * workers,
         num_workers=workers,

@@ -20,7 +20,7 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     *((name, 0, INF) for name in ("eval_every", "checkpoint_every", "bn_group_size", "width", "depth", "crop_padding")),
     *((name, 0, INF) for name in ("color_jitter", "lighting", "cutout", "mixup", "cutmix", "temperature")),
     *((name, 0, INF) for name in ("clip_norm", "adaptive_clip", "norm_bias_rate", "milestone_factor")),
-    *((name, 0, INF) for name in ("cache_features", "head_rate", "unfreeze_at", "patience")),
+    *((name, 0, INF) for name in ("cache_features", "head_rate", "unfreeze_at", "patience", "folds", "fold")),
     ("plateau_patience", 1, INF),
     ("val_fraction", 0, 0.9),
     *((name, 0, 1) for name in ("milestones", "warmup_fraction", "warmup_from", "final_fraction", "momentum")),
@@ -66,6 +66,7 @@ def check_config(config: Config) -> None:
             "start from weights, --init_from=…, or take --norm=batch or --norm=group"
         )
     check_needs(config)
+    check_pictures(config)
     whole = config.accumulate * max(1, config.bn_group_size)
     if config.batch_size % whole:
         groups = f" of groups of --bn_group_size={config.bn_group_size}" if config.bn_group_size else ""
@@ -74,8 +75,25 @@ def check_config(config: Config) -> None:
     progressive_sizes(config.progressive)  # raises
 
 
+def check_pictures(config: Config) -> None:
+    """Refuse splits and a balance of classes that contradict each other.
+
+    Raises:
+        InputError: the first contradiction.
+    """
+    if config.folds == 1 or (config.folds and config.fold >= config.folds):
+        raise InputError(f"--folds={config.folds} --fold={config.fold}: take 2 folds or more, and a fold below that")
+    if config.folds and config.val_fraction:
+        raise InputError(f"--folds={config.folds} and --val_fraction={config.val_fraction} both split; take one")
+    if config.sampling and config.class_weights:
+        raise InputError("--sampling=balanced and --class_weights=balanced both balance the classes; take one")
+    if config.sampling and config.repeats > 1:
+        raise InputError(f"--sampling=balanced repeats examples itself; leave --repeats={config.repeats} out")
+
+
 # Options without effect by themselves, when they have one, and what to add.
 NEEDS: dict[str, tuple[Callable[[Config], Any], str]] = {
+    "fold": (lambda c: c.folds, "--folds"),
     "mix_probability": (lambda c: c.mixup or c.cutmix, "--mixup or --cutmix"),
     "erase_fill": (lambda c: c.erase, "--erase"),
     "progressive_ramp": (lambda c: c.progressive, "--progressive"),

@@ -15,9 +15,24 @@ class DataOptions:
     imagenet2012.
     """
     data_dir: str = ""
-    """Folder of the data: train/CLASS/ and val/CLASS/, CIFAR's files, or a prepared set"""
+    """Folder of the data: train/CLASS/ and val/CLASS/, FILE.csv, CIFAR's files, or a prepared set
+
+    The file has the columns path,label or path,label,split (train, val, test); paths begin at its folder.
+    """
     val_fraction: float = 0.0
-    """Part that is for validation, of a folder without splits (ROOT/CLASS/*). 0: it has them"""
+    """Part that is for validation, of pictures without splits (ROOT/CLASS/*, path,label). 0: none"""
+    folds: int = 0
+    """Parts of a cross-validation, of training and validation pictures together. 0: none
+
+    For one's own pictures, a folder or a CSV file; class by class, by a hash of the names. A test split stays out.
+    """
+    fold: int = 0
+    """Part of --folds that is for validation, from 0; the others are for training"""
+    sampling: Literal["", "balanced"] = ""
+    """Classes of an epoch: as in the data, or balanced, all equally often
+
+    An epoch keeps its length: pictures of large classes come in some epochs, those of small ones several times in each.
+    """
     image_size: int = 224
     """Side of the network's input, pixels. 0: the data set's own (digits, CIFAR)"""
     eval_image_size: int = 0

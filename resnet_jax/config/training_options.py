@@ -121,6 +121,12 @@ class LossOptions:
     """Softmax, or a sigmoid a class"""
     target_threshold: float = -1.0
     """With binary cross-entropy: targets above it become 1, others 0. Negative: unchanged"""
+    class_weights: Literal["", "balanced"] = ""
+    """Weight of an example, also in the logged training loss: 1, or balanced
+
+    balanced: in inverse proportion to the number of examples of its class, 1 on average over the training set; of mixed
+    examples, the mean of their classes. The loss of an evaluation is never weighted.
+    """
     label_smoothing: float = 0.0
     """Fraction of the target spread over all classes"""
     teacher: str = ""

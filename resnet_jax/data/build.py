@@ -4,7 +4,7 @@ Small sets that are arrays live whole on the devices, and a batch is then a list
 cropped by worker processes. Both follow the same order of examples.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -26,19 +26,21 @@ from resnet_jax.data.heads import check_heads
 from resnet_jax.data.loader import (
     Loader,
     eval_loader,
-    process_share,
     resident_train_loader,
     run_key,
+    streamed_train_loader,
     worker_count,
 )
-from resnet_jax.data.order import check_train, epoch_order
+from resnet_jax.data.notices import print_notice
+from resnet_jax.data.order import Order, epoch_order
 from resnet_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MEAN_STD, Preprocessing
 from resnet_jax.data.resolution import FixedSize, ProgressiveSize
+from resnet_jax.data.sources.held_out import SplitRule
 from resnet_jax.data.sources.load import load_source
-from resnet_jax.data.sources.source import ArraySource, Source, example_digest
+from resnet_jax.data.sources.source import ArraySource, Source, example_digest, labels_of
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.batch import Batch
-from resnet_jax.runtime.sharding import replicated, sharded
+from resnet_jax.runtime.sharding import replicated
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Data:
         image_size: pixels a side of the images in evaluation.
         train_size_at: step -> the same in training.
         plain_images: count -> float32 [N,H,W,3], training images as in evaluation, for layers computed from images.
+        train_labels: () -> int32 [N], of the training set; some sets are read from end to end for it.
     """
 
     train: Loader
@@ -68,6 +71,7 @@ class Data:
     image_size: int
     train_size_at: FixedSize | ProgressiveSize
     plain_images: Callable[[int], np.ndarray]
+    train_labels: Callable[[], np.ndarray]
 
 
 def build_data(config: Config, mesh: Mesh) -> Data:
@@ -78,7 +82,7 @@ def build_data(config: Config, mesh: Mesh) -> Data:
     """
     train_set = build_source(config, "train")
     size = config.eval_image_size or config.image_size
-    test_set = load_source(config.dataset, "val", config.data_dir or None, size, config.val_fraction)
+    test_set = load_source(config.dataset, "val", config.data_dir or None, size, split_rule(config))
     check_heads(test_set, 0)  # threads suffice to read heads
     train_size = image_size_of(train_set, config)
     image_size = config.eval_image_size or train_size
@@ -100,12 +104,18 @@ def build_data(config: Config, mesh: Mesh) -> Data:
         image_size=image_size,
         train_size_at=size_at,
         plain_images=partial(plain_images, train_set, config, train_size),
+        train_labels=partial(labels_of, train_set),
     )
 
 
 def build_source(config: Config, split: Literal["train", "val"]) -> Source:
     """Open a split of a config's data set at the size of its training images."""
-    return load_source(config.dataset, split, config.data_dir or None, config.image_size, config.val_fraction)
+    return load_source(config.dataset, split, config.data_dir or None, config.image_size, split_rule(config))
+
+
+def split_rule(config: Config) -> SplitRule:
+    """Return how a config tells validation images from training images."""
+    return SplitRule(config.val_fraction, config.folds, config.fold)
 
 
 def image_size_of(source: Source, config: Config) -> int:
@@ -156,17 +166,16 @@ def build_train_loader(source: Source, config: Config, size_at: FixedSize | Prog
         mesh: the devices.
 
     Raises:
-        InputError: the devices cannot share the batch, the set is smaller than one batch, there is no such policy, or
-            a package that the interpolation needs is not installed.
+        InputError: the devices cannot share the batch, there is no such policy, or a package that the interpolation
+            needs is not installed.
     """
     devices = mesh.devices.size
     if config.batch_size % devices:
         nearest = max(devices, config.batch_size // devices * devices)
         raise InputError(f"--batch_size={config.batch_size} cannot be shared by {devices} devices; take {nearest}")
-    check_train(len(source), config.batch_size, config.seed, config.repeats)
     if config.cutout >= size_at(0):
         raise InputError(f"--cutout={config.cutout} leaves nothing of images of {size_at(0)} pixels")
-    order = {"batch_size": config.batch_size, "seed": config.seed, "repeats": config.repeats}
+    order = build_order(source, config)
     finish = partial(finish_batch, config=config, num_classes=len(source.class_names))
     key = run_key(config.seed, mesh)
     if isinstance(source, ArraySource) and not needs_host(source, config, size_at):
@@ -182,7 +191,7 @@ def build_train_loader(source: Source, config: Config, size_at: FixedSize | Prog
                 batch = device.random_flip(batch, keys)
             return finish(batch, key, step)
 
-        return resident_train_loader(held, len(source), prepare, **order, mesh=mesh)
+        return resident_train_loader(held, order, prepare, mesh)
 
     interpolation = config.train_interpolation or config.interpolation
     if interpolation == "fast":
@@ -199,20 +208,19 @@ def build_train_loader(source: Source, config: Config, size_at: FixedSize | Prog
         lighting=config.lighting,
         augment=policy(config.auto_augment) if config.auto_augment else None,
     )
-    workers = worker_count(config.num_workers)
+    host = partial(pipeline.train_batches, source, transform, order, size_at=size_at)
+    return streamed_train_loader(partial(host, num_workers=worker_count(config.num_workers)), key, finish, mesh)
 
-    def streamed(start: int, stop: int) -> Iterator[Batch]:
-        host = pipeline.train_batches(
-            source, transform, **order, **process_share(), size_at=size_at, start=start, stop=stop, num_workers=workers
+
+def build_order(source: Source, config: Config) -> Order:
+    """Return the order of a training set; say so where an image comes several times in a batch."""
+    n, size = len(source), config.batch_size
+    if n < size:
+        print_notice(
+            f"{n:,} training images in batches of {size:,}: each comes {size / n:.3g} times in a batch, on average"
         )
-        for batch in pipeline.to_device(host, sharded(mesh)):
-            yield {**batch, "key": key}
-
-    def finish_streamed(batch: Batch, step: Any) -> Batch:
-        examples = {name: value for name, value in batch.items() if name != "key"}
-        return finish(examples, jax.random.wrap_key_data(batch["key"]), step)
-
-    return Loader(streamed, finish_streamed)
+    labels = labels_of(source) if config.sampling else None
+    return Order(seed=config.seed, n=n, batch_size=size, repeats=config.repeats, labels=labels)
 
 
 def needs_host(source: ArraySource, config: Config, size_at: FixedSize | ProgressiveSize) -> bool:

@@ -3,11 +3,13 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
 
 from resnet_jax.data import pipeline, resident
+from resnet_jax.data.order import Order
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.runtime.batch import Batch
@@ -34,30 +36,48 @@ class Loader:
     held: Batch = field(default_factory=dict)
 
 
-def resident_train_loader(
-    held: Batch, count: int, prepare: Callable[..., Batch], *, batch_size: int, seed: int, repeats: int, mesh: Mesh
-) -> Loader:
+def resident_train_loader(held: Batch, order: Order, prepare: Callable[..., Batch], mesh: Mesh) -> Loader:
     """Return the loader of a training set that lives on the devices: a batch is `held`, and which rows it takes.
 
     Args:
         held: arrays on the devices that all batches share, the run's key among them.
-        count: examples.
+        order: of the examples.
         prepare: as in `Loader`.
-        batch_size: over all processes.
-        seed: of the order.
-        repeats: views of an example in a batch.
         mesh: the devices.
     """
-    order = {"batch_size": batch_size, "seed": seed, "repeats": repeats, **process_share()}
 
     def requests(start: int, stop: int) -> Iterator[Batch]:
-        return resident.train_requests(count, **order, start=start, stop=stop)
+        return resident.train_requests(order, start=start, stop=stop, **process_share())
 
     def batches(start: int, stop: int) -> Iterator[Batch]:
         for request in pipeline.to_device(requests(start, stop), sharded(mesh)):
             yield {**held, "request": request}
 
     return Loader(batches, prepare, requests, held)
+
+
+def streamed_train_loader(
+    host_batches: Callable[..., Iterator[Batch]], key: jax.Array, finish: Callable[..., Batch], mesh: Mesh
+) -> Loader:
+    """Return the loader of a training set whose images the host decodes and crops.
+
+    Args:
+        host_batches: `pipeline.train_batches` but for the steps and the process's share.
+        key: of the run, on the devices.
+        finish: pure: (batch, the run's key, step) -> the finished batch, as `prepare` of `Loader`.
+        mesh: the devices.
+    """
+
+    def batches(start: int, stop: int) -> Iterator[Batch]:
+        host = host_batches(start=start, stop=stop, **process_share())
+        for batch in pipeline.to_device(host, sharded(mesh)):
+            yield {**batch, "key": key}
+
+    def prepare(batch: Batch, step: Any) -> Batch:
+        examples = {name: value for name, value in batch.items() if name != "key"}
+        return finish(examples, jax.random.wrap_key_data(batch["key"]), step)
+
+    return Loader(batches, prepare)
 
 
 def run_key(seed: int, mesh: Mesh) -> jax.Array:

@@ -1,20 +1,101 @@
 """The order of the examples: a batch is a function of (seed, step) and of nothing else.
 
 Position q = step * batch_size + j of the endless stream lies in epoch q // n and is example number q % n of that
-epoch's permutation. Batches therefore run across the ends of epochs, every example comes exactly once an epoch, and
-resuming a run needs the step's number only, with any number of processes and workers.
+epoch's order. Batches therefore run across the ends of epochs, of a set that is smaller than a batch too, and resuming
+a run needs the step's number only, with any number of processes and workers. An epoch's order is a permutation: every
+example comes exactly once.
 
 With repeated augmentation (Hoffer et al. 2020, https://arxiv.org/abs/1901.09335) an example is repeated `repeats`
 times in a row of that stream, each time as another view of it. An epoch keeps its n samples, of the first
 ceil(n / repeats) examples of its permutation. Torchvision's and timm's samplers do the same, except for up to 255
 samples that they drop.
+
+With balanced sampling an epoch's n samples are of every class equally many, to within one.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from resnet_jax.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)  # compared by identity, by which its epochs are cached
+class Order:
+    """The order of the training examples.
+
+    Attributes:
+        seed: 0 or more.
+        n: examples.
+        batch_size: rows of a batch, over all processes.
+        repeats: views of an example in an epoch.
+        labels: int32 [n], for classes that come equally often, with `repeats` 1; None for examples that do.
+
+    Raises:
+        InputError: there are no examples, the seed is negative, `repeats` is less than 1, or both balance and repeats
+            are asked for.
+    """
+
+    seed: int
+    n: int
+    batch_size: int
+    repeats: int = 1
+    labels: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.n < 1:
+            raise InputError("there are no training examples")
+        if self.seed < 0:
+            raise InputError(f"--seed={self.seed} is negative; take 0 or more")
+        if self.repeats < 1:
+            raise InputError(f"--repeats={self.repeats} shows no example; take 1, or more for repeated augmentation")
+        if self.repeats > 1 and self.labels is not None:
+            raise InputError(f"--sampling=balanced repeats examples by itself; leave --repeats={self.repeats} out")
+
+    def examples(self, epoch: int) -> np.ndarray:
+        """Return the examples of one epoch in their order: int64 [n], read-only."""
+        if self.labels is None:
+            return epoch_order(self.seed, epoch, self.n)
+        return balanced_epoch(self, epoch)[0]
+
+    def positions(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the positions of a global training batch's rows in the orders of their epochs.
+
+        Of repeated examples first come all views 0, then all views 1, and so on, so that the views of one example are
+        distant: on different devices where there are `repeats` of them or more.
+
+        Returns:
+            epoch [B], position in the epoch's order [B], and view [B], how often the example came in that epoch before;
+            int64.
+        """
+        first = step * self.batch_size
+        epoch, sample = np.divmod(first + np.arange(self.batch_size, dtype=np.int64), self.n)
+        if self.labels is not None:
+            return epoch, sample, _looked_up(epoch, sample, lambda number: balanced_epoch(self, number)[1])
+        position, view = np.divmod(sample, self.repeats)
+        by_view = np.argsort(view, kind="stable")
+        return epoch[by_view], position[by_view], view[by_view]
+
+    def rows(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the examples of one global training batch.
+
+        Returns:
+            epoch [B], index [B] and view [B], int32.
+        """
+        epoch, position, view = self.positions(step)
+        index = _looked_up(epoch, position, self.examples)
+        return epoch.astype(np.int32), index.astype(np.int32), view.astype(np.int32)
+
+
+def _looked_up(epoch: np.ndarray, position: np.ndarray, values_of: Callable[[int], np.ndarray]) -> np.ndarray:
+    """Return the value [B] at each position in its epoch's values: int64."""
+    found = np.empty(len(epoch), np.int64)
+    for number in np.unique(epoch):
+        of_epoch = epoch == number
+        found[of_epoch] = values_of(int(number))[position[of_epoch]]
+    return found
 
 
 @lru_cache(maxsize=4)  # a batch touches two epochs; reading ahead, rarely a third
@@ -25,33 +106,33 @@ def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
     return order
 
 
-def epoch_positions(step: int, batch_size: int, n: int, repeats: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the positions of a global training batch's rows in the permutations of their epochs.
+@lru_cache(maxsize=4)
+def balanced_epoch(order: Order, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw an epoch in which every class comes equally often, to within one.
 
-    First come all views 0, then all views 1, and so on, so that the views of one example are distant: on different
-    devices where there are `repeats` of them or more.
+    Of a class with too many examples a part is drawn, without replacement and anew in each epoch; one with too few is
+    gone through several times. Which classes come once more than others is drawn too.
 
-    Returns:
-        epoch [B], position in the epoch's permutation [B] and view [B], 0 to repeats - 1; int64.
-    """
-    epoch, sample = np.divmod(step * batch_size + np.arange(batch_size, dtype=np.int64), n)
-    position, view = np.divmod(sample, repeats)
-    by_view = np.argsort(view, kind="stable")
-    return epoch[by_view], position[by_view], view[by_view]
-
-
-def rows(seed: int, step: int, batch_size: int, n: int, repeats: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the examples of one global training batch.
+    Args:
+        order: with labels.
+        epoch: number of the epoch.
 
     Returns:
-        epoch [B], index [B] and view [B], int32.
+        the examples [n], and of each how often it came before in this epoch [n]; int64.
     """
-    epoch, position, view = epoch_positions(step, batch_size, n, repeats)
-    index = np.empty(batch_size, np.int32)
-    for value in np.unique(epoch):
-        of_epoch = epoch == value
-        index[of_epoch] = epoch_order(seed, int(value), n)[position[of_epoch]]
-    return epoch.astype(np.int32), index, view.astype(np.int32)
+    assert order.labels is not None
+    rng = np.random.default_rng((order.seed, epoch))
+    by_class = np.argsort(order.labels, kind="stable")
+    members = np.split(by_class, np.flatnonzero(np.diff(order.labels[by_class])) + 1)  # of classes that have examples
+    counts = np.full(len(members), order.n // len(members))
+    counts[rng.permutation(len(members))[: order.n % len(members)]] += 1
+    chosen, times = [], []
+    for examples, count in zip(members, counts.tolist(), strict=True):
+        rounds = -(-count // len(examples))
+        chosen.append(np.concatenate([rng.permutation(examples) for _ in range(rounds)])[:count])
+        times.append(np.arange(count) // len(examples))
+    shuffled = rng.permutation(order.n)
+    return np.concatenate(chosen)[shuffled], np.concatenate(times)[shuffled]
 
 
 def eval_rows(step: int, batch_size: int, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -85,17 +166,3 @@ def local_slice(batch_size: int, process_index: int, process_count: int) -> slic
     if rest or not share:
         raise InputError(f"a batch of {batch_size} cannot be shared by {process_count} processes; take a multiple")
     return slice(process_index * share, (process_index + 1) * share)
-
-
-def check_train(n: int, batch_size: int, seed: int, repeats: int = 1) -> None:
-    """Check that a training stream can be drawn.
-
-    Raises:
-        InputError: the set is smaller than a batch, the seed is negative, or `repeats` is less than 1.
-    """
-    if n < batch_size:
-        raise InputError(f"--batch_size={batch_size} is more than the {n} training examples; take {n} or less")
-    if seed < 0:
-        raise InputError(f"--seed={seed} is negative; take 0 or more")
-    if repeats < 1:
-        raise InputError(f"--repeats={repeats} shows no example; take 1, or more for repeated augmentation")

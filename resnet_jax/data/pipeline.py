@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Sharding
 
 from resnet_jax.data.decode import UnreadableImage, decode_image
-from resnet_jax.data.order import check_train, epoch_order, epoch_positions, eval_rows, example_rng, local_slice
+from resnet_jax.data.order import Order, eval_rows, example_rng, local_slice
 from resnet_jax.data.prefetch import read_ahead
 from resnet_jax.data.sources.source import Source
 from resnet_jax.errors import InputError
@@ -29,13 +29,11 @@ MAX_UNREADABLE = 20
 def train_batches(
     source: Source,
     transform: TrainTransform,
+    order: Order,
     *,
-    batch_size: int,
-    seed: int,
     start: int,
     stop: int,
     num_workers: int,
-    repeats: int = 1,
     size_at: Callable[[int], int] | None = None,
     process_index: int = 0,
     process_count: int = 1,
@@ -48,12 +46,10 @@ def train_batches(
         source: the examples.
         transform: (image uint8 [H,W,3], rng, size) -> uint8 [size,size,3]; must pickle. Where it has a method
             `from_file` of (data, name, rng, size, intact), an image file goes there, not decoded.
-        batch_size: global, over all processes.
-        seed: of the order and of the augmentation.
+        order: of the examples; its seed is that of the augmentation too.
         start: first step.
         stop: the step after the last.
         num_workers: processes that decode; 0 for threads of this one.
-        repeats: views of each example in an epoch, as in `order`.
         size_at: step -> the size of that batch's images, as `resolution` gives; must pickle. None passes None to
             the transform.
         process_index: number of this process.
@@ -64,13 +60,10 @@ def train_batches(
         "index" int32 [b], "view" int32 [b], "skipped": the messages of the unreadable images}.
 
     Raises:
-        InputError: the set is smaller than a batch, the processes cannot share the batch, too many images are
-            unreadable, or a worker process died.
+        InputError: the processes cannot share the batch, too many images are unreadable, or a worker process died.
     """
-    check_train(len(source), batch_size, seed, repeats)
-    local = local_slice(batch_size, process_index, process_count)
-    steps = _TrainSteps(source, transform, batch_size, seed, start, stop, repeats, size_at, local)
-    return read_ahead(steps, num_workers)
+    local = local_slice(order.batch_size, process_index, process_count)
+    return read_ahead(_TrainSteps(source, transform, order, start, stop, size_at, local), num_workers)
 
 
 def eval_batches(
@@ -138,11 +131,9 @@ class _TrainSteps:
 
     source: Source
     transform: TrainTransform
-    batch_size: int
-    seed: int
+    order: Order
     start: int
     stop: int
-    repeats: int
     size_at: Callable[[int], int] | None
     local: slice
 
@@ -152,8 +143,7 @@ class _TrainSteps:
     def __getitem__(self, index: int) -> Batch:
         step = self.start + index
         size = self.size_at(step) if self.size_at else None
-        positions = epoch_positions(step, self.batch_size, len(self.source), self.repeats)
-        epochs, at, views = (column[self.local] for column in positions)
+        epochs, at, views = (column[self.local] for column in self.order.positions(step))
         skipped: list[str] = []
         images, labels, chosen = [], [], []
         for epoch, position, view in zip(epochs.tolist(), at.tolist(), views.tolist(), strict=True):
@@ -175,14 +165,14 @@ class _TrainSteps:
         self, epoch: int, position: int, view: int, size: int | None, skipped: list[str]
     ) -> tuple[np.ndarray, int, int]:
         """Transform the first readable example from a position of the epoch on; append errors to `skipped`."""
-        order = epoch_order(self.seed, epoch, len(self.source))
+        order, examples = self.order, self.order.examples(epoch)
         while True:
-            index = int(order[position % len(order)])
+            index = int(examples[position % len(examples)])
             try:
-                return *self._transformed(index, example_rng(self.seed, epoch, index, view), size), index
+                return *self._transformed(index, example_rng(order.seed, epoch, index, view), size), index
             except UnreadableImage as error:
                 skipped.append(str(error))
-            if len(skipped) > max(MAX_UNREADABLE * self.repeats, self.batch_size // 4):
+            if len(skipped) > max(MAX_UNREADABLE * order.repeats, order.batch_size // 4):
                 raise InputError(f"{len(skipped)} unreadable images in one batch, the last: {skipped[-1]}")
             position += 1
 

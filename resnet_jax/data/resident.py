@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax.sharding import Sharding
 
-from resnet_jax.data.order import check_train, eval_rows, local_slice, rows
+from resnet_jax.data.order import Order, eval_rows, local_slice
 from resnet_jax.data.sources.source import ArraySource
 from resnet_jax.runtime.sharding import put_whole
 
@@ -22,15 +22,7 @@ def put(source: ArraySource, replicated_sharding: Sharding) -> dict[str, jax.Arr
 
 
 def train_requests(
-    data_len: int,
-    *,
-    batch_size: int,
-    seed: int,
-    start: int,
-    stop: int,
-    repeats: int = 1,
-    process_index: int = 0,
-    process_count: int = 1,
+    order: Order, *, start: int, stop: int, process_index: int = 0, process_count: int = 1
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield this process's rows of the batches of steps start to stop - 1, the same as `pipeline.train_batches`.
 
@@ -38,13 +30,12 @@ def train_requests(
         dicts of {"epoch" int32 [b], "index" int32 [b], "view" int32 [b], "mask" float32 [b]}.
 
     Raises:
-        InputError: the set is smaller than a batch, or the processes cannot share the batch.
+        InputError: the processes cannot share the batch.
     """
-    check_train(data_len, batch_size, seed, repeats)
-    local = local_slice(batch_size, process_index, process_count)
+    local = local_slice(order.batch_size, process_index, process_count)
 
     def request(step: int) -> dict[str, np.ndarray]:
-        epoch, index, view = (row[local] for row in rows(seed, step, batch_size, data_len, repeats))
+        epoch, index, view = (row[local] for row in order.rows(step))
         return {"epoch": epoch, "index": index, "view": view, "mask": np.ones(len(index), np.float32)}
 
     return map(request, range(start, stop))

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import jax
 
-from resnet_jax.data.sources.load import load_source
+from resnet_jax.data.build import split_rule
+from resnet_jax.data.sources.load import AS_THEY_LIE, load_source
 from resnet_jax.evaluation.protocols import Pass, Protocol, build_passes
 from resnet_jax.evaluation.scores import Scores, collect, jit_score_step, mean_scores, score_sums
 from resnet_jax.inference.trained import Trained, check_classes
@@ -24,7 +25,7 @@ def evaluate(
     scales: Sequence[int] = SCALES,
     dataset: str = "",
     data_dir: str = "",
-    split: Literal["train", "val"] = "val",
+    split: Literal["train", "val", "test"] = "val",
     batch_size: int = 0,
     num_workers: int = -1,
 ) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def evaluate(
         scales: shorter sides of multi_scale, pixels.
         dataset: any that training takes; "" is the one that the (first) network was trained on.
         data_dir: folder of the data; "" is that of the training.
-        split: "val" or "train".
+        split: "val", "train" or, of one's own pictures, "test".
         batch_size: 0 is the run's own; crops and mirror images count. The result does not depend on it.
         num_workers: as in `Config`.
 
@@ -54,13 +55,13 @@ def evaluate(
     own = first.run if first.run is not None and not dataset else None
     folder = data_dir or (own.data_dir if own else "")
     # Other images are taken whole; of the run's own, those that it held out.
-    fraction = own.val_fraction if own and not data_dir else 0.0
+    rule = split_rule(own) if own and not data_dir else AS_THEY_LIE
     mesh = data_mesh()
 
     def passes_of(network: Trained) -> tuple[int, list[Pass]]:
         whole = (protocol or network.views) == "multi_scale"
         size = 0 if whole else network.preprocessing.image_size
-        source = load_source(name, split, folder or None, size, fraction)
+        source = load_source(name, split, folder or None, size, rule)
         check_classes(name, source.class_names, network)
         images = batch_size or network.batch_size
         passes = build_passes(

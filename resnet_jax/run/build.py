@@ -16,7 +16,7 @@ from resnet_jax.optim.build import Optimizer, build_length, build_optimizer, bui
 from resnet_jax.runtime.sharding import data_mesh
 from resnet_jax.training.accumulate import check_micro_batches
 from resnet_jax.training.loop import Interval
-from resnet_jax.training.losses import Loss, make_loss
+from resnet_jax.training.losses import Loss, balanced_weights, make_loss
 
 # Optimizers that treat every value of an array alike, so that arrays may as well be stacked; the others use an array's
 # norm, or orthogonalize it.
@@ -99,7 +99,7 @@ def build_run(config: Config) -> Run:
         data=data,
         model=model,
         optimizer=build_optimizer(config, data.num_train),
-        loss=build_loss(config),
+        loss=build_loss(config, data),
         total_steps=total_steps,
     )
 
@@ -110,12 +110,14 @@ def build_scan_groups(model: Any, config: Config) -> tuple[ScanGroup, ...]:
     return model.scan_groups() if config.scan and elementwise and hasattr(model, "scan_groups") else ()
 
 
-def build_loss(config: Config) -> Loss:
-    """Return the loss of a config."""
+def build_loss(config: Config, data: Data) -> Loss:
+    """Return the loss of a config, on its training set."""
+    weights = balanced_weights(data.train_labels(), len(data.class_names)) if config.class_weights else None
     return make_loss(
         config.loss,
         smoothing=config.label_smoothing,
         threshold=config.target_threshold if config.target_threshold >= 0 else None,
         distill_weight=config.distill_weight if config.teacher else 0.0,
         temperature=config.temperature,
+        class_weights=weights,
     )

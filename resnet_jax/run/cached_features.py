@@ -16,6 +16,7 @@ from flax import linen as nn
 
 from resnet_jax.config.options import Config
 from resnet_jax.data.loader import Loader, resident_train_loader, run_key
+from resnet_jax.data.order import Order
 from resnet_jax.errors import InputError, InterruptedRunError
 from resnet_jax.models.resnet.scan import unrolled, unstack_scan_groups
 from resnet_jax.optim.freeze import frozen_by
@@ -59,7 +60,9 @@ def check_cache(config: Config, params: Any) -> None:
     if set(params[HEAD]) != {"kernel", "bias"} or params[HEAD]["kernel"].ndim != 2:
         raise InputError(f"{option}: {config.model} has no single dense layer after its pooled features; leave it out")
     others = {name: getattr(config, name) for name in ("mixup", "cutmix", "unfreeze_at", "teacher")}
-    others |= {"accumulate": config.accumulate > 1, "repeats": config.repeats > 1}
+    others |= {"accumulate": config.accumulate > 1}
+    # An epoch of these lacks pictures that a later one has.
+    others |= {"repeats": config.repeats > 1, "sampling": config.sampling}
     if given := [f"--{name}" for name, value in others.items() if value]:
         raise InputError(f"{option} does not go with {', '.join(given)}; leave out one of them")
     if jax.process_count() > 1:
@@ -145,10 +148,7 @@ def feature_loader(run: Run, features: np.ndarray, labels: np.ndarray, readable:
             "readable": put_whole(readable, whole),
             "key": run_key(config.seed, run.mesh),
         },
-        count,
+        Order(seed=config.seed, n=count, batch_size=config.batch_size),
         prepare,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        repeats=config.repeats,
-        mesh=run.mesh,
+        run.mesh,
     )

@@ -11,8 +11,7 @@ import numpy as np
 from resnet_jax.analysis.plots.curves import draw_trace
 from resnet_jax.config.options import Config
 from resnet_jax.data.augment.policies import policy
-from resnet_jax.data.build import build_sizes
-from resnet_jax.data.order import check_train
+from resnet_jax.data.build import build_sizes, split_rule
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.errors import InputError
 from resnet_jax.models.build import build_model, check_batch_norm, check_classifier
@@ -55,7 +54,6 @@ def dry_run(config: Config) -> Trace:
         InputError: the size of the data set is not known, and it is not at hand.
     """
     images = training_images(config)
-    check_train(images, config.batch_size, config.seed, config.repeats)
     model = build_model(config, 1000)
     if config.auto_augment:
         policy(config.auto_augment)
@@ -83,7 +81,7 @@ def dry_run(config: Config) -> Trace:
 def training_images(config: Config) -> int:
     """Return the number of training images of a config's data set."""
     try:
-        return len(load_source(config.dataset, "train", config.data_dir or None, 0, config.val_fraction))
+        return len(load_source(config.dataset, "train", config.data_dir or None, 0, split_rule(config)))
     except InputError:
         if config.dataset in TRAINING_IMAGES and not config.data_dir:
             return TRAINING_IMAGES[config.dataset]

@@ -115,7 +115,8 @@ def restore_or_init(run: Run, manager: Any, report: Callable[[str], None]) -> tu
 
 def third_save(run: Run) -> int:
     """Return the step of the third checkpoint of a run, at the latest."""
-    return math.ceil(3 * min(run.checkpoint_every, run.eval_every))
+    # An epoch may be less than a step, after which one is saved.
+    return math.ceil(3 * max(1, min(run.checkpoint_every, run.eval_every)))
 
 
 def check_own_step(name: str, step: int, state: TrainState) -> None:

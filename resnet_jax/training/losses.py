@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from resnet_jax.runtime.batch import Batch
@@ -66,6 +67,18 @@ def distillation(logits: jax.Array, teacher: jax.Array, temperature: float) -> j
     return temperature**2 * optax.kl_divergence(soft, jnp.exp(target))
 
 
+def balanced_weights(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return the weight of each class in inverse proportion to its examples: float32 [K], 1 on average over them.
+
+    Args:
+        labels: int32 [N], of the training set.
+        num_classes: K; classes without examples have weight 0.
+    """
+    counts = np.bincount(labels, minlength=num_classes)
+    present = counts > 0
+    return np.where(present, len(labels) / (present.sum() * np.maximum(counts, 1)), 0).astype(np.float32)
+
+
 def make_loss(
     kind: str = "cross_entropy",
     *,
@@ -73,6 +86,7 @@ def make_loss(
     threshold: float | None = None,
     distill_weight: float = 0.0,
     temperature: float = 1.0,
+    class_weights: np.ndarray | None = None,
 ) -> Loss:
     """Return the loss of a training: (logits [B,K], batch) -> [B].
 
@@ -82,6 +96,7 @@ def make_loss(
         threshold: of binary cross-entropy.
         distill_weight: share of the distillation, in [0, 1], where the batch has the "teacher"'s logits.
         temperature: of the distillation.
+        class_weights: float32 [K], factors of an example's whole loss by its class; of mixed examples, their mean.
 
     Raises:
         ValueError: an unknown kind.
@@ -97,6 +112,8 @@ def make_loss(
         if "teacher" in batch:
             teacher_loss = distillation(logits, batch["teacher"], temperature)
             losses = (1.0 - distill_weight) * losses + distill_weight * teacher_loss
+        if class_weights is not None:
+            losses *= (smoothed_target(batch, logits.shape[-1]) * class_weights[None]).sum(axis=-1)
         return losses
 
     return loss

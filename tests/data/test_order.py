@@ -1,9 +1,11 @@
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_jax.data.order import check_train, epoch_order, eval_rows, example_rng, local_slice, rows
+from resnet_jax.data.order import Order, epoch_order, eval_rows, example_rng, local_slice
 from resnet_jax.errors import InputError
 
 sizes = st.integers(1, 50)
@@ -44,13 +46,14 @@ def test_a_batch_is_its_stretch_of_the_stream_by_view(seed, step, batch_size, n,
         epoch, sample = divmod(q, n)
         expected.append((epoch, epoch_order(seed, epoch, n)[sample // repeats], sample % repeats))
     expected.sort(key=lambda row: row[2])  # stable
-    assert list(zip(*(column.tolist() for column in rows(seed, step, batch_size, n, repeats)), strict=True)) == expected
+    found = Order(seed, n, batch_size, repeats).rows(step)
+    assert list(zip(*(column.tolist() for column in found), strict=True)) == expected
 
 
 @given(share=st.integers(1, 8), step=st.integers(0, 9), repeats=st.integers(2, 4))
 def test_the_views_of_an_example_lie_on_different_devices(share, step, repeats):
     batch_size = share * repeats
-    _, index, view = rows(0, step, batch_size, 10 * batch_size, repeats)
+    _, index, view = Order(0, 10 * batch_size, batch_size, repeats).rows(step)
     device = np.repeat(np.arange(repeats), share)
     for i in set(index.tolist()):
         assert sorted(view[index == i]) == list(range(repeats))
@@ -58,7 +61,7 @@ def test_the_views_of_an_example_lie_on_different_devices(share, step, repeats):
 
 
 def test_repeats_need_not_divide_the_batch():
-    _, index, view = rows(0, 1, 2048, 1_281_167, 3)
+    _, index, view = Order(0, 1_281_167, 2048, 3).rows(1)
     assert list(np.bincount(view)) == [683, 682, 683]
     examples, counts = np.unique(index, return_counts=True)
     # The first example had two views in the batch before, the last one has two in the next.
@@ -70,7 +73,7 @@ def test_repeats_need_not_divide_the_batch():
 
 def stream(seed, steps, batch_size, n, repeats):
     """The columns of the first batches, one after another."""
-    batches = [rows(seed, step, batch_size, n, repeats) for step in range(steps)]
+    batches = [Order(seed, n, batch_size, repeats).rows(step) for step in range(steps)]
     return [np.concatenate(column) for column in zip(*batches, strict=True)]
 
 
@@ -102,7 +105,7 @@ def test_the_order_is_pinned():
 
 
 def test_a_late_step_of_imagenet_is_found_at_once():
-    epoch, index, view = rows(0, 10**6, 1024, 1_281_167)
+    epoch, index, view = Order(0, 1_281_167, 1024).rows(10**6)
     assert epoch.dtype == index.dtype == view.dtype == np.int32
     assert epoch[0] == 10**6 * 1024 // 1_281_167
 
@@ -118,12 +121,62 @@ def test_augmentation_draws_other_numbers_than_the_order():
 
 
 @pytest.mark.parametrize(
-    ("n", "batch_size", "seed", "repeats", "says"),
-    [(7, 8, 0, 1, "7 or less"), (8, 8, -1, 1, "--seed=-1"), (8, 8, 0, 0, "--repeats=0 shows no example; take 1")],
+    ("options", "says"),
+    [
+        ({"n": 0}, "there are no training examples"),
+        ({"seed": -1}, "--seed=-1"),
+        ({"repeats": 0}, "--repeats=0 shows no example; take 1"),
+        ({"repeats": 2, "labels": np.zeros(8, np.int32)}, "leave --repeats=2 out"),
+    ],
 )
-def test_impossible_training_streams_are_refused(n, batch_size, seed, repeats, says):
+def test_impossible_training_streams_are_refused(options, says):
     with pytest.raises(InputError, match=says):
-        check_train(n, batch_size, seed, repeats)
+        Order(**({"seed": 0, "n": 8, "batch_size": 8} | options))
+
+
+labelings = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(lambda values: np.array(values, np.int32))
+
+
+@given(labels=labelings, seed=st.integers(0, 1000), epoch=st.integers(0, 9))
+def test_a_balanced_epoch_has_every_class_equally_often_to_within_one(labels, seed, epoch):
+    n = len(labels)
+    order = Order(seed, n, batch_size=n, labels=labels)  # a batch is an epoch
+    _, index, view = order.rows(epoch)
+    counts = np.bincount(labels[index], minlength=5)[np.unique(labels)]
+    assert counts.sum() == n
+    assert counts.max() - counts.min() <= 1
+    # Nothing comes again before the rest of its class has come, and each time as another view.
+    for label in np.unique(labels):
+        times = np.bincount(index[labels[index] == label], minlength=n)[labels == label]
+        assert times.max() - times.min() <= 1
+    for example in np.unique(index):
+        assert sorted(view[index == example]) == list(range((index == example).sum()))
+
+
+def test_balanced_epochs_draw_other_examples_of_a_large_class():
+    labels = np.array([0] * 90 + [1] * 10, np.int32)
+    order = Order(3, 100, batch_size=100, labels=labels)
+    large = [set(index[labels[index] == 0].tolist()) for index in (order.rows(epoch)[1] for epoch in range(8))]
+    assert all(len(drawn) == 50 for drawn in large)
+    assert len(set.union(*large)) == 90
+    assert len({frozenset(drawn) for drawn in large}) == 8
+
+
+@given(labels=labelings, batch_size=sizes, step=st.integers(0, 20))
+def test_a_balanced_batch_is_its_stretch_of_the_epochs_in_any_process(labels, batch_size, step):
+    n = len(labels)
+    order = pickle.loads(pickle.dumps(Order(1, n, batch_size, labels=labels)))
+    whole = Order(1, n, n, labels=labels)
+    first, last = step * batch_size, (step + 1) * batch_size
+    epochs = range(first // n, -(-last // n))
+    stream = [np.concatenate(column) for column in zip(*(whole.rows(epoch) for epoch in epochs), strict=True)]
+    for expected, found in zip(stream, order.rows(step), strict=True):
+        np.testing.assert_array_equal(found, expected[first - epochs[0] * n :][:batch_size])
+
+
+def test_the_balanced_order_is_pinned():
+    _, index, view = Order(0, 6, 6, labels=np.array([0, 0, 0, 0, 1, 1], np.int32)).rows(0)
+    assert (index.tolist(), view.tolist()) == ([4, 0, 1, 2, 5, 4], [0, 0, 0, 0, 0, 1])
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():

@@ -1,9 +1,12 @@
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from resnet_jax.data import resident
+from resnet_jax.data.order import Order
 from resnet_jax.data.pipeline import eval_batches, to_device, train_batches
 from resnet_jax.data.sources.source import ArraySource
 from resnet_jax.errors import InputError
@@ -18,13 +21,15 @@ def source_of(stored: int, length: int) -> ArraySource:
     return ArraySource(images, np.arange(stored, dtype=np.int32) % 3, ("a", "b", "c"), length)
 
 
-@pytest.mark.parametrize(("stored", "repeats"), [(5, 1), (21, 1), (21, 3)])
-def test_training_sees_what_the_streamed_path_sees(stored, repeats):
+@pytest.mark.parametrize(
+    ("stored", "repeats", "balanced"), [(5, 1, False), (21, 1, False), (21, 3, False), (21, 1, True)]
+)
+def test_training_sees_what_the_streamed_path_sees(stored, repeats, balanced):
     source = source_of(stored, 21)
-    options = {"batch_size": 8, "seed": 3, "start": 1, "stop": 7, "repeats": repeats}
+    order, options = Order(3, len(source), 8, repeats, source.labels if balanced else None), {"start": 1, "stop": 7}
     pool = resident.put(source, REPLICATED)
-    streamed = train_batches(source, lambda image, rng, size: image, num_workers=0, **options)
-    requests = to_device(resident.train_requests(len(source), **options), SHARDED)
+    streamed = train_batches(source, lambda image, rng, size: image, order, num_workers=0, **options)
+    requests = to_device(resident.train_requests(order, **options), SHARDED)
     for expected, request in zip(streamed, requests, strict=True):
         batch = gather(pool, request)
         assert batch["image"].sharding == SHARDED
@@ -45,18 +50,23 @@ def test_evaluation_sees_what_the_streamed_path_sees():
         np.testing.assert_array_equal(batch["label"][real], expected["label"][real])
 
 
-@pytest.mark.parametrize("requests", [resident.train_requests, resident.eval_requests])
+@pytest.mark.parametrize(
+    "requests",
+    [
+        partial(resident.train_requests, Order(0, 20, 6), start=0, stop=4),
+        partial(resident.eval_requests, 20, batch_size=6),
+    ],
+)
 def test_the_processes_share_every_request(requests):
-    options = {"batch_size": 6} | ({"seed": 0, "start": 0, "stop": 4} if requests is resident.train_requests else {})
-    whole = list(requests(20, **options))
-    halves = [list(requests(20, **options, process_index=i, process_count=2)) for i in range(2)]
+    whole = list(requests())
+    halves = [list(requests(process_index=i, process_count=2)) for i in range(2)]
     for expected, first, second in zip(whole, *halves, strict=True):
         for name in expected:
             np.testing.assert_array_equal(np.concatenate([first[name], second[name]]), expected[name])
 
 
 def test_impossible_batches_are_refused():
-    with pytest.raises(InputError, match="--batch_size=9 is more than the 8 training examples"):
-        resident.train_requests(8, batch_size=9, seed=0, start=0, stop=1)
+    with pytest.raises(InputError, match="cannot be shared by 2 processes"):
+        resident.train_requests(Order(0, 8, 9), start=0, stop=1, process_count=2)
     with pytest.raises(InputError, match="cannot be shared by 2 processes"):
         resident.eval_requests(8, batch_size=3, process_count=2)

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from resnet_jax.data.order import rows
+from resnet_jax.data.order import Order
 
 from .originals import torch
 
@@ -21,7 +21,7 @@ def test_an_epoch_shows_as_many_examples_as_often(n, repeats, replicas):
         for rank in range(replicas)
     ]
     theirs = Counter(int(index) for sampler in samplers for index in sampler)
-    _, index, _ = rows(0, 0, n, n, repeats)
+    _, index, _ = Order(0, n, n, repeats).rows(0)
     ours = Counter(index.tolist())
     assert sum(theirs.values()) == sum(ours.values()) == n
     assert sorted(theirs.values()) == sorted(ours.values())
@@ -33,6 +33,6 @@ def test_in_a_known_order_the_same_examples_come_in_the_same_stretches():
     theirs = list(RepeatAugSampler(torch.arange(n), 1, 0, shuffle=False, num_repeats=repeats, selected_round=0))
     place = {int(index): k for k, index in enumerate(np.random.default_rng((0, 0)).permutation(n))}
     for step in range(n // batch_size):
-        _, index, _ = rows(0, step, batch_size, n, repeats)
+        _, index, _ = Order(0, n, batch_size, repeats).rows(step)
         stretch = theirs[step * batch_size : (step + 1) * batch_size]
         assert sorted(place[i] for i in index.tolist()) == sorted(int(i) for i in stretch)

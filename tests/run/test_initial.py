@@ -100,7 +100,7 @@ def test_a_part_of_blocks_that_are_compiled_as_one_cannot_be_frozen():
     config = replace(TOY, model="resnet20_cifar", scan=True, freeze="stem..stage1_block02")
     model: Any = create_model("resnet20_cifar", num_classes=10, width=2, scan=True)
     params = abstract_variables(model, 8)["params"]
-    with pytest.raises(InputError, match=r"--freeze=.* ends among stage1_block01 to stage1_block03, which --scan"):
+    with pytest.raises(InputError, match=r"--freeze=.* ends among stage1_block02 to stage1_block03, which --scan"):
         check_scan(config, model, params)
     check_scan(replace(config, freeze="stem..stage1"), model, params)
     check_scan(replace(config, scan=False), model, params)
@@ -200,8 +200,8 @@ def test_a_class_keeps_its_part_of_the_head_by_its_name():
         ({"init_from": "nowhere.pth"}, "nowhere.pth"),
         ({"cache_features": 1, "freeze": "stem..stage3", "repeats": 2}, "does not go with --repeats"),
         (
-            {"cache_features": 1, "freeze": "stem..stage3", "teacher": "somewhere", "mixup": 0.1},
-            "does not go with --mixup, --teacher; leave out one of them",
+            {"cache_features": 1, "freeze": "stem..stage3", "unfreeze_at": 0.1, "mixup": 0.1},
+            "does not go with --mixup, --unfreeze_at; leave out one of them",
         ),
     ],
 )

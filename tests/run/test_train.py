@@ -169,7 +169,6 @@ def test_evaluating_on_a_set_of_other_classes_is_refused(finished):
 
 def test_a_run_that_cannot_start_does_not_take_the_folder(tmp_path):
     mistakes: tuple[tuple[dict[str, Any], str], ...] = (
-        ({"batch_size": 2000}, "more than the 1437 training examples"),
         ({"model": "unet_resnet18", "width": 0}, "classifies pixels"),
         ({"milestones": (30.0, 60.0)}, "--milestones=30.0 must be between 0 and 1"),
         ({"norm": "group"}, "multiples of 32"),

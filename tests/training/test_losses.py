@@ -5,7 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_jax.training.losses import binary_cross_entropy, cross_entropy, distillation, make_loss, smoothed_target
+from resnet_jax.training.losses import (
+    balanced_weights,
+    binary_cross_entropy,
+    cross_entropy,
+    distillation,
+    make_loss,
+    smoothed_target,
+)
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 3, (6, 5)).astype(np.float32)
@@ -79,6 +86,29 @@ def test_the_teacher_has_its_share_of_the_loss(kind):
     both = loss(jnp.asarray(LOGITS), batch | {"teacher": jnp.asarray(TEACHER)})
     taught = distillation(jnp.asarray(LOGITS), jnp.asarray(TEACHER), 2.0)
     np.testing.assert_allclose(both, 0.75 * alone + 0.25 * taught, rtol=1e-5)
+
+
+def test_balanced_weights_are_inverse_to_the_classes_and_one_on_average():
+    labels = np.repeat(np.arange(5), [1, 2, 0, 3, 6])
+    weights = balanced_weights(labels, 5)
+    np.testing.assert_allclose(weights, [3, 1.5, 0, 1, 0.5])
+    assert weights[labels].mean() == pytest.approx(1)
+
+
+WEIGHTS = np.array([2, 1, 0.5, 4, 0.25], np.float32)
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "binary_cross_entropy"])
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("taught", [False, True])
+def test_the_class_weights_multiply_the_whole_loss_of_an_example(kind, mixed, taught):
+    batch = {"label": jnp.asarray(LABEL)}
+    batch |= {"target": jnp.asarray(MIXED)} if mixed else {}
+    batch |= {"teacher": jnp.asarray(TEACHER)} if taught else {}
+    plain, weighted = (make_loss(kind, smoothing=0.1, distill_weight=0.5, class_weights=w) for w in (None, WEIGHTS))
+    factors = MIXED @ WEIGHTS if mixed else WEIGHTS[LABEL]
+    got = weighted(jnp.asarray(LOGITS), batch)
+    np.testing.assert_allclose(got, factors * plain(jnp.asarray(LOGITS), batch), rtol=1e-5)
 
 
 def test_an_unknown_loss_is_refused():

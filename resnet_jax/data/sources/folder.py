@@ -1,9 +1,9 @@
-"""A folder of images: ROOT/train/CLASS/*.jpg and ROOT/val/CLASS/*.jpg; or ROOT/CLASS/*.jpg, to evaluate on."""
+"""A folder of images: ROOT/train/CLASS/*.jpg, ROOT/val/CLASS/*.jpg and ROOT/test/…; or ROOT/CLASS/*.jpg alone."""
 
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +17,7 @@ from resnet_jax.data.sources.source import Example
 from resnet_jax.errors import InputError
 
 # Names that others give a split.
-OTHER_NAMES = {"train": ("training",), "val": ("valid", "validation", "test", "testing", "dev", "eval")}
+OTHER_NAMES = {"train": ("training",), "val": ("valid", "validation", "dev", "eval"), "test": ("testing",)}
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ class FolderSource:
         yield self.labels.astype("<i4").tobytes()
 
 
-def folder_source(split: Literal["train", "val"], data_dir: str | None, links_out: bool = False) -> FolderSource:
+def folder_source(
+    split: Literal["train", "val", "test"], data_dir: str | None, links_out: bool = False
+) -> FolderSource:
     """Open one split, in the order of torchvision's ImageFolder: sub-folders of a class belong to it.
 
     Hidden files are skipped; other files that are no images are counted by ending in a line on standard error. Where
@@ -70,20 +72,20 @@ def folder_source(split: Literal["train", "val"], data_dir: str | None, links_ou
         links_out: allow symbolic links that leave ROOT.
 
     Raises:
-        InputError: a folder is missing, cannot be read or has no classes, a class has no images, the two splits have
+        InputError: a folder is missing, cannot be read or has no classes, a class has no images, two splits have
             different classes, or a symbolic link leaves `data_dir` or leads back to itself.
     """
     if data_dir is None:
         raise InputError("--dataset=folder needs --data_dir=ROOT with ROOT/train/CLASS/* and ROOT/val/CLASS/*")
     root = Path(data_dir).expanduser()
     inside = None if links_out else root
-    other = "val" if split == "train" else "train"
-    splits = {name for name in ("train", "val") if (root / name).is_dir()}
-    if split not in splits and root.is_dir():
+    splits = folder_splits(data_dir)
+    if not (root / split).is_dir() and root.is_dir():
         refuse_other_name(root, split)
     whole = split == "val" and not splits
     folder = root if whole else root / split
     classes = class_folders(root, folder, inside)
+    other = compared_split(split, splits)
     if other in splits:
         check_same_classes(root, {split: tuple(classes), other: tuple(class_folders(root, root / other, inside))})
     extensions = image_extensions()
@@ -111,19 +113,17 @@ def folder_source(split: Literal["train", "val"], data_dir: str | None, links_ou
     return FolderSource(root=folder, files=np.array(files), labels=labels, class_names=tuple(classes))
 
 
-def undivided_source(data_dir: str | None) -> FolderSource:
-    """Open a folder of classes that has no splits, ROOT/CLASS/*.
+def folder_splits(data_dir: str | None) -> tuple[str, ...]:
+    """Return which of train and val a folder has; () of a folder of classes alone."""
+    root = data_dir and Path(data_dir).expanduser()
+    return tuple(name for name in ("train", "val") if root and (root / name).is_dir())
 
-    Raises:
-        InputError: it has splits, or as `folder_source`.
-    """
-    root = Path(data_dir or "").expanduser()
-    if there := [name for name in ("train", "val") if (root / name).is_dir()]:
-        raise InputError(
-            f"--val_fraction divides a folder ROOT/CLASS/*, and {root} has splits ({', '.join(there)}/); leave it out, "
-            "or give the folder that holds the classes"
-        )
-    return folder_source("val", data_dir)
+
+def compared_split(split: str, splits: Container[str]) -> str:
+    """Return the split whose classes one's own must equal; training and validation never look at test."""
+    if split == "test":
+        return "train" if "train" in splits else "val"
+    return "val" if split == "train" else "train"
 
 
 def class_folders(root: Path, folder: Path, inside: Path | None) -> dict[str, list[str]]:
@@ -157,7 +157,9 @@ def refuse_other_name(root: Path, split: str) -> None:
         InputError: it does; names the folder.
     """
     for entry in listed(root):
-        named = entry.name.lower() in (split, *OTHER_NAMES[split])
+        # Where there is no other, what is called test is what a training is validated on.
+        others = OTHER_NAMES[split] + (("test", *OTHER_NAMES["test"]) if split == "val" else ())
+        named = entry.name.lower() in (split, *others)
         if named and entry.is_dir() and any(part.is_dir() for part in listed(Path(entry.path))):
             raise InputError(
                 f"{root / split} is not a folder, but {root / entry.name} is there; rename it, or link it: "
@@ -181,4 +183,4 @@ def check_same_classes(root: Path, splits: dict[str, tuple[str, ...]]) -> None:
         if missing
     ]
     if lacks:
-        raise InputError(f"{root}: train and val must have the same class folders, but {'; '.join(lacks)}")
+        raise InputError(f"{root}: {first} and {second} must have the same classes, but {'; '.join(lacks)}")

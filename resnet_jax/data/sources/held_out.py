@@ -1,7 +1,7 @@
-"""Validation images of a folder without splits, chosen by their names: new images never move old ones."""
+"""Validation images of pictures without splits, or of a cross-validation, chosen by the hash of their names."""
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -10,8 +10,30 @@ from resnet_jax.data.sources.folder import FolderSource
 from resnet_jax.errors import InputError
 
 
+@dataclass(frozen=True)
+class SplitRule:
+    """How pictures are split into training and validation images; by default as they lie.
+
+    Attributes:
+        val_fraction: part of every class that is for validation, in (0, 1); 0: none.
+        folds: parts of a cross-validation, 2 or more; 0: none.
+        fold: the part that is for validation, 0 to folds - 1.
+    """
+
+    val_fraction: float = 0.0
+    folds: int = 0
+    fold: int = 0
+
+    @property
+    def option(self) -> str:
+        """The option that asks for it; empty of pictures that have their splits."""
+        if self.folds:
+            return f"--folds={self.folds}"
+        return f"--val_fraction={self.val_fraction}" if self.val_fraction else ""
+
+
 def held_out_split(source: FolderSource, split: Literal["train", "val"], fraction: float) -> FolderSource:
-    """Return one split of a folder whose images are divided by the hash of their names, class by class.
+    """Return one split of pictures that have none, class by class: new images never move old ones.
 
     Args:
         source: all images.
@@ -19,7 +41,7 @@ def held_out_split(source: FolderSource, split: Literal["train", "val"], fractio
         fraction: in (0, 1).
 
     Raises:
-        InputError: a class has a single image, or none would be left to train on.
+        InputError: a class has a single image, so that none would be left to train on.
     """
     chosen = np.zeros(len(source), bool)
     for label, name in enumerate(source.class_names):
@@ -29,15 +51,47 @@ def held_out_split(source: FolderSource, split: Literal["train", "val"], fractio
                 f"--val_fraction={fraction}: class {name!r} has one image, and training and validation need one each; "
                 "add some, or remove the class"
             )
-        positions = np.array([position_of(source.files[row]) for row in rows])
+        positions = positions_of(source.files[rows])
         held = positions < fraction
         held[positions.argmin()] = True
         held[positions.argmax()] = False
         chosen[rows] = held
-    kept = chosen if split == "val" else ~chosen
+    return part_of(source, chosen if split == "val" else ~chosen)
+
+
+def fold_split(source: FolderSource, split: Literal["train", "val"], folds: int, fold: int) -> FolderSource:
+    """Return one split of a cross-validation: every image is for validation in exactly one fold.
+
+    The parts, and the images of each class in them, are equally many, to within one.
+
+    Args:
+        source: all images.
+        split: "val", a part of them, or "train", the others.
+        folds: parts, 2 or more.
+        fold: the part that is for validation, from 0.
+
+    Raises:
+        InputError: a class has fewer images than there are parts.
+    """
+    counts = np.bincount(source.labels, minlength=len(source.class_names))
+    if few := np.flatnonzero(counts < folds).tolist():
+        more = f" (and {len(few) - 1} more classes have too few)" if few[1:] else ""
+        raise InputError(
+            f"--folds={folds}: class {source.class_names[few[0]]!r} has {counts[few[0]]} images, and each part needs "
+            f"one{more}; add some, remove the class, or take fewer folds"
+        )
+    part = np.empty(len(source), np.int64)
+    # Counted on from class to class: the first part would get one more of every class otherwise.
+    part[np.lexsort((positions_of(source.files), source.labels))] = np.arange(len(source)) % folds
+    return part_of(source, part == fold if split == "val" else part != fold)
+
+
+def part_of(source: FolderSource, kept: np.ndarray) -> FolderSource:
+    """Return the images of a source that `kept`, boolean [N], names."""
     return replace(source, files=source.files[kept], labels=source.labels[kept])
 
 
-def position_of(file: bytes) -> float:
-    """Return a number in [0, 1), drawn by the hash of a path, CLASS/NAME."""
-    return int.from_bytes(hashlib.sha256(b"val\0" + file).digest()[:8]) / 2**64
+def positions_of(files: np.ndarray) -> np.ndarray:
+    """Return a number in [0, 1) of each path, drawn by its hash: float64 [N]."""
+    digests = [hashlib.sha256(b"val\0" + file).digest() for file in files]
+    return np.array([int.from_bytes(digest[:8]) / 2**64 for digest in digests])

@@ -9,8 +9,8 @@ from PIL import Image
 from resnet_jax.data.sources.cifar import cifar_source
 from resnet_jax.data.sources.digits import digits_source
 from resnet_jax.data.sources.fake import fake_source
-from resnet_jax.data.sources.folder import folder_source, undivided_source
-from resnet_jax.data.sources.held_out import held_out_split
+from resnet_jax.data.sources.held_out import SplitRule
+from resnet_jax.data.sources.own_pictures import own_pictures
 from resnet_jax.data.sources.prepared import prepared_source
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.data.sources.tfds import tfds_source
@@ -18,36 +18,41 @@ from resnet_jax.errors import InputError
 
 # CIFAR-10 at 224 pixels, which fine-tuning wants, is 7.5 GB.
 MAX_RESIZED_BYTES = 8 * 2**30
+AS_THEY_LIE = SplitRule()
 
 
 def load_source(
-    name: str, split: Literal["train", "val"], data_dir: str | None, image_size: int, val_fraction: float = 0.0
+    name: str,
+    split: Literal["train", "val", "test"],
+    data_dir: str | None,
+    image_size: int,
+    rule: SplitRule = AS_THEY_LIE,
 ) -> Source:
     """Open one split of a data set.
 
     Args:
         name: "digits", "cifar10", "cifar100", "folder", "prepared", "fake", or an image classification set of TFDS.
-        split: "train", or "val", which is the test set where there is no other.
+        split: "train"; "val", which is the test set where there is no other; or "test", of one's own pictures.
         data_dir: where the data lie; digits and fake need none, TFDS has a default.
         image_size: sets that are held in memory are resized to it, 0 for their own size; the images of the others
             keep their sizes until a transform crops them.
-        val_fraction: of a folder without splits, the part that is for validation; 0: the folder has its splits.
+        rule: of one's own pictures, how training and validation images are told from each other.
 
     Raises:
         InputError: there is no such set, or its data are missing, incomplete or inconsistent.
     """
-    if val_fraction and name != "folder":
-        raise InputError(f"--val_fraction={val_fraction}: --dataset={name} has its own splits; leave it out")
+    if name == "folder":
+        return own_pictures(split, data_dir, rule)
+    if rule.option:
+        raise InputError(f"{rule.option}: --dataset={name} has its own splits; leave it out")
+    if split == "test":
+        raise InputError(f"--split=test: --dataset={name} has the splits train and val; take --split=val")
     if name == "digits":
         return resized(digits_source(split), image_size)
     if name in ("cifar10", "cifar100"):
         return resized(cifar_source(name, split, data_dir), image_size)
     if name == "fake":
         return fake_source(split, image_size)
-    if name == "folder":
-        if val_fraction:
-            return held_out_split(undivided_source(data_dir), split, val_fraction)
-        return folder_source(split, data_dir)
     if name == "prepared":
         return prepared_source(split, data_dir)
     return tfds_source(name, split, data_dir)

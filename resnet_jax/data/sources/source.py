@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from resnet_jax.data.notices import print_notice
 from resnet_jax.errors import InputError
 
 
@@ -98,6 +99,15 @@ def example_digest(source: Source) -> str:
         digest.update(len(part).to_bytes(8))  # so that two parts cannot be read as one
         digest.update(part)
     return f"sha256:{digest.hexdigest()}"
+
+
+def labels_of(source: Source) -> np.ndarray:
+    """Return the labels of all examples: int32 [N]. A set that holds them with its images is read from end to end."""
+    labels = getattr(source, "labels", None)
+    if labels is None:
+        print_notice(f"reading the labels of {len(source):,} examples")
+        return np.array([source[index].label for index in range(len(source))], np.int32)
+    return labels if len(labels) == len(source) else np.resize(labels, len(source))  # an array set may repeat
 
 
 def check_label(label: int, num_classes: int, name: str) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_jax.data.augment.host import resize
+from resnet_jax.data.augment.host import crop_box, resize, resize_and_center_crop
 from resnet_jax.data.augment.opencv_resize import blur, fast_resize
 from resnet_jax.data.augment.transform import TrainTransform
 from resnet_jax.data.decode import decode_image
@@ -93,3 +93,21 @@ class TestFast:
         found = np.concatenate([differences(f.read_bytes(), (i, i + 100), 224) for i, f in enumerate(files)])
         assert found.mean() < 2
         assert np.quantile(found, 0.999) <= 16
+
+
+@pytest.mark.parametrize("crop", ["random_resized", "scale_jitter"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "fast"])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 50), (50, 1), (2, 9_000), (9_000, 1), (1, 2)])
+def test_pictures_of_any_size_are_cropped(crop, interpolation, height, width):
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    transform = TrainTransform(crop=crop, interpolation=interpolation)
+    for kind in ("JPEG", "PNG"):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, kind)
+        for seed in range(5):
+            assert transform.from_file(buffer.getvalue(), "x", np.random.default_rng(seed), 32).shape == (32, 32, 3)
+    assert resize_and_center_crop(pixels, 32, 36).shape == (32, 32, 3)
+
+
+def test_a_crop_of_a_narrow_ratio_has_a_pixel_at_least():
+    assert crop_box(1, 1, np.random.default_rng(0), (0.9, 1.0), (3.0, 4.0)) == (0, 0, 1, 1)

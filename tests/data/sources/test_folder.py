@@ -5,7 +5,6 @@ import pytest
 
 from resnet_jax.data.decode import UnreadableImage, decode_image
 from resnet_jax.data.sources.folder import folder_source
-from resnet_jax.data.sources.load import load_source
 from resnet_jax.errors import InputError
 
 BOTH = {"train/a": 2, "train/b": 3, "val/a": 1, "val/b": 1}
@@ -108,40 +107,20 @@ def test_real_folder(real_data):
     assert np.bincount(source.labels).tolist() == [122, 121]
 
 
-def test_a_folder_without_splits_is_divided_by_names_class_by_class(write_folder):
-    root = write_folder({"ant": 40, "bee": 10, "cat": 2})
-    train, val = (load_source("folder", split, str(root), 0, 0.25) for split in ("train", "val"))
-    names = [{example.name for example in source} for source in (train, val)]
-    assert not names[0] & names[1]
-    assert len(names[0] | names[1]) == 52
-    assert train.class_names == val.class_names == ("ant", "bee", "cat")
-    counts = [sum(example.label == label for example in val) for label in range(3)]
-    assert 4 <= counts[0] <= 16
-    assert 1 <= counts[1] <= 6
-    assert counts[2] == 1
+def test_a_test_split_is_opened_by_its_name_alone(write_folder):
+    root = write_folder(BOTH | {"test/a": 2, "test/b": 1})
+    assert [len(folder_source(split, str(root))) for split in ("train", "val", "test")] == [5, 2, 3]
+    (root / "test" / "c").mkdir()
+    with pytest.raises(InputError, match=r"test and train must have the same classes, but train lacks c"):
+        folder_source("test", str(root))
+    assert [len(folder_source(split, str(root))) for split in ("train", "val")] == [5, 2]
 
 
-def test_new_images_do_not_move_old_ones(write_folder):
-    def validation(root):
-        return {example.name.removeprefix(str(root)) for example in load_source("folder", "val", str(root), 0, 0.3)}
-
-    few = validation(write_folder({"ant": 20, "bee": 20}))
-    many = validation(write_folder({"ant": 40, "bee": 40}))
-    assert few == many & {f"/{name}/{number}.png" for name in ("ant", "bee") for number in range(20)}
+def test_a_folder_without_a_test_split_says_so(write_folder):
+    with pytest.raises(InputError, match=r"test is not a folder; put the images in .*test/CLASS/"):
+        folder_source("test", str(write_folder(BOTH)))
 
 
-@pytest.mark.parametrize(
-    ("folders", "why"),
-    [
-        ({"ant": 3, "bee": 1}, "class 'bee' has one image, and training and validation need one each"),
-        ({"train/ant": 2, "val/ant": 1}, r"has splits \(train, val/\); leave it out"),
-    ],
-)
-def test_a_folder_that_cannot_be_divided_is_refused(folders, why, write_folder):
-    with pytest.raises(InputError, match=why):
-        load_source("folder", "val", str(write_folder(folders)), 0, 0.2)
-
-
-def test_a_set_with_its_own_splits_is_not_divided():
-    with pytest.raises(InputError, match=r"--val_fraction=0.2: --dataset=digits has its own splits"):
-        load_source("digits", "train", None, 0, 0.2)
+def test_what_is_called_test_is_no_validation_set_before_it_is_renamed(write_folder):
+    with pytest.raises(InputError, match=r"val is not a folder, but .*test is there; rename it"):
+        folder_source("val", str(write_folder({"train/a": 1, "test/a": 1})))

@@ -1,0 +1,103 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from resnet_jax.data.sources.held_out import SplitRule
+from resnet_jax.data.sources.load import load_source
+from resnet_jax.errors import InputError
+
+
+def names_of(source, root) -> set[str]:
+    return {example.name.removeprefix(f"{root}/") for example in source}
+
+
+def split_by(rule, root):
+    """(Names for training, names for validation) of a folder."""
+    return tuple(names_of(load_source("folder", split, str(root), 0, rule), root) for split in ("train", "val"))
+
+
+def test_a_folder_without_splits_is_split_by_names_class_by_class(write_folder):
+    root = write_folder({"ant": 40, "bee": 10, "cat": 2})
+    train, val = (load_source("folder", split, str(root), 0, SplitRule(0.25)) for split in ("train", "val"))
+    names = [names_of(source, root) for source in (train, val)]
+    assert not names[0] & names[1]
+    assert len(names[0] | names[1]) == 52
+    assert train.class_names == val.class_names == ("ant", "bee", "cat")
+    counts = [sum(example.label == label for example in val) for label in range(3)]
+    assert 4 <= counts[0] <= 16
+    assert 1 <= counts[1] <= 6
+    assert counts[2] == 1
+
+
+def test_new_images_do_not_move_old_ones(write_folder):
+    _, few = split_by(SplitRule(0.3), write_folder({"ant": 20, "bee": 20}))
+    _, many = split_by(SplitRule(0.3), write_folder({"ant": 40, "bee": 40}))
+    assert few == many & {f"{name}/{number}.png" for name in ("ant", "bee") for number in range(20)}
+
+
+def test_an_image_moves_only_where_its_class_would_have_none_otherwise(write_folder):
+    before = split_by(SplitRule(0.2), write_folder({"ant": 2}))
+    for count in range(3, 30):
+        after = split_by(SplitRule(0.2), write_folder({"ant": count}))
+        for old, new in zip(before, after, strict=True):
+            assert old <= new or len(old) == 1  # which had been the only one
+        before = after
+
+
+@pytest.mark.parametrize(
+    ("folders", "why"),
+    [
+        ({"ant": 3, "bee": 1}, "class 'bee' has one image, and training and validation need one each"),
+        ({"train/ant": 2, "val/ant": 1}, r"has splits \(train, val\); leave it out, or take --folds"),
+    ],
+)
+def test_a_folder_that_cannot_be_split_is_refused(folders, why, write_folder):
+    with pytest.raises(InputError, match=why):
+        load_source("folder", "val", str(write_folder(folders)), 0, SplitRule(0.2))
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        {"ant": 13, "bee": 7, "cat": 3},
+        {"train/ant": 9, "val/ant": 4, "train/bee": 5, "val/bee": 2, "train/cat": 2, "val/cat": 1, "test/dog": 1},
+    ],
+)
+def test_every_image_is_held_out_in_exactly_one_fold(folders, write_folder, capsys):
+    root = write_folder(folders)
+    parts = [split_by(SplitRule(folds=3, fold=fold), root) for fold in range(3)]
+    everything = set.union(*(val for _, val in parts))
+    assert len(everything) == sum(len(val) for _, val in parts) == 23
+    assert all(train == everything - val for train, val in parts)
+    assert sorted(len(val) for _, val in parts) == [7, 8, 8]
+    for name, count in (("ant", 13), ("bee", 7), ("cat", 3)):
+        held = [sum(f"{name}/" in file for file in val) for _, val in parts]
+        assert sum(held) == count
+        assert max(held) - min(held) <= 1
+    said = capsys.readouterr().err
+    assert ("23 images of train and val are pooled for --folds=3" in said) == ("train/ant" in folders)
+
+
+def test_the_pooled_images_are_of_their_classes(write_folder):
+    root = write_folder({"train/ant": 3, "val/ant": 1, "train/bee": 2, "val/bee": 4})
+    source: Any = load_source("folder", "train", str(root), 0, SplitRule(folds=2))
+    assert (np.diff(source.labels) >= 0).all()
+    assert all(f"/{('ant', 'bee')[example.label]}/" in example.name for example in source)
+
+
+def test_a_class_with_fewer_images_than_folds_is_named(write_folder):
+    root = str(write_folder({"ant": 5, "bee": 3, "cat": 2}))
+    with pytest.raises(InputError, match=r"--folds=4: class 'bee' has 3 images.*\(and 1 more classes have too few\)"):
+        load_source("folder", "train", root, 0, SplitRule(folds=4))
+
+
+@pytest.mark.parametrize("rule", [SplitRule(0.2), SplitRule(folds=5)])
+def test_a_set_with_its_own_splits_is_not_split(rule):
+    with pytest.raises(InputError, match=f"{rule.option}: --dataset=digits has its own splits"):
+        load_source("digits", "train", None, 0, rule)
+
+
+def test_other_sets_have_no_test_split():
+    with pytest.raises(InputError, match="--split=test: --dataset=digits has the splits train and val"):
+        load_source("digits", "test", None, 0)
