@@ -1,18 +1,24 @@
 """Compare finished runs: mean and standard deviation over seeds.
 
     python -m experiments.compare runs/*
+    python -m experiments.compare runs/* --report=FILE.html
 
 Runs that differ in --seed alone share a line. The numbers are those of result.json, from the last checkpoint.
+The page of --report shows curves, cost, intervals, and whether two runs differ on the same images.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.errors import InputError
+from resnet_jax.evaluation.page import write_page
+from resnet_jax.studies.comparison import comparison_page
 from resnet_jax.studies.seed_groups import differing_options, group_by_options, seed_table
 
 
@@ -22,6 +28,8 @@ class Options:
 
     workdirs: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Folders of runs"""
+    report: str = ""
+    """Write a page that needs no other file: FILE.html. Runs without a report are evaluated for it"""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -35,6 +43,10 @@ def main(argv: Sequence[str]) -> None:
     print(seed_table(groups))
     if differ := differing_options(groups):
         print(f"\nThey differ in {', '.join(differ)}.")
+    if options.report:
+        command = shlex.join(["python", "-m", "experiments.compare", *argv])
+        write_page(Path(options.report), comparison_page(groups, unfinished, command))
+        print(f"\nthe page is {options.report}")
 
 
 if __name__ == "__main__":

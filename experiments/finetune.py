@@ -5,8 +5,8 @@
     python -m experiments.finetune --data_dir=FILE.csv --val_fraction=0.2 --find_rate
     python -m experiments.finetune --data_dir=ROOT --folds=5
 
-ROOT holds train/CLASS/*.jpg and val/CLASS/*.jpg; or CLASS/*.jpg alone, with --val_fraction=0.2; or it is a FILE.csv with
-the columns path,label[,split]. Without --weights the network's default on the hub is taken. The same command again
+ROOT holds train/CLASS/*.jpg and val/CLASS/*.jpg; or CLASS/*.jpg alone, with --val_fraction=0.2; or it is a FILE.csv
+with the columns path,label[,split]. Without --weights the network's default on the hub is taken. The same command again
 continues the run, and the report is WORKDIR/report.html. --weights is --init_from, which every training command has.
 --folds without --fold trains all folds, one by one.
 """

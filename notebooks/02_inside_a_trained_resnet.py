@@ -37,7 +37,7 @@ from resnet_jax.analysis.parameters import first_filters, norm_scales, weight_hi
 from resnet_jax.analysis.plots.activations import draw_feature_maps, draw_responses
 from resnet_jax.analysis.plots.grad_cam import draw_grad_cam
 from resnet_jax.analysis.plots.parameters import draw_filters, draw_norm_scales, draw_weight_histograms
-from resnet_jax.data.sources.load import load_source
+from resnet_jax.evaluation.image_set import image_set, open_set
 from resnet_jax.inference.predict import probabilities, read_images
 
 # %% tags=["parameters"]
@@ -63,7 +63,7 @@ model, variables = net.model, net.variables
 if photographs:
     pictures = read_images(photographs, net.preprocessing)
 else:
-    source = load_source(net.dataset, "val", net.run.data_dir or None, net.preprocessing.image_size)
+    source = open_set(image_set(net), net, net.preprocessing.image_size)
     pictures = np.stack([source[index].image for index in range(8)])
 images = np.asarray(net.preprocessing.normalize({"image": pictures})["image"])
 if class_words:

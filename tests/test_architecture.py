@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "weights": {"models", "data.preprocessing", "files"},
     "analysis": {"models", "layers", "files"},
     "inference": {"weights", "models", "optim", "training", "data", "layers", "workdir", "runtime"},
-    "evaluation": {"inference", "data", "training", "layers", "runtime", "analysis"},
+    "evaluation": {"inference", "data", "training", "layers", "runtime", "analysis", "workdir", "files"},
     "run": EVERYTHING - {"evaluation", "studies", "benchmark", "cli"},
     "studies": EVERYTHING,
     "benchmark": EVERYTHING,
@@ -49,6 +49,7 @@ OWNERS = {
     "tensorflow_datasets": "data",
     "orbax": "workdir/checkpoint.py",
     "matplotlib": "analysis/plots/canvas.py",
+    "jinja2": "evaluation/page.py",
     "safetensors": "weights",
     "huggingface_hub": "weights",
 }

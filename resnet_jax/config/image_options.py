@@ -19,6 +19,8 @@ class DataOptions:
 
     The file has the columns path,label or path,label,split (train, val, test); paths begin at its folder.
     """
+    links_out: bool = False
+    """Read symbolic links that leave --data_dir"""
     val_fraction: float = 0.0
     """Part that is for validation, of pictures without splits (ROOT/CLASS/*, path,label). 0: none"""
     folds: int = 0

@@ -51,7 +51,7 @@ class Config(
 # run; fsdp, like the number of devices, changes the rounding only. (`depth` is another way to name `model`.)
 FREE_TO_CHANGE = {
     *("depth", "workdir", "data_dir", "num_workers", "keep", "tensorboard", "wandb", "debug", "dry_run"),
-    *("find_rate", "find_batch"),
+    *("find_rate", "find_batch", "links_out"),
     *("coordinator_address", "num_processes", "process_id", "fsdp", "connect_timeout", "stall_minutes"),
     "require_accelerator",
 }

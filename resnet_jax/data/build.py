@@ -35,7 +35,7 @@ from resnet_jax.data.notices import print_notice
 from resnet_jax.data.order import Order, epoch_order
 from resnet_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MEAN_STD, Preprocessing
 from resnet_jax.data.resolution import FixedSize, ProgressiveSize
-from resnet_jax.data.sources.held_out import SplitRule
+from resnet_jax.data.sources.held_out import FolderRule
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.data.sources.source import ArraySource, Source, example_digest, labels_of
 from resnet_jax.errors import InputError
@@ -82,7 +82,7 @@ def build_data(config: Config, mesh: Mesh) -> Data:
     """
     train_set = build_source(config, "train")
     size = config.eval_image_size or config.image_size
-    test_set = load_source(config.dataset, "val", config.data_dir or None, size, split_rule(config))
+    test_set = load_source(config.dataset, "val", config.data_dir or None, size, folder_rule(config))
     check_heads(test_set, 0)  # threads suffice to read heads
     train_size = image_size_of(train_set, config)
     image_size = config.eval_image_size or train_size
@@ -110,12 +110,12 @@ def build_data(config: Config, mesh: Mesh) -> Data:
 
 def build_source(config: Config, split: Literal["train", "val"]) -> Source:
     """Open a split of a config's data set at the size of its training images."""
-    return load_source(config.dataset, split, config.data_dir or None, config.image_size, split_rule(config))
+    return load_source(config.dataset, split, config.data_dir or None, config.image_size, folder_rule(config))
 
 
-def split_rule(config: Config) -> SplitRule:
+def folder_rule(config: Config) -> FolderRule:
     """Return how a config tells validation images from training images."""
-    return SplitRule(config.val_fraction, config.folds, config.fold)
+    return FolderRule(config.val_fraction, config.folds, config.fold, config.links_out)
 
 
 def image_size_of(source: Source, config: Config) -> int:

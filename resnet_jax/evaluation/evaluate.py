@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 
-from resnet_jax.data.build import split_rule
-from resnet_jax.data.sources.load import AS_THEY_LIE, load_source
+from resnet_jax.evaluation.image_set import Split, image_set, open_set
 from resnet_jax.evaluation.protocols import Pass, Protocol, build_passes
 from resnet_jax.evaluation.scores import Scores, collect, jit_score_step, mean_scores, score_sums
-from resnet_jax.inference.trained import Trained, check_classes
+from resnet_jax.inference.trained import Trained
 from resnet_jax.inference.tta import SCALES
 from resnet_jax.runtime.sharding import data_mesh, replicated
 from resnet_jax.training import loop
@@ -25,7 +24,7 @@ def evaluate(
     scales: Sequence[int] = SCALES,
     dataset: str = "",
     data_dir: str = "",
-    split: Literal["train", "val", "test"] = "val",
+    split: Split = "val",
     batch_size: int = 0,
     num_workers: int = -1,
 ) -> dict[str, Any]:
@@ -51,21 +50,16 @@ def evaluate(
     networks = [trained] if isinstance(trained, Trained) else list(trained)
     # The images are normalized as in training, whatever set they come from: only the source changes.
     first = networks[0]
-    name = dataset or first.dataset
-    own = first.run if first.run is not None and not dataset else None
-    folder = data_dir or (own.data_dir if own else "")
-    # Other images are taken whole; of the run's own, those that it held out.
-    rule = split_rule(own) if own and not data_dir else AS_THEY_LIE
+    images = image_set(first, dataset=dataset, data_dir=data_dir, split=split)
     mesh = data_mesh()
 
     def passes_of(network: Trained) -> tuple[int, list[Pass]]:
         whole = (protocol or network.views) == "multi_scale"
         size = 0 if whole else network.preprocessing.image_size
-        source = load_source(name, split, folder or None, size, rule)
-        check_classes(name, source.class_names, network)
-        images = batch_size or network.batch_size
+        source = open_set(images, network, size)
+        rows = batch_size or network.batch_size
         passes = build_passes(
-            network, protocol, source, scales=scales, batch_size=images, num_workers=num_workers, mesh=mesh
+            network, protocol, source, scales=scales, batch_size=rows, num_workers=num_workers, mesh=mesh
         )
         return len(source), passes
 

@@ -77,8 +77,8 @@ def with_cached_features(
     Args:
         run: the run.
         state: its state, whose backbone is frozen.
-        skipped: messages about unreadable images so far; new ones are added. Such an image has no features, and no
-            weight in the loss.
+        skipped: messages about unreadable images so far; new ones are added. Such an image has the features and the
+            label of the next readable one.
         stop_requested: step -> whether a signal asked the run to stop.
 
     Raises:
@@ -100,7 +100,7 @@ def with_cached_features(
     say_once(f"computing the features of {count:,} images{f', {views} views of each' if views > 1 else ''}")
     features: np.ndarray | None = None
     labels = np.zeros(count, np.int32)
-    readable = np.zeros(views * count, np.float32)
+    readable = np.zeros(count, bool)
     steps = -(-views * count // size)
     for _, batch in report_skipped(enumerate(run.data.train.batches(0, steps), 1), skipped):
         found = jax.device_get(features_of(variables, batch))
@@ -113,39 +113,35 @@ def with_cached_features(
         rows = (found["epoch"] * count + found["index"])[first_views]
         if features is None:
             features = np.zeros((views * count, found["features"].shape[1]), np.float32)
-        features[rows], readable[rows] = found["features"][first_views], 1.0
-        labels[found["index"]] = found["label"]
+        features[rows] = found["features"][first_views]
+        labels[found["index"]], readable[found["index"]] = found["label"], True
     assert features is not None
-    loader = feature_loader(run, features, labels, readable)
+    instead = next_readable(readable)
+    features = features.reshape(views, count, -1)[:, instead].reshape(views * count, -1)
+    loader = feature_loader(run, features, labels[instead])
     return dataclasses.replace(run, data=dataclasses.replace(run.data, train=loader))
 
 
-def feature_loader(run: Run, features: np.ndarray, labels: np.ndarray, readable: np.ndarray) -> Loader:
-    """Return the loader of features in the order of the images; view v is epoch v's.
+def next_readable(readable: np.ndarray) -> np.ndarray:
+    """Return, for each of N images, itself or the next one that is readable: int64 [N]; the first follows the last."""
+    (numbers,) = np.nonzero(readable)
+    return numbers[np.searchsorted(numbers, np.arange(len(readable))) % len(numbers)]
 
-    Args:
-        run: the run.
-        features: float32 [V N,C], view by view.
-        labels: int32 [N].
-        readable: float32 [V N], 0 for those of unreadable images.
-    """
+
+def feature_loader(run: Run, features: np.ndarray, labels: np.ndarray) -> Loader:
+    """Return the loader of features [V N,C] and labels [N], in the order of the images; view v is epoch v's."""
     config, count, whole = run.config, len(labels), replicated(run.mesh)
     views = len(features) // count
 
     def prepare(batch: Batch, step: Any) -> Batch:
         request = batch["request"]
         row = request["epoch"] % views * count + request["index"]
-        return {
-            "image": batch["features"][row],
-            "label": batch["labels"][request["index"]],
-            "mask": request["mask"] * batch["readable"][row],
-        }
+        return {"image": batch["features"][row], "label": batch["labels"][request["index"]], "mask": request["mask"]}
 
     return resident_train_loader(
         {
             "features": put_whole(features, whole),
             "labels": put_whole(labels, whole),
-            "readable": put_whole(readable, whole),
             "key": run_key(config.seed, run.mesh),
         },
         Order(seed=config.seed, n=count, batch_size=config.batch_size),

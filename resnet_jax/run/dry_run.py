@@ -11,7 +11,7 @@ import numpy as np
 from resnet_jax.analysis.plots.curves import draw_trace
 from resnet_jax.config.options import Config
 from resnet_jax.data.augment.policies import policy
-from resnet_jax.data.build import build_sizes, split_rule
+from resnet_jax.data.build import build_sizes, folder_rule
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.errors import InputError
 from resnet_jax.models.build import build_model, check_batch_norm, check_classifier
@@ -81,7 +81,7 @@ def dry_run(config: Config) -> Trace:
 def training_images(config: Config) -> int:
     """Return the number of training images of a config's data set."""
     try:
-        return len(load_source(config.dataset, "train", config.data_dir or None, 0, split_rule(config)))
+        return len(load_source(config.dataset, "train", config.data_dir or None, 0, folder_rule(config)))
     except InputError:
         if config.dataset in TRAINING_IMAGES and not config.data_dir:
             return TRAINING_IMAGES[config.dataset]

@@ -12,23 +12,25 @@ from resnet_jax.errors import InputError
 from resnet_jax.workdir.folder import read_result, read_run_config
 
 # Options that may differ between the runs of one group.
-OF_A_RUN = FREE_TO_CHANGE | {"seed"}
+OF_A_RUN = FREE_TO_CHANGE | {"seed", "fold"}
 COLUMNS = ("network", "recipe", "runs", "epochs", "test top-1 (%)", "with averaged weights", "top-5 (%)")
 
 
 @dataclass(frozen=True)
 class SeedGroup:
-    """A group of finished runs that differ in their seed alone.
+    """A group of finished runs that differ in their seed alone, or in the fold of a cross-validation.
 
     Attributes:
         config: of the first.
         seeds: of the runs.
         results: of their result.json.
+        workdirs: their folders.
     """
 
     config: Config
     seeds: tuple[int, ...]
     results: tuple[dict[str, Any], ...]
+    workdirs: tuple[str, ...]
 
     def mean(self, name: str) -> float:
         """Return the mean of a number in the results."""
@@ -46,7 +48,7 @@ def group_by_options(workdirs: Sequence[str | Path]) -> tuple[list[SeedGroup], l
     Raises:
         InputError: a folder holds no run, or two folders hold the same run.
     """
-    groups: dict[str, list[tuple[Config, dict[str, Any]]]] = {}
+    groups: dict[str, list[tuple[Config, dict[str, Any], str]]] = {}
     unfinished = []
     for workdir in map(Path, workdirs):
         config, _ = read_run_config(workdir.absolute())
@@ -55,14 +57,15 @@ def group_by_options(workdirs: Sequence[str | Path]) -> tuple[list[SeedGroup], l
             unfinished.append(str(workdir))
             continue
         key = str({name: value for name, value in asdict(config).items() if name not in OF_A_RUN})
-        groups.setdefault(key, []).append((config, result))
+        groups.setdefault(key, []).append((config, result, str(workdir)))
     found = []
     for runs in groups.values():
-        runs.sort(key=lambda run: run[0].seed)
-        seeds = tuple(config.seed for config, _ in runs)
-        if len(set(seeds)) < len(seeds):
-            raise InputError(f"two folders hold a run of {runs[0][0].model} with the same options and seeds {seeds}")
-        found.append(SeedGroup(runs[0][0], seeds, tuple(result for _, result in runs)))
+        runs.sort(key=lambda run: (run[0].seed, run[0].fold))
+        configs, results, folders = zip(*runs, strict=True)
+        seeds = tuple(config.seed for config in configs)
+        if len({(config.seed, config.fold) for config in configs}) < len(seeds):
+            raise InputError(f"two folders hold a run of {configs[0].model} with the same options and seeds {seeds}")
+        found.append(SeedGroup(configs[0], seeds, results, folders))
     return found, unfinished
 
 

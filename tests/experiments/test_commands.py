@@ -22,6 +22,7 @@ from experiments import (
     prepare,
     quickstart,
     recipes,
+    report,
     show_batch,
     tables,
 )
@@ -48,6 +49,7 @@ OPTIONS = {
     "predict": predict.Options,
     "prepare": prepare.Options,
     "recipes": recipes.Options,
+    "report": report.Options,
     "tables": tables.Options,
 }
 

@@ -21,7 +21,8 @@ def statistics_that_moved(frozen: str, **options: bool) -> set[str]:
     images = jax.random.normal(jax.random.key(1), (4, 8, 8, 3))
     network = WithFrozenStatistics(model, frozen_by(frozen))
     apply = jax.jit(lambda v, x: network.apply(v, x, train=True, mutable=["batch_stats"])[1])
-    old, new = (flatten_dict(tree["batch_stats"]) for tree in (variables, apply(variables, images)))
+    old: dict[Any, Any] = flatten_dict(variables["batch_stats"])
+    new: dict[Any, Any] = flatten_dict(apply(variables, images)["batch_stats"])
     assert set(old) == set(new)
     return {path[0] for path in old if not np.array_equal(old[path], new[path])}
 

@@ -18,8 +18,7 @@ from resnet_jax.layers.frozen_statistics import WithFrozenStatistics
 from resnet_jax.models.counts import abstract_variables, count_multiply_adds
 from resnet_jax.models.registry import create_model
 from resnet_jax.optim.freeze import frozen_by
-from resnet_jax.run.build import build_run
-from resnet_jax.run.cached_features import feature_loader
+from resnet_jax.run.cached_features import next_readable
 from resnet_jax.run.initial import check_scan, with_head
 from resnet_jax.run.train import train
 from resnet_jax.training.state import TrainState
@@ -106,14 +105,9 @@ def test_a_part_of_blocks_that_are_compiled_as_one_cannot_be_frozen():
     check_scan(replace(config, scan=False), model, params)
 
 
-def test_unreadable_images_have_no_features_and_no_weight(weights, tmp_path, monkeypatch):
-    run = build_run(replace(HEAD_ALONE, init_from=weights, cache_features=1, batch_size=64))
-    features, labels = np.zeros((1437, 3), np.float32), np.zeros(1437, np.int32)
-    readable = np.ones(1437, np.float32)
-    readable[7] = 0.0
-    loader = feature_loader(run, features, labels, readable)
-    masks = [jax.device_get(loader.prepare(batch, 0)["mask"]) for batch in loader.batches(0, 23)]
-    assert np.concatenate(masks)[:1437].sum() == 1436
+def test_an_unreadable_image_is_replaced_by_the_next_one():
+    readable = np.array([False, True, False, False, True, False])
+    np.testing.assert_array_equal(next_readable(readable), [1, 1, 4, 4, 4, 1])
 
 
 def test_frozen_statistics_stay_while_scales_learn(weights, tmp_path):

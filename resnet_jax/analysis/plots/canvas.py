@@ -1,11 +1,17 @@
-"""Figures as PNG files; the only module that imports matplotlib, and late, so that a run loads it only to draw."""
+"""Figures as PNG files and as SVG for a page; the only module that imports matplotlib, and late, so that a run loads it
+only to draw.
+"""
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from resnet_jax.files.atomic import atomic_path
 
@@ -47,6 +53,43 @@ def save(figure: Any, path: Path) -> Drawing:
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=110, format="png")
     return Drawing(path)
+
+
+def svg_text(figure: Any, prefix: str, title: str) -> str:
+    """Return a figure as an <svg> element for a page, and its lines and text in the color of the page's text.
+
+    Args:
+        figure: drawn in black where the page's color is wanted.
+        prefix: of the element's ids, which must not be those of another figure on the page.
+        title: what a screen reader says.
+    """
+    from matplotlib import rc_context
+
+    for axes in figure.axes:
+        if legend := axes.get_legend():
+            legend.set_frame_on(False)  # its background is white
+    written = io.StringIO()
+    # Text stays text, in the page's font. Without dates and addresses in its head, equal figures are equal text.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix, "font.family": ["sans-serif"]}):
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(written, format="svg", transparent=True, metadata=nothing)
+    drawn = written.getvalue()
+    size = re.search(r'viewBox="([^"]+)"', drawn)
+    body = drawn[drawn.index(">", drawn.index("<svg")) + 1 :]
+    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # would count for the whole page
+    body = re.sub(r"font: ([\d.]+px) [^;\"]+", r"font-size: \1", body)
+    body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", body)
+    return (
+        f'<svg viewBox="{size[1] if size else ""}" role="img" aria-label="{escape(title)}" fill="currentColor" '
+        f'stroke-linejoin="round" stroke-linecap="butt">{body.replace("#000000", "currentColor")}'
+    )
+
+
+def colored(values: np.ndarray, colormap: str) -> np.ndarray:
+    """Return uint8 [...,3], the colors of values in [0, 1]."""
+    from matplotlib import colormaps
+
+    return colormaps[colormap](values, bytes=True)[..., :3]
 
 
 def mark_stages(axes: Any, names: Sequence[str], along: str = "x") -> None:

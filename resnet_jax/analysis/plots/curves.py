@@ -1,12 +1,37 @@
 """Figures against the steps of a training: settings, loss and error."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
+from resnet_jax.analysis.plots.canvas import Drawing, save, subplots, svg_text
+
+OF_A_PAGE = (4.8, 3.2)  # inches: letters keep their size on a phone
+COLORS = [f"tab:{name}" for name in ("blue", "orange", "green", "red", "purple", "brown", "pink", "olive", "cyan")]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What is plotted of the rows of a metrics.jsonl.
+
+    Attributes:
+        key: short name.
+        label: of its axis.
+        of: row -> value.
+        limits: of its axis.
+    """
+
+    key: str
+    label: str
+    of: Callable[[dict[str, Any]], float]
+    limits: tuple[float | None, float | None] = (None, None)
+
+
+LOSS = Quantity("loss", "loss (nats)", lambda row: row["loss"])
+ERROR = Quantity("error", "top-1 error (%)", lambda row: 100 * (1 - row["top1"]), (0, None))
 
 
 def draw_trace(trace: dict[str, np.ndarray], path: Path, title: str) -> Drawing:
@@ -48,16 +73,58 @@ def draw_rate_test(
 def draw_curves(rows: Sequence[dict[str, Any]], path: Path, title: str) -> Drawing:
     """Draw loss and error against steps, training and test, from the rows of a metrics.jsonl."""
     figure, (left, right) = subplots(1, 2, figsize=(10, 4))
+    for axes, quantity in ((left, LOSS), (right, ERROR)):
+        plot_curves(axes, rows, quantity)
+        axes.legend()
+    left.set_title(title)
+    return save(figure, path)
+
+
+def svg_curves(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the same as two <svg> elements: the loss, and the error."""
+    drawn = []
+    for quantity in (LOSS, ERROR):
+        figure, axes = subplots(figsize=OF_A_PAGE)
+        plot_curves(axes, rows, quantity)
+        axes.legend()
+        drawn.append(svg_text(figure, quantity.key, f"{quantity.label}, training and test, against the step"))
+    return drawn
+
+
+def svg_curves_of_runs(runs: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> list[str]:
+    """Return loss and error of several runs as two <svg> elements: each a label and the rows of its metrics.jsonl."""
+    drawn = []
+    for quantity in (LOSS, ERROR):
+        figure, axes = subplots(figsize=OF_A_PAGE)
+        handles = [
+            plot_curves(axes, rows, quantity, color=COLORS[number % len(COLORS)])
+            for number, (_, rows) in enumerate(runs)
+        ]
+        legend = axes.legend(handles, [label for label, _ in runs], fontsize="small")
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a dollar sign in a folder's name
+        drawn.append(svg_text(figure, quantity.key, f"{quantity.label} of {len(runs)} runs against the step"))
+    return drawn
+
+
+def plot_curves(axes: Any, rows: Sequence[dict[str, Any]], quantity: Quantity, color: str | None = None) -> Any:
+    """Plot a quantity of a run, in training and in the test; return the line of the test.
+
+    Args:
+        axes: to plot in.
+        rows: of a metrics.jsonl.
+        quantity: LOSS or ERROR.
+        color: of the run; None takes one for each of the two lines.
+    """
+    line = None
     for split, style in (("train", {"alpha": 0.7}), ("eval", {"marker": "o", "markersize": 3})):
         some = [row for row in rows if row["split"] == split]
         steps = [row["step"] for row in some]
         style = style | ({"marker": "o"} if len(steps) == 1 else {})
+        style = style | ({"color": color, "lw": 1 if split == "train" else 1.8} if color else {})
         label = "training" if split == "train" else "test"
-        left.plot(steps, [row["loss"] for row in some], label=label, **style)
-        right.plot(steps, [100 * (1 - row["top1"]) for row in some], label=label, **style)
-    left.set(xlabel="step", ylabel="loss (nats)", title=title)
-    right.set(xlabel="step", ylabel="top-1 error (%)", ylim=(0, None))
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        axes.legend()
-    return save(figure, path)
+        (line,) = axes.plot(steps, [quantity.of(row) for row in some], label=label, **style)
+    axes.set(xlabel="step", ylabel=quantity.label)
+    axes.set_ylim(*quantity.limits)
+    axes.grid(alpha=0.3)
+    return line

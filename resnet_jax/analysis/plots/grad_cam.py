@@ -1,4 +1,4 @@
-"""Figure of Grad-CAM maps over their images."""
+"""Grad-CAM maps over their images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from resnet_jax.analysis.grad_cam import GradCam
-from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
+from resnet_jax.analysis.plots.canvas import Drawing, colored, save, subplots
+
+COLORS, OPACITY = "jet", 0.45
 
 
 def draw_grad_cam(images: np.ndarray, found: GradCam, class_names: Sequence[str], path: Path) -> Drawing:
@@ -17,9 +19,14 @@ def draw_grad_cam(images: np.ndarray, found: GradCam, class_names: Sequence[str]
         upper, lower = grid[:, index]
         upper.imshow(image)
         lower.imshow(image)
-        lower.imshow(map_, cmap="jet", alpha=0.45, vmin=0, vmax=1)
+        lower.imshow(map_, cmap=COLORS, alpha=OPACITY, vmin=0, vmax=1)
         upper.set_title(f"{class_names[found.classes[index]]} {found.probabilities[index]:.0%}", fontsize=10)
         for axes in (upper, lower):
             axes.axis("off")
     figure.colorbar(grid[1, -1].images[-1], ax=grid[:, -1], label="Grad-CAM, relative to the maximum")
     return save(figure, path)
+
+
+def overlay(image: np.ndarray, map_: np.ndarray) -> np.ndarray:
+    """Return an image uint8 [H,W,3] under its Grad-CAM map, [H,W] in [0, 1]."""
+    return np.round((1 - OPACITY) * image + OPACITY * colored(map_, COLORS)).astype(np.uint8)

@@ -87,6 +87,11 @@ def folder_source(
     classes = class_folders(root, folder, inside)
     other = compared_split(split, splits)
     if other in splits:
+        if folder.samefile(root / other):
+            raise InputError(
+                f"{folder} and {root / other} are one folder: images to train on cannot validate; give the split "
+                "images of its own, or take --val_fraction"
+            )
         check_same_classes(root, {split: tuple(classes), other: tuple(class_folders(root, root / other, inside))})
     extensions = image_extensions()
     unread: Counter[str] = Counter()

@@ -11,18 +11,20 @@ from resnet_jax.errors import InputError
 
 
 @dataclass(frozen=True)
-class SplitRule:
-    """How pictures are split into training and validation images; by default as they lie.
+class FolderRule:
+    """How one's own pictures are read, and split into training and validation images; by default as they lie.
 
     Attributes:
         val_fraction: part of every class that is for validation, in (0, 1); 0: none.
         folds: parts of a cross-validation, 2 or more; 0: none.
         fold: the part that is for validation, 0 to folds - 1.
+        links_out: read symbolic links that leave the folder.
     """
 
     val_fraction: float = 0.0
     folds: int = 0
     fold: int = 0
+    links_out: bool = False
 
     @property
     def option(self) -> str:

@@ -85,7 +85,9 @@ def refuse_escape(inside: Path | None, path: Path) -> None:
             raise InputError(f"{path} is a link to itself; remove it") from error
         target = os.path.realpath(path)
     if inside is not None and not Path(target).is_relative_to(os.path.realpath(inside)):
-        raise InputError(f"{path} is a link out of {inside}, to {target}; copy the data into {inside}")
+        raise InputError(
+            f"{path} is a link out of {inside}, to {target}; copy the data into {inside}, or allow it, --links_out"
+        )
 
 
 def unread_line(unread: Counter[str]) -> str:

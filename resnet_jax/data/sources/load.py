@@ -9,7 +9,7 @@ from PIL import Image
 from resnet_jax.data.sources.cifar import cifar_source
 from resnet_jax.data.sources.digits import digits_source
 from resnet_jax.data.sources.fake import fake_source
-from resnet_jax.data.sources.held_out import SplitRule
+from resnet_jax.data.sources.held_out import FolderRule
 from resnet_jax.data.sources.own_pictures import own_pictures
 from resnet_jax.data.sources.prepared import prepared_source
 from resnet_jax.data.sources.source import ArraySource, Source
@@ -18,7 +18,7 @@ from resnet_jax.errors import InputError
 
 # CIFAR-10 at 224 pixels, which fine-tuning wants, is 7.5 GB.
 MAX_RESIZED_BYTES = 8 * 2**30
-AS_THEY_LIE = SplitRule()
+AS_THEY_LIE = FolderRule()
 
 
 def load_source(
@@ -26,7 +26,7 @@ def load_source(
     split: Literal["train", "val", "test"],
     data_dir: str | None,
     image_size: int,
-    rule: SplitRule = AS_THEY_LIE,
+    rule: FolderRule = AS_THEY_LIE,
 ) -> Source:
     """Open one split of a data set.
 

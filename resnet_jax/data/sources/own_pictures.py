@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -10,11 +11,11 @@ import numpy as np
 from resnet_jax.data.notices import print_notice
 from resnet_jax.data.sources.csv_file import csv_source, csv_splits
 from resnet_jax.data.sources.folder import FolderSource, folder_source, folder_splits
-from resnet_jax.data.sources.held_out import SplitRule, fold_split, held_out_split
+from resnet_jax.data.sources.held_out import FolderRule, fold_split, held_out_split
 from resnet_jax.errors import InputError
 
 
-def own_pictures(split: Literal["train", "val", "test"], data_dir: str | None, rule: SplitRule) -> FolderSource:
+def own_pictures(split: Literal["train", "val", "test"], data_dir: str | None, rule: FolderRule) -> FolderSource:
     """Open one split of a folder ROOT or of a CSV file.
 
     Args:
@@ -25,11 +26,11 @@ def own_pictures(split: Literal["train", "val", "test"], data_dir: str | None, r
     Raises:
         InputError: the pictures cannot be used, or do not go with the rule.
     """
-    open_split: Callable[..., FolderSource] = csv_source if is_csv(data_dir) else folder_source
-    splits_of: Callable[..., tuple[str, ...]] = csv_splits if is_csv(data_dir) else folder_splits
+    of_folder = partial(folder_source, links_out=rule.links_out)
+    open_split: Callable[..., FolderSource] = csv_source if is_csv(data_dir) else of_folder
     if split == "test" or not rule.option:
         return open_split(split, data_dir)
-    splits = splits_of(data_dir)
+    splits = own_splits(data_dir)
     if rule.val_fraction:
         if splits:
             raise InputError(
@@ -41,6 +42,16 @@ def own_pictures(split: Literal["train", "val", "test"], data_dir: str | None, r
     if splits:
         print_notice(f"{data_dir}: {len(whole):,} images of {' and '.join(splits)} are pooled for {rule.option}")
     return fold_split(whole, split, rule.folds, rule.fold)
+
+
+def own_splits(data_dir: str | None) -> tuple[str, ...]:
+    """Return those of "train" and "val" that a folder or a CSV file has.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    of_file: Callable[..., tuple[str, ...]] = csv_splits if is_csv(data_dir) else folder_splits
+    return of_file(data_dir)
 
 
 def is_csv(data_dir: str | None) -> bool:

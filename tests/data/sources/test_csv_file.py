@@ -8,7 +8,7 @@ import pytest
 
 from resnet_jax.data.decode import decode_image
 from resnet_jax.data.heads import check_heads
-from resnet_jax.data.sources.held_out import SplitRule
+from resnet_jax.data.sources.held_out import FolderRule
 from resnet_jax.data.sources.load import AS_THEY_LIE, load_source
 from resnet_jax.data.sources.source import example_digest
 from resnet_jax.errors import InputError
@@ -87,22 +87,22 @@ def test_without_a_column_split_it_is_one_set(write_csv):
     assert len(opened(path, "val")) == 6
     with pytest.raises(InputError, match=r"has no column split; add one .*, or give --val_fraction=0\.2"):
         opened(path)
-    train, val = (opened(path, split, SplitRule(0.4)) for split in ("train", "val"))
+    train, val = (opened(path, split, FolderRule(0.4)) for split in ("train", "val"))
     assert sorted(contents(train) + contents(val)) == [(k, k % 2) for k in range(6)]
     assert set(np.bincount(val.labels)) <= {1, 2}
-    folds = [contents(opened(path, "val", SplitRule(folds=3, fold=fold))) for fold in range(3)]
+    folds = [contents(opened(path, "val", FolderRule(folds=3, fold=fold))) for fold in range(3)]
     assert [len(part) for part in folds] == [2, 2, 2]
     assert sorted(chain(*folds)) == [(k, k % 2) for k in range(6)]
 
 
 def test_folds_pool_training_and_validation_and_leave_the_test_split_out(write_csv, capsys):
     path = write_csv(SPLIT + "p/4.png,ant,test\np/5.png,bee,test\n")
-    folds = [contents(opened(path, "val", SplitRule(folds=2, fold=fold))) for fold in range(2)]
+    folds = [contents(opened(path, "val", FolderRule(folds=2, fold=fold))) for fold in range(2)]
     assert sorted(chain(*folds)) == [(0, 0), (1, 1), (2, 0), (3, 1)]
-    assert contents(opened(path, "test", SplitRule(folds=2))) == [(4, 0), (5, 1)]
+    assert contents(opened(path, "test", FolderRule(folds=2))) == [(4, 0), (5, 1)]
     assert f"{path}: 4 images of train and val are pooled for --folds=2\n" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"--val_fraction=0\.2 is for pictures without splits"):
-        opened(path, "train", SplitRule(0.2))
+        opened(path, "train", FolderRule(0.2))
 
 
 def test_a_class_of_the_test_split_alone_does_not_touch_training(write_csv):

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from resnet_jax.data.sources.held_out import SplitRule
+from resnet_jax.data.sources.held_out import FolderRule
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.errors import InputError
 
@@ -19,7 +19,7 @@ def split_by(rule, root):
 
 def test_a_folder_without_splits_is_split_by_names_class_by_class(write_folder):
     root = write_folder({"ant": 40, "bee": 10, "cat": 2})
-    train, val = (load_source("folder", split, str(root), 0, SplitRule(0.25)) for split in ("train", "val"))
+    train, val = (load_source("folder", split, str(root), 0, FolderRule(0.25)) for split in ("train", "val"))
     names = [names_of(source, root) for source in (train, val)]
     assert not names[0] & names[1]
     assert len(names[0] | names[1]) == 52
@@ -31,18 +31,35 @@ def test_a_folder_without_splits_is_split_by_names_class_by_class(write_folder):
 
 
 def test_new_images_do_not_move_old_ones(write_folder):
-    _, few = split_by(SplitRule(0.3), write_folder({"ant": 20, "bee": 20}))
-    _, many = split_by(SplitRule(0.3), write_folder({"ant": 40, "bee": 40}))
+    _, few = split_by(FolderRule(0.3), write_folder({"ant": 20, "bee": 20}))
+    _, many = split_by(FolderRule(0.3), write_folder({"ant": 40, "bee": 40}))
     assert few == many & {f"{name}/{number}.png" for name in ("ant", "bee") for number in range(20)}
 
 
 def test_an_image_moves_only_where_its_class_would_have_none_otherwise(write_folder):
-    before = split_by(SplitRule(0.2), write_folder({"ant": 2}))
+    before = split_by(FolderRule(0.2), write_folder({"ant": 2}))
     for count in range(3, 30):
-        after = split_by(SplitRule(0.2), write_folder({"ant": count}))
+        after = split_by(FolderRule(0.2), write_folder({"ant": count}))
         for old, new in zip(before, after, strict=True):
             assert old <= new or len(old) == 1  # which had been the only one
         before = after
+
+
+def test_links_out_of_the_folder_need_the_option(write_folder, tmp_path_factory):
+    root, elsewhere = write_folder({"ant": 3, "bee": 3}), tmp_path_factory.mktemp("elsewhere")
+    picture = next((root / "ant").iterdir())
+    picture.rename(elsewhere / picture.name)
+    picture.symlink_to(elsewhere / picture.name)
+    with pytest.raises(InputError, match="or allow it, --links_out"):
+        load_source("folder", "val", str(root), 0, FolderRule(0.5))
+    assert sum(map(len, split_by(FolderRule(0.5, links_out=True), root))) == 6
+
+
+def test_a_folder_that_is_its_own_validation_is_refused(write_folder):
+    root = write_folder({"train/ant": 2, "train/bee": 2})
+    (root / "val").symlink_to("train")
+    with pytest.raises(InputError, match="are one folder: images to train on cannot validate"):
+        load_source("folder", "train", str(root), 0)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +71,7 @@ def test_an_image_moves_only_where_its_class_would_have_none_otherwise(write_fol
 )
 def test_a_folder_that_cannot_be_split_is_refused(folders, why, write_folder):
     with pytest.raises(InputError, match=why):
-        load_source("folder", "val", str(write_folder(folders)), 0, SplitRule(0.2))
+        load_source("folder", "val", str(write_folder(folders)), 0, FolderRule(0.2))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +83,7 @@ def test_a_folder_that_cannot_be_split_is_refused(folders, why, write_folder):
 )
 def test_every_image_is_held_out_in_exactly_one_fold(folders, write_folder, capsys):
     root = write_folder(folders)
-    parts = [split_by(SplitRule(folds=3, fold=fold), root) for fold in range(3)]
+    parts = [split_by(FolderRule(folds=3, fold=fold), root) for fold in range(3)]
     everything = set.union(*(val for _, val in parts))
     assert len(everything) == sum(len(val) for _, val in parts) == 23
     assert all(train == everything - val for train, val in parts)
@@ -81,7 +98,7 @@ def test_every_image_is_held_out_in_exactly_one_fold(folders, write_folder, caps
 
 def test_the_pooled_images_are_of_their_classes(write_folder):
     root = write_folder({"train/ant": 3, "val/ant": 1, "train/bee": 2, "val/bee": 4})
-    source: Any = load_source("folder", "train", str(root), 0, SplitRule(folds=2))
+    source: Any = load_source("folder", "train", str(root), 0, FolderRule(folds=2))
     assert (np.diff(source.labels) >= 0).all()
     assert all(f"/{('ant', 'bee')[example.label]}/" in example.name for example in source)
 
@@ -89,10 +106,10 @@ def test_the_pooled_images_are_of_their_classes(write_folder):
 def test_a_class_with_fewer_images_than_folds_is_named(write_folder):
     root = str(write_folder({"ant": 5, "bee": 3, "cat": 2}))
     with pytest.raises(InputError, match=r"--folds=4: class 'bee' has 3 images.*\(and 1 more classes have too few\)"):
-        load_source("folder", "train", root, 0, SplitRule(folds=4))
+        load_source("folder", "train", root, 0, FolderRule(folds=4))
 
 
-@pytest.mark.parametrize("rule", [SplitRule(0.2), SplitRule(folds=5)])
+@pytest.mark.parametrize("rule", [FolderRule(0.2), FolderRule(folds=5)])
 def test_a_set_with_its_own_splits_is_not_split(rule):
     with pytest.raises(InputError, match=f"{rule.option}: --dataset=digits has its own splits"):
         load_source("digits", "train", None, 0, rule)

@@ -1,0 +1,58 @@
+"""Write a report on a network: one HTML page that shows where it is wrong, and how sure it is.
+
+    python -m experiments.report --workdir=RUN
+    python -m experiments.report --workdir=RUN --checkpoint=best --split=train --out=FILE.html
+    python -m experiments.report --model=resnet50 --weights=FILE --dataset=folder --data_dir=ROOT
+
+The page holds its pictures and needs no other file. Beside it, predictions.csv has a line for every image.
+"""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from resnet_jax.cli import parse_options, run_command
+from resnet_jax.evaluation.image_set import Split
+from resnet_jax.evaluation.report import write_report
+from resnet_jax.inference.trained import WhichNetwork, load_named
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(WhichNetwork):
+    """Options."""
+
+    dataset: str = ""
+    """Data set, as in training. Empty: the run's own"""
+    data_dir: str = ""
+    """Folder of the data. Empty: the run's own"""
+    split: Split = "val"
+    """Test or training images; both without augmentation"""
+    out: str = ""
+    """File of the page. Empty: report.html in the run's folder, or, without a run, in this one"""
+    batch_size: int = 0
+    """Images a step. 0: the run's own; the result does not depend on it"""
+    num_workers: int = -1
+    """Decoding processes. 0: threads; -1: one for every core but one, at most 16"""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Write the page, and print where it is and the result."""
+    options = parse_options(Options, argv, "report", __doc__)
+    out = Path(options.out or Path(options.workdir) / "report.html")
+    report = write_report(
+        load_named(options),
+        out,
+        dataset=options.dataset,
+        data_dir=options.data_dir,
+        split=options.split,
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+        command=shlex.join(["python", "-m", "experiments.report", *argv]),
+    )
+    print(report.headline)
+    print(f"the report is {out}, its predictions {out.with_name('predictions.csv')}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,96 @@
+"""Pictures of a report: as the network sees them, small, with the regions that speak for its answer."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from resnet_jax.analysis.grad_cam import grad_cam
+from resnet_jax.analysis.plots.grad_cam import overlay
+from resnet_jax.data.near_duplicates import pixels_of
+from resnet_jax.data.preprocessing import Preprocessing
+from resnet_jax.data.sources.source import Source
+from resnet_jax.errors import InputError
+from resnet_jax.evaluation.predictions import Predictions
+from resnet_jax.inference.trained import Trained
+
+SHOWN = 20
+SIDE = 160  # pixels of the longer side on the page
+QUALITY = 80  # of their JPEGs: about 6 KB a photograph
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of a report.
+
+    Attributes:
+        index: of the example.
+        image: data URI of what the network sees.
+        map: data URI of the same under its Grad-CAM map; "" where the network has none.
+    """
+
+    index: int
+    image: str
+    map: str
+
+
+def worst(predictions: Predictions, count: int = SHOWN) -> list[int]:
+    """Return the wrong examples by their loss, the highest first, and behind them the right ones likewise."""
+    return [int(index) for index in np.lexsort((-predictions.loss, predictions.right))[:count]]
+
+
+def drawn(predictions: Predictions, count: int = SHOWN) -> list[int]:
+    """Return examples drawn at random, the same ones in every report on as many images."""
+    total = len(predictions.names)
+    return [int(index) for index in np.random.default_rng(0).choice(total, min(count, total), replace=False)]
+
+
+def pictures(
+    trained: Trained, source: Source, predictions: Predictions, indices: Sequence[int]
+) -> tuple[dict[int, Picture], str]:
+    """Return pictures by the examples' numbers, with the Grad-CAM maps of the predicted classes.
+
+    Args:
+        trained: the network.
+        source: the set, opened at the network's image size.
+        predictions: over the set.
+        indices: of the examples.
+
+    Returns:
+        (pictures, why they have no maps); the second is "" where they have.
+    """
+    chosen = sorted(set(indices))
+    seen = np.stack([network_input(source, index, trained.preprocessing) for index in chosen])
+    normalized = np.asarray(trained.preprocessing.normalize({"image": seen})["image"])
+    try:
+        found = grad_cam(trained.model, trained.variables, normalized, predictions.predicted[chosen])
+    except InputError as error:
+        return {index: Picture(index, data_uri(image), "") for index, image in zip(chosen, seen, strict=True)}, str(
+            error
+        )
+    return {
+        index: Picture(index, data_uri(image), data_uri(overlay(image, map_)))
+        for index, image, map_ in zip(chosen, seen, found.maps, strict=True)
+    }, ""
+
+
+def network_input(source: Source, index: int, preprocessing: Preprocessing) -> np.ndarray:
+    """Return an example as the network sees it, uint8 [image_size,image_size,3]."""
+    image, size = pixels_of(source, index), preprocessing.image_size
+    return image if image.shape[:2] == (size, size) else preprocessing.crop()(image)
+
+
+def data_uri(pixels: np.ndarray) -> str:
+    """Return an image uint8 [H,W,3] as a small JPEG within an address."""
+    image = Image.fromarray(pixels)
+    width, height = image.size
+    scale = SIDE / max(width, height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    # Enlarged pixels stay squares: blurred digits of 8x8 cannot be read.
+    resized = image.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)
+    written = io.BytesIO()
+    resized.save(written, "JPEG", quality=QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(written.getvalue()).decode()}"

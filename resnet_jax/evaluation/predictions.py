@@ -1,0 +1,93 @@
+"""What a network says of every image of a set."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from resnet_jax.data.sources.source import Source
+from resnet_jax.evaluation.image_set import ImageSet
+from resnet_jax.evaluation.protocols import build_passes
+from resnet_jax.evaluation.scores import Scores, collect, jit_score_step
+from resnet_jax.inference.trained import Trained
+from resnet_jax.runtime.sharding import data_mesh, replicated
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A network's answers to the N images of a set, each once.
+
+    Attributes:
+        names: N names; of image files, the path below the folder of the data.
+        label: int [N], the true class.
+        predicted: int [N], the most probable class.
+        probability: float32 [N], of the predicted class.
+        loss: float32 [N], minus the logarithm of the true class's probability, nats.
+        class_names: K names.
+    """
+
+    names: tuple[str, ...]
+    label: np.ndarray
+    predicted: np.ndarray
+    probability: np.ndarray
+    loss: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def right(self) -> np.ndarray:
+        """Bool [N]: the most probable class is the true one."""
+        return self.predicted == self.label
+
+
+def predict_set(
+    trained: Trained, source: Source, images: ImageSet, *, batch_size: int = 0, num_workers: int = -1
+) -> Predictions:
+    """Return a network's predictions over a set, by the views of its own evaluation.
+
+    Args:
+        trained: the network.
+        source: the set, opened at the network's image size.
+        images: what it is.
+        batch_size: 0 is the run's own. The result does not depend on it.
+        num_workers: as in `Config`.
+    """
+    mesh = data_mesh()
+    (one,) = build_passes(
+        trained,
+        "",
+        source,
+        scales=(),
+        batch_size=batch_size or trained.batch_size,
+        num_workers=num_workers,
+        mesh=mesh,
+    )
+    variables = jax.device_put(trained.variables, replicated(mesh))
+    score_step = jit_score_step(one.apply, one.loader.prepare, replicated(mesh))
+    scores = collect(one.loader.batches(), partial(score_step, variables), len(source))
+    return of_scores(scores, names_of(source, images), source.class_names)
+
+
+def of_scores(scores: Scores, names: Sequence[str], class_names: Sequence[str]) -> Predictions:
+    """Return the predictions that scores amount to; of equal scores the first class wins, as in training."""
+    rows = np.arange(len(scores.label))
+    predicted = scores.log_scores.argmax(axis=1)
+    return Predictions(
+        names=tuple(names),
+        label=scores.label,
+        predicted=predicted,
+        probability=np.exp(scores.log_scores[rows, predicted]),
+        loss=-scores.log_scores[rows, scores.label],
+        class_names=tuple(class_names),
+    )
+
+
+def names_of(source: Source, images: ImageSet) -> list[str]:
+    """Return the names of all examples; of files, the paths below the folder of the data, wherever that lies."""
+    root = f"{Path(images.data_dir).expanduser()}{os.sep}" if images.data_dir else ""
+    names = (source[index].name.removeprefix(root) for index in range(len(source)))
+    # A name that is no UTF-8 cannot stand in a table or a page; its odd bytes become question marks.
+    return [os.fsencode(name).decode(errors="replace") for name in names]

@@ -1,0 +1,92 @@
+"""Predictions as a table beside a run, predictions.csv, and a note of what they are predictions of."""
+
+import csv
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnet_jax.data.sources.source import Source, example_digest
+from resnet_jax.errors import InputError
+from resnet_jax.evaluation.image_set import ImageSet
+from resnet_jax.evaluation.predictions import Predictions
+from resnet_jax.files.atomic import write_atomically
+from resnet_jax.inference.trained import Trained
+from resnet_jax.workdir.fingerprint import fingerprint
+from resnet_jax.workdir.sealed import digest_of, read_sealed, write_sealed
+
+COLUMNS = ("name", "label", "predicted", "probability", "loss")
+CSV, NOTE = "predictions.csv", "predictions.json"
+
+
+def subject_of(trained: Trained, source: Source, images: ImageSet) -> dict[str, Any]:
+    """Return what predictions depend on: the weights, the images (by their names), and how they are preprocessed."""
+    seen = trained.preprocessing
+    return {
+        "weights": digest_of(fingerprint(trained.variables)),
+        "dataset": images.dataset,
+        "split": images.split,
+        "examples": example_digest(source),
+        "image_size": seen.image_size,
+        "resize": seen.resize,
+        "interpolation": seen.interpolation,
+        "mean": list(seen.mean),
+        "std": list(seen.std),
+        "views": trained.views,
+    }
+
+
+def write_predictions(folder: Path, predictions: Predictions, subject: dict[str, Any]) -> Path:
+    """Write predictions.csv and the note of its subject; return the table's path.
+
+    Raises:
+        InputError: they cannot be written.
+    """
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for name, label, predicted, probability, loss in zip(
+        predictions.names,
+        predictions.label,
+        predictions.predicted,
+        predictions.probability,
+        predictions.loss,
+        strict=True,
+    ):
+        classes = predictions.class_names
+        writer.writerow([name, classes[label], classes[predicted], f"{probability:.6g}", f"{loss:.6g}"])
+    path = folder / CSV
+    try:
+        write_atomically(path, table.getvalue())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); make room, or name another --out") from error
+    # The table's own sum, so that one that was sorted or edited since is not read as it was.
+    write_sealed(folder / NOTE, subject | {"table": _sum(path)})
+    return path
+
+
+def read_predictions(folder: Path, subject: dict[str, Any], class_names: tuple[str, ...]) -> Predictions | None:
+    """Return the stored predictions of exactly this subject; None where there are none, or they are of another."""
+    path = folder / CSV
+    try:
+        if read_sealed(folder / NOTE, "") != subject | {"table": _sum(path)}:
+            return None
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, InputError):
+        return None
+    number = {name: k for k, name in enumerate(class_names)}
+    return Predictions(
+        names=tuple(row["name"] for row in rows),
+        label=np.array([number[row["label"]] for row in rows]),
+        predicted=np.array([number[row["predicted"]] for row in rows]),
+        probability=np.array([row["probability"] for row in rows], np.float32),
+        loss=np.array([row["loss"] for row in rows], np.float32),
+        class_names=class_names,
+    )
+
+
+def _sum(path: Path) -> str:
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"

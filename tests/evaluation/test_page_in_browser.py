@@ -1,0 +1,66 @@
+"""The pages in a real browser, where one is installed: all is there, nothing fails, nothing runs out of the window."""
+
+import shutil
+
+import pytest
+
+from experiments import compare
+
+from .test_report import SECTIONS
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
+)
+
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in [*FLAGS.split(), "--disable-sync", f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER)) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def comparison(odd_run, odd_page, tmp_path_factory):
+    path = tmp_path_factory.mktemp("comparison") / "page.html"
+    compare.main([str(odd_run), f"--report={path}"])
+    return path
+
+
+def open_at(browser, path, width, scheme):
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    wanted = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", wanted)
+    browser.get(path.as_uri())
+
+
+def brightness(browser, what):
+    color = browser.execute_script(f"return getComputedStyle(document.body).{what}")
+    return sum(int(part) for part in color.partition("(")[2].rstrip(")").split(",")[:3])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+@pytest.mark.parametrize("which", ["odd_page", "comparison"])
+def test_a_page_is_whole_and_fits(browser, request, which, width, scheme):
+    open_at(browser, request.getfixturevalue(which), width, scheme)
+    assert browser.execute_script("return innerWidth") == width
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    outside = "[...document.querySelectorAll('section > *')].filter(e => e.getBoundingClientRect().right > innerWidth)"
+    assert browser.execute_script(f"return {outside}.length") == 0
+    assert browser.execute_script("return [...document.images].filter(i => !i.naturalWidth).length") == 0
+    ids = browser.execute_script("return [...document.querySelectorAll('h2[id]')].map(h => h.id)")
+    assert ids == (SECTIONS if which == "odd_page" else ["result", "curves", "runs", "paired", "origin"])
+    assert browser.execute_script("return document.querySelectorAll('svg').length") == (3 if which == "odd_page" else 2)
+    assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+    assert (brightness(browser, "backgroundColor") > brightness(browser, "color")) == (scheme == "light")
