@@ -97,3 +97,27 @@ def test_a_finished_run_is_left_as_it_is(command, tmp_path):
     assert status == 0
     assert "nothing to do" in output
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != ".lock"} == before
+
+
+@pytest.mark.slow
+def test_a_run_killed_before_and_after_its_backbone_begins_to_learn_equals_the_unbroken_one(command, start, tmp_path):
+    weights, unbroken, broken = tmp_path / "weights", tmp_path / "unbroken", tmp_path / "broken"
+    status, output = command("quickstart", f"--workdir={weights}", *TOY)
+    assert status == 0, output
+    # 22 steps an epoch: the backbone begins to learn after step 44.
+    options = [
+        *("--width=2", "--image_size=8", "--steps=88", "--eval_every=44", "--checkpoint_every=4", "--log_every=4"),
+        *(f"--init_from={weights}", "--freeze=stem..stage3", "--unfreeze_at=1.96"),
+    ]
+    status, output = command("quickstart", f"--workdir={unbroken}", *options)
+    assert status == 0, output
+    for line in ("step 12 of 88", "step 44 of 88", "step 64 of 88"):
+        process = start("quickstart", f"--workdir={broken}", *options)
+        wait_for_line(process, line)
+        process.kill()
+        process.wait()
+        assert not (broken / "result.json").exists()
+    status, output = command("quickstart", f"--workdir={broken}", *options)
+    assert status == 0, output
+    assert result(broken) == result(unbroken)
+    assert metrics(broken) == metrics(unbroken)
