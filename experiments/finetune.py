@@ -4,7 +4,7 @@
     python -m experiments.finetune --data_dir=ROOT --recipe=head
     python -m experiments.finetune --data_dir=ROOT --recipe=scratch
 
-ROOT holds train/CLASS/*.jpg and val/CLASS/*.jpg; or CLASS/*.jpg alone, with --val_fraction=0.2; or it is a FILE.csv with
+ROOT holds train/CLASS/*.jpg and val/CLASS/*.jpg; or CLASS/*.jpg alone, with --val_fraction=0.2; or it is FILE.csv, with
 the columns path,label[,split]. Without --weights the network's default on the hub is taken. The same command again
 continues the run. --weights is --init_from, which every training command has.
 """
