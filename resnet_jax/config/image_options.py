@@ -15,14 +15,14 @@ class DataOptions:
     imagenet2012.
     """
     data_dir: str = ""
-    """Folder of the data: train/CLASS/ and val/CLASS/, FILE.csv, CIFAR's files, or a prepared set
+    """Folder with train/CLASS/ and val/CLASS/, CIFAR's files or a prepared set; or FILE.csv
 
-    The file has the columns path,label or path,label,split (train, val, test); paths begin at its folder.
+    The last has the columns path,label or path,label,split (train, val, test); paths begin at its folder.
     """
     links_out: bool = False
     """Read symbolic links that leave --data_dir"""
     val_fraction: float = 0.0
-    """Part that is for validation, of pictures without splits (ROOT/CLASS/*, path,label). 0: none"""
+    """Part for validation, of pictures without splits (ROOT/CLASS/*, path,label). 0: none"""
     folds: int = 0
     """Parts of a cross-validation, of training and validation pictures together. 0: none
 

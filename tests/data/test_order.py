@@ -182,3 +182,9 @@ def test_the_balanced_order_is_pinned():
 def test_a_batch_that_cannot_be_shared_is_refused():
     with pytest.raises(InputError, match="a batch of 6 cannot be shared by 4 processes"):
         local_slice(6, 0, 4)
+
+
+def test_the_labels_that_a_source_holds_are_sent_to_a_worker_once():
+    labels = np.arange(100_000, dtype=np.int32) % 7
+    sent = pickle.dumps((labels, Order(0, len(labels), 8, labels=labels)))
+    assert len(sent) < 1.1 * labels.nbytes

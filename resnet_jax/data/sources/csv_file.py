@@ -160,7 +160,7 @@ def split_names(path: Path, rows: list[tuple[int, list[str]]], column: int) -> d
 def normal_path(path: Path, picture: str) -> str:
     """Return the path of a picture as it is stored: relative where it lies in the file's folder."""
     normal = os.path.normpath(picture)
-    folder = str(path.parent.absolute())
+    folder = os.path.abspath(path.parent)
     return os.path.relpath(normal, folder) if Path(normal).is_relative_to(folder) else normal
 
 

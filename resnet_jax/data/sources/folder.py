@@ -25,9 +25,9 @@ class FolderSource:
     """Image files, by class and then by name, in sorted order.
 
     Attributes:
-        root: the folder of the split.
-        files: bytes [N], paths relative to `root`. One array, because it is sent to every worker process: ImageNet's
-            1.28 million names take 0.07 s, as Python strings 0.7 s.
+        root: the folder of the split, or of the file that lists it.
+        files: bytes [N], paths that are absolute or relative to `root`. One array, because it is sent to every worker
+            process: ImageNet's 1.28 million names take 0.07 s, as Python strings 0.7 s.
         labels: int32 [N].
         class_names: the names of the class folders, sorted.
     """

@@ -9,7 +9,7 @@ from resnet_jax.data.prepared.write import Encoding, prepare
 from resnet_jax.data.sources.folder import folder_source
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.data.sources.prepared import prepared_source
-from resnet_jax.data.sources.source import ArraySource, example_digest
+from resnet_jax.data.sources.source import ArraySource, example_digest, labels_of
 
 
 def array_source() -> ArraySource:
@@ -59,3 +59,13 @@ def test_the_digest_of_a_prepared_set_is_one_of_its_shards(write_folder, tmp_pat
 @pytest.mark.parametrize("name", ["digits", "fake"])
 def test_the_splits_of_a_set_differ(name):
     assert example_digest(load_source(name, "train", None, 8)) != example_digest(load_source(name, "val", None, 8))
+
+
+def test_labels_are_those_of_all_examples_however_a_set_holds_them(write_folder, tmp_path):
+    source = array_source()
+    assert labels_of(source) is source.labels
+    assert labels_of(dataclasses.replace(source, length=7)).tolist() == [0, 1, 0, 1, 0, 1, 0]
+    root = write_folder({"data/train/a": 2, "data/train/b": 3, "data/val/a": 1, "data/val/b": 1}) / "data"
+    prepare("folder", str(root), tmp_path / "out", Encoding())
+    labels = labels_of(prepared_source("train", str(tmp_path / "out")))
+    assert (labels.tolist(), labels.dtype) == ([0, 0, 1, 1, 1], np.int32)
