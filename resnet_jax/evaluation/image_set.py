@@ -1,6 +1,7 @@
 """The set of images that a network is evaluated on: the run's own, or another with the same classes."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from resnet_jax.data.build import folder_rule
@@ -29,6 +30,11 @@ class ImageSet:
     data_dir: str
     split: Split
     rule: FolderRule = AS_THEY_LIE
+
+    @property
+    def title(self) -> str:
+        """What to call the set: a folder by its own name."""
+        return Path(self.data_dir).name if self.dataset in ("folder", "prepared") else self.dataset
 
 
 def image_set(trained: Trained, *, dataset: str = "", data_dir: str = "", split: Split = "val") -> ImageSet:

@@ -48,8 +48,8 @@ def render(template: str, **values: Any) -> str:
 
 
 def percent(value: float, digits: int = 1) -> str:
-    """Return a fraction as text in percent, such as 95.4 %."""
-    return f"{100 * value:.{digits}f} %"
+    """Return a fraction as text in percent, such as 95.4 %, which does not break over two lines."""
+    return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def width(value: float) -> str:

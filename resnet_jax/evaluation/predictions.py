@@ -80,7 +80,7 @@ def of_scores(scores: Scores, names: Sequence[str], class_names: Sequence[str]) 
         label=scores.label,
         predicted=predicted,
         probability=np.exp(scores.log_scores[rows, predicted]),
-        loss=-scores.log_scores[rows, scores.label],
+        loss=0 - scores.log_scores[rows, scores.label],  # a minus sign would make -0 of a loss of 0
         class_names=tuple(class_names),
     )
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -17,10 +18,12 @@ from resnet_jax.analysis.parameters import WeightHistograms
 from resnet_jax.analysis.path_lengths import PathLengths
 from resnet_jax.analysis.permutations import Permutations
 from resnet_jax.analysis.plots.activations import draw_feature_maps, draw_responses
-from resnet_jax.analysis.plots.canvas import Drawing
+from resnet_jax.analysis.plots.calibration import svg_reliability
+from resnet_jax.analysis.plots.canvas import Drawing, subplots
+from resnet_jax.analysis.plots.curves import LOSS, label_axes, plot_curves, svg_curves, svg_curves_of_runs
 from resnet_jax.analysis.plots.error_curves import draw_error_curves
 from resnet_jax.analysis.plots.gates import draw_gates
-from resnet_jax.analysis.plots.grad_cam import draw_grad_cam
+from resnet_jax.analysis.plots.grad_cam import draw_grad_cam, overlay
 from resnet_jax.analysis.plots.gradients import draw_gradient_norms
 from resnet_jax.analysis.plots.landscape import draw_loss_lines, draw_loss_square
 from resnet_jax.analysis.plots.lesions import draw_permutations, draw_removed_blocks, draw_removed_numbers
@@ -115,6 +118,48 @@ def test_a_notebook_shows_what_was_written(tmp_path):
     written, shown = pixels(tmp_path / "figure.png"), pixels(tmp_path / "shown.png")
     assert written.shape == shown.shape
     assert np.abs(written - shown).mean() < 4  # of 255
+
+
+def rows(*losses):
+    train = [{"step": k, "split": "train", "loss": loss, "top1": 0.5} for k, loss in enumerate(losses)]
+    return [*train, {"step": len(losses), "split": "eval", "loss": losses[-1], "top1": 0.25}]
+
+
+def test_a_figure_of_a_page_has_ids_of_its_own_and_the_color_of_the_text():
+    drawn = [*svg_curves(rows(2.0, 1.0)), svg_reliability(np.array([2, 3]), np.array([0.5, np.nan]))]
+    ids = [name for svg in drawn for name in re.findall(r'\bid="([^"]+)"', svg)]
+    assert len(set(ids)) == len(ids) > 10
+    for svg in drawn:
+        element = ElementTree.fromstring(svg.replace("<svg ", '<svg xmlns:xlink="x" ', 1))
+        assert element.get("aria-label")
+        assert set(re.findall(r"(?:url\(|href=\")#([^\")]+)", svg)) <= set(ids)
+        assert "#000000" not in svg
+        assert "currentColor" in svg
+        assert "<style" not in svg
+    assert "training</text>" in drawn[0]
+    assert drawn == [*svg_curves(rows(2.0, 1.0)), svg_reliability(np.array([2, 3]), np.array([0.5, np.nan]))]
+
+
+def test_the_axes_of_several_runs_hold_all_of_them():
+    _, axes = subplots(figsize=(4, 3))
+    plot_curves(axes, rows(0.2, 0.1), LOSS)
+    plot_curves(axes, rows(7.0, 5.0), LOSS)
+    label_axes(axes, LOSS)
+    low, high = axes.get_ylim()
+    assert low < 0.1
+    assert high > 7
+    names = ["_a", "$x$ <b>"]
+    for svg in svg_curves_of_runs([(name, rows(1.0, 2.0)) for name in names]):
+        assert "_a</text>" in svg
+        assert "$x$ &lt;b&gt;</text>" in svg
+
+
+def test_an_overlay_is_a_mixture():
+    image = np.full((2, 2, 3), 100, np.uint8)
+    found = overlay(image, np.array([[0.0, 1.0], [0.0, 1.0]]))
+    # The ends of the colors are a dark blue and a dark red, of 127 and 128 levels.
+    assert found[0, 0].tolist() == [55, 55, round(0.55 * 100 + 0.45 * 127)]
+    assert found[0, 1].tolist() == [round(0.55 * 100 + 0.45 * 127), 55, 55]
 
 
 def test_every_drawing_is_tried():

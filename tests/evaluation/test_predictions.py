@@ -38,6 +38,8 @@ def test_scores_become_predictions():
     np.testing.assert_allclose(found.probability, [0.7, 0.4], rtol=1e-6)
     np.testing.assert_allclose(found.loss, [-np.log(0.2), -np.log(0.4)], rtol=1e-6)
     assert found.right.tolist() == [False, True]
+    sure = of_scores(Scores(np.array([[0.0, -200.0]], np.float32), np.array([0])), ("x",), ("a", "b"))
+    assert f"{sure.loss[0]:.2f}" == "0.00"
 
 
 def test_they_amount_to_the_evaluation_and_to_single_predictions(network, predicted):

@@ -88,7 +88,7 @@ def test_pictures_have_maps_and_the_duplicate_is_seen(page):
     # All eleven images are worst and random ones too, each with its map; and one pair.
     assert len(page.images) == 11 * 2 * 2 + 2
     text = " ".join(" ".join(page.text).split())
-    assert "1 of 11 images look like training images (1 pairs)" in text
+    assert "1 of 11 images look like training images (1 pair)" in text
     assert f"train/{CLASSES[0]}/3.png" in text
 
 

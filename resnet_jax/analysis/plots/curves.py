@@ -21,17 +21,17 @@ class Quantity:
         key: short name.
         label: of its axis.
         of: row -> value.
-        limits: of its axis.
+        from_zero: its axis begins at zero.
     """
 
     key: str
     label: str
     of: Callable[[dict[str, Any]], float]
-    limits: tuple[float | None, float | None] = (None, None)
+    from_zero: bool
 
 
-LOSS = Quantity("loss", "loss (nats)", lambda row: row["loss"])
-ERROR = Quantity("error", "top-1 error (%)", lambda row: 100 * (1 - row["top1"]), (0, None))
+LOSS = Quantity("loss", "loss (nats)", lambda row: row["loss"], from_zero=False)
+ERROR = Quantity("error", "top-1 error (%)", lambda row: 100 * (1 - row["top1"]), from_zero=True)
 
 
 def draw_trace(trace: dict[str, np.ndarray], path: Path, title: str) -> Drawing:
@@ -75,6 +75,7 @@ def draw_curves(rows: Sequence[dict[str, Any]], path: Path, title: str) -> Drawi
     figure, (left, right) = subplots(1, 2, figsize=(10, 4))
     for axes, quantity in ((left, LOSS), (right, ERROR)):
         plot_curves(axes, rows, quantity)
+        label_axes(axes, quantity)
         axes.legend()
     left.set_title(title)
     return save(figure, path)
@@ -86,6 +87,7 @@ def svg_curves(rows: Sequence[dict[str, Any]]) -> list[str]:
     for quantity in (LOSS, ERROR):
         figure, axes = subplots(figsize=OF_A_PAGE)
         plot_curves(axes, rows, quantity)
+        label_axes(axes, quantity)
         axes.legend()
         drawn.append(svg_text(figure, quantity.key, f"{quantity.label}, training and test, against the step"))
     return drawn
@@ -100,6 +102,7 @@ def svg_curves_of_runs(runs: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> 
             plot_curves(axes, rows, quantity, color=COLORS[number % len(COLORS)])
             for number, (_, rows) in enumerate(runs)
         ]
+        label_axes(axes, quantity)
         legend = axes.legend(handles, [label for label, _ in runs], fontsize="small")
         for text in legend.get_texts():
             text.set_parse_math(False)  # a dollar sign in a folder's name
@@ -124,7 +127,12 @@ def plot_curves(axes: Any, rows: Sequence[dict[str, Any]], quantity: Quantity, c
         style = style | ({"color": color, "lw": 1 if split == "train" else 1.8} if color else {})
         label = "training" if split == "train" else "test"
         (line,) = axes.plot(steps, [quantity.of(row) for row in some], label=label, **style)
-    axes.set(xlabel="step", ylabel=quantity.label)
-    axes.set_ylim(*quantity.limits)
     axes.grid(alpha=0.3)
     return line
+
+
+def label_axes(axes: Any, quantity: Quantity) -> None:
+    """Label the axes once everything is plotted: limits that are set no longer make room."""
+    axes.set(xlabel="step", ylabel=quantity.label)
+    if quantity.from_zero:
+        axes.set_ylim(bottom=0)
