@@ -21,7 +21,7 @@ DEFAULTS = Config(model="resnet20_cifar", recipe="he2015", dataset="cifar10", im
 
 def main(argv: Sequence[str]) -> None:
     """Run the training of a command line."""
-    train(parse_config(argv, "cifar", __doc__, DEFAULTS, recipes=RECIPES, family="resnet{depth}_cifar"))
+    train(parse_config(argv, "cifar", __doc__, DEFAULTS, recipes=RECIPES, listed=CIFAR, family="resnet{depth}_cifar"))
 
 
 if __name__ == "__main__":

@@ -38,14 +38,19 @@ WEIGHTS = "--weights"
 def main(argv: Sequence[str]) -> None:
     """Run the training of a command line, and write its report."""
     command = shlex.join(["python", "-m", "experiments.finetune", *argv])
-    argv = [f"--init_from{a.removeprefix(WEIGHTS)}" if a.split("=")[0] == WEIGHTS else a for a in argv]
-    config = parse_config(argv, "finetune", __doc__, DEFAULTS, recipes=RECIPES, family="resnet{depth}")
+    argv = with_init_from(argv)
+    config = parse_config(argv, "finetune", __doc__, DEFAULTS, recipes=RECIPES, listed=TRANSFER, family="resnet{depth}")
     config = config if config.init_from or config.recipe == "scratch" else from_default(config)
     only_looks = config.dry_run or config.find_rate or config.find_batch
     if config.folds and not is_given(argv, "fold") and not only_looks:
         train_folds(config, command)
     elif train(config):
         report_run(config, command)
+
+
+def with_init_from(argv: Sequence[str]) -> list[str]:
+    """Return the words of a command line with --weights under its name in every training command."""
+    return [f"--init_from{a.removeprefix(WEIGHTS)}" if a.split("=")[0] == WEIGHTS else a for a in argv]
 
 
 def from_default(config: Config) -> Config:

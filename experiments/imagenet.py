@@ -20,7 +20,7 @@ DEFAULTS = Config(model="resnet50", recipe="goyal2017", dataset="imagenet2012", 
 
 def main(argv: Sequence[str]) -> None:
     """Run the training of a command line."""
-    train(parse_config(argv, "imagenet", __doc__, DEFAULTS, recipes=RECIPES, family="resnet{depth}"))
+    train(parse_config(argv, "imagenet", __doc__, DEFAULTS, recipes=RECIPES, listed=IMAGENET, family="resnet{depth}"))
 
 
 if __name__ == "__main__":

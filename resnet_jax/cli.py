@@ -47,7 +47,7 @@ def parse_options(
     program = f"python -m experiments.{name}"
     if "--help" in argv or "-h" in argv:
         summaries = {known: recipe.summary for known, recipe in recipes.items()}
-        print(f"usage: {program} [OPTIONS]\n\n{format_help(kind, default, description or '', summaries)}")
+        print(f"usage: {program} [OPTIONS]\n{format_help(kind, default, description or '', summaries)}")
         sys.exit(DONE)
     fields = dataclasses.fields(cast(Any, kind))
     switches = {f"--{f.name}" for f in fields if f.type is bool}
@@ -90,6 +90,7 @@ def parse_config(
     *,
     recipes: Mapping[str, Recipe],
     family: str,
+    listed: Mapping[str, Recipe] | None = None,
 ) -> Config:
     """Return the config of a training command.
 
@@ -100,6 +101,7 @@ def parse_config(
         defaults: the experiment's own settings; its `recipe` is the one used when none is named.
         recipes: what `--recipe` may name.
         family: name of the network at a depth, such as "resnet{depth}_cifar".
+        listed: recipes that the help lists; None: all.
 
     Raises:
         InputError: an unknown recipe, or --model and --depth name two networks.
@@ -113,7 +115,7 @@ def parse_config(
         raise InputError(f"--recipe={recipe}: there is no such recipe here; {hint}known are: {known}")
     settings = recipes[recipe].settings if recipe else {}
     base = dataclasses.replace(defaults, **settings, recipe=recipe)
-    config = parse_options(Config, argv, name, description, default=base, recipes=recipes)
+    config = parse_options(Config, argv, name, description, default=base, recipes=recipes if listed is None else listed)
     config = _scaled_sizes(config, base, argv)
     model = config.model
     if config.depth:

@@ -20,7 +20,7 @@ class RunOptions:
     The figure is WORKDIR/dry_run.png; nothing is trained.
     """
     find_rate: bool = False
-    """Try rising rates from the first weights, draw the losses, suggest a --learning_rate, and stop
+    """Try rising rates from the first weights, draw the losses, suggest a rate, and stop
 
     The figure is WORKDIR/find_rate.png.
     """

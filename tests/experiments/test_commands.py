@@ -30,6 +30,7 @@ from resnet_jax import cli
 from resnet_jax.config.help import COLUMN
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
+from resnet_jax.recipes import CIFAR, IMAGENET, TRANSFER
 
 ROOT = Path(__file__).parents[2]
 console = importlib.import_module("experiments.__main__")
@@ -57,6 +58,7 @@ OPTIONS = {
 
 def parse(name, *argv):
     module, recipes, family = TRAINING[name]
+    argv = finetune.with_init_from(argv) if name == "finetune" else argv
     return cli.parse_config(argv, name, module.__doc__, module.DEFAULTS, recipes=recipes, family=family)
 
 
@@ -75,7 +77,7 @@ def test_help_explains_every_option(name, capsys, monkeypatch):
     for field in dataclasses.fields(OPTIONS.get(name, Config)):
         if field.name not in ("images", "source", "workdirs"):
             assert re.search(rf"--{field.name}\b", printed), field.name
-    for recipe in TRAINING.get(name, (None, {}))[1]:
+    for recipe in {"imagenet": IMAGENET, "cifar": CIFAR, "finetune": TRANSFER}.get(name, {}):
         assert f"--recipe={recipe}" in printed
 
 
@@ -87,6 +89,7 @@ def help_of(main, capsys, monkeypatch, *argv, columns=120):
 
 def test_the_help_of_a_training_is_short_and_wrapped(capsys, monkeypatch):
     lines = help_of(imagenet.main, capsys, monkeypatch)
+    assert len(lines) <= 150
     assert not [line for line in lines if line.startswith(" " * COLUMN)]  # a line an option
     assert max(map(len, lines)) <= 120
     narrow = help_of(imagenet.main, capsys, monkeypatch, columns=90)
@@ -99,7 +102,7 @@ def test_the_help_of_a_training_has_titled_groups(capsys, monkeypatch):
     assert titles[1:] == [
         *("Run", "Model", "Transfer", "Data", "Augmentation", "Batch and length", "Optimizer", "Learning rate"),
         "Regularization",
-        *("Loss", "Average of the weights", "Precision and memory", "Logging", "Devices", "Every command"),
+        *("Loss", "Average of the weights", "Precision and memory", "Logging", "Devices"),
     ]
     start, end = (lines.index(next(line for line in lines if line.startswith(f"── {t} "))) for t in ("Loss", "Average"))
     assert {"--loss", "--label_smoothing", "--teacher"} < {line.split()[0] for line in lines[start + 1 : end]}
