@@ -19,16 +19,16 @@ from resnet_jax.data.sources.source import Source
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.batch import Batch
 
-TrainTransform = Callable[[np.ndarray, np.random.Generator, Any], np.ndarray]
+HostTransform = Callable[[np.ndarray, np.random.Generator, Any], np.ndarray]
 
-# Most unreadable images in a batch, for each view: 20, or a quarter of a large batch. More is a damaged data set, not a
-# few damaged files.
+# Most unreadable images in a batch, for each view: 20, or a quarter of a large batch; nor may they be those of more than
+# half of a process's rows, if two or more. More is a damaged data set, not a few damaged files.
 MAX_UNREADABLE = 20
 
 
 def train_batches(
     source: Source,
-    transform: TrainTransform,
+    transform: HostTransform,
     *,
     batch_size: int,
     seed: int,
@@ -137,7 +137,7 @@ class _TrainSteps:
     """Training batches of one process, by step - start."""
 
     source: Source
-    transform: TrainTransform
+    transform: HostTransform
     batch_size: int
     seed: int
     start: int
@@ -155,9 +155,13 @@ class _TrainSteps:
         positions = epoch_positions(step, self.batch_size, len(self.source), self.repeats)
         epochs, at, views = (column[self.local] for column in positions)
         skipped: list[str] = []
-        images, labels, chosen = [], [], []
+        images, labels, chosen, replaced = [], [], [], 0
         for epoch, position, view in zip(epochs.tolist(), at.tolist(), views.tolist(), strict=True):
+            before = len(skipped)
             image, label, example = self._readable(epoch, position, view, size, skipped)
+            replaced += len(skipped) > before
+            if replaced > max(1, len(at) // 2):
+                raise InputError(f"{replaced} of {len(at)} images of a batch are unreadable, the last: {skipped[-1]}")
             images.append(image)
             labels.append(label)
             chosen.append(example)
