@@ -21,8 +21,8 @@ from resnet_jax.runtime.batch import Batch
 
 HostTransform = Callable[[np.ndarray, np.random.Generator, Any], np.ndarray]
 
-# Most unreadable images in a batch, for each view: 20, or a quarter of a large batch; nor may they be those of more than
-# half of a process's rows, if two or more. More is a damaged data set, not a few damaged files.
+# Most unreadable images in a batch, for each view: 20, or a quarter of a large batch. Nor may they be those of more
+# than half of a process's rows, if two or more. More is a damaged data set, not a few damaged files.
 MAX_UNREADABLE = 20
 
 
