@@ -35,7 +35,7 @@ def summary(name: str) -> str:
 
 
 def console() -> None:
-    """Entry point of the console script `resnet-jax`."""
+    """Run the console script `resnet-jax`."""
     run_command(main, sys.argv[1:])
 
 

@@ -31,7 +31,8 @@ from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.analysis.plots.gradients import draw_gradient_norms
 from resnet_jax.analysis.plots.landscape import draw_loss_lines
 from resnet_jax.config.options import Config
-from resnet_jax.data.build import plain_images
+from resnet_jax.data.build import build_preprocessing
+from resnet_jax.data.plain_images import plain_images
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.models.highway import Highway
 from resnet_jax.studies.degradation_report import draw_study, read_study, study_table
@@ -80,7 +81,8 @@ Markdown(study_table(runs))
 
 # %%
 source = load_source(dataset, "val", data_dir, 0)
-images = plain_images(source, Config(dataset=dataset), source.images.shape[1], max(num_images, num_loss_images))
+preprocessing = build_preprocessing(Config(dataset=dataset), source.images.shape[1])
+images = plain_images(source, preprocessing, seed=0, count=max(num_images, num_loss_images))
 labels = source.labels[: len(images)]
 
 deep = resnet_jax.create_model(f"resnet{depths[-1]}_cifar", zero_init=True)

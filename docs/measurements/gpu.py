@@ -63,7 +63,7 @@ NEEDS_CIFAR = ("airbench", "he2015")
 
 
 def facts() -> dict[str, Any]:
-    """The card and the software."""
+    """Return the card and the software."""
     query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     try:
         card = subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()

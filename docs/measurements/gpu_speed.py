@@ -153,7 +153,7 @@ def switches(sizes: Sizes, out: Path) -> dict[str, Any]:
 
 
 def noise(model: str, pixels: int, batch: int, **options: Any) -> Config:
-    """The config of a training on images of noise that the device holds."""
+    """Return the config of a training on images of noise that the device holds."""
     settings: dict[str, Any] = {"flip": "none", "crop_padding": 0, "dtype": "bfloat16", "steps": 10**6} | options
     return Config(model=model, image_size=pixels, batch_size=batch, dataset="fake", num_workers=0, **settings)
 
@@ -220,7 +220,7 @@ def sampled(program: Program, times: list[float]) -> dict[str, Any]:
 
 
 def speeds(times: list[float], images: int) -> dict[str, Any]:
-    """The median and the range of seconds a step."""
+    """Return the median and the range of seconds a step."""
     return {
         "images_per_second": round(images / median(times), 1),
         "milliseconds_per_step": round(1e3 * median(times), 4),

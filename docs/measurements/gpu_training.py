@@ -33,7 +33,7 @@ from resnet_jax.weights.pretrained import load_pretrained
 
 
 def parity(sizes: Sizes, out: Path) -> dict[str, Any]:
-    """The loss and the gradient of one training step against float64 of torchvision on the CPU, beside PyTorch's own.
+    """Compare the loss and the gradient of one step with float64 of torchvision on the CPU, beside PyTorch's own.
 
     The gradient is the momentum after the first step without weight decay.
     """
@@ -104,7 +104,7 @@ class Training:
         self._eval = jit_eval_step(apply, self.run.data.test.prepare, replicated(self.run.mesh))
 
     def with_seed(self, seed: int) -> Run:
-        """The run with another seed."""
+        """Return the run with another seed."""
         config = replace(self.run.config, seed=seed)
         size = FixedSize(self.run.data.image_size)
         train = build_train_loader(self._source, config, size, self.run.mesh)
@@ -129,7 +129,7 @@ class Training:
 
 
 def small_images(recipe: str, sizes: Sizes, **options: Any) -> Config:
-    """The config of a recipe for CIFAR."""
+    """Return the config of a recipe for CIFAR."""
     settings: dict[str, Any] = {**CIFAR[recipe].settings, **sizes.dataset, "log_every": 10**6, "eval_every": 10**6}
     return Config(**(settings | options), data_dir=sizes.data_dir, num_workers=0)
 

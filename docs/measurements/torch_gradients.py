@@ -17,7 +17,7 @@ from torch_step import GPU, build
 
 
 def gradients(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, half: bool) -> tuple[float, dict]:
-    """The loss, and each parameter's gradient in float64 on the CPU."""
+    """Return the loss, and each parameter's gradient in float64 on the CPU."""
     model.zero_grad(set_to_none=True)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
         loss = F.cross_entropy(model(images), labels)

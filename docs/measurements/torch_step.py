@@ -44,7 +44,7 @@ class Block(nn.Module):
 
 
 def cifar_resnet(depth: int) -> nn.Module:
-    """The network of 6n + 2 layers, for ten classes."""
+    """Return the network of 6n + 2 layers, for ten classes."""
     layers = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
     cin = 16
     for stage, cout in enumerate((16, 32, 64)):
@@ -55,7 +55,7 @@ def cifar_resnet(depth: int) -> nn.Module:
 
 
 def build(name: str) -> nn.Module:
-    """The network of that name."""
+    """Return the network of that name."""
     if name.endswith("_cifar"):
         return cifar_resnet(int(name.removeprefix("resnet").removesuffix("_cifar")))
     library = torch.library.Library("torchvision", "FRAGMENT")  # kept until torchvision has been imported
@@ -67,7 +67,7 @@ def build(name: str) -> nn.Module:
 
 
 def capture(step: Callable[[], None]) -> Callable[[], None]:
-    """The step as a CUDA graph."""
+    """Return the step as a CUDA graph."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -87,7 +87,7 @@ def wait() -> None:
 
 
 def build_step(options: argparse.Namespace) -> Callable[[], None]:
-    """The step that is timed, on images that are on the device."""
+    """Return the step that is timed, on images that are on the device."""
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     device = "cuda" if GPU else "cpu"
@@ -142,7 +142,7 @@ def main() -> None:
 
 
 def measured(step: Callable[[], None], count: int, options: argparse.Namespace) -> dict[str, Any]:
-    """The median of --rounds samples of `count` steps."""
+    """Return the median of --rounds samples of `count` steps."""
     wall, cpu = [], []
     for _ in range(options.rounds):
         began, cpu_began = time.perf_counter(), time.process_time()

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -27,10 +26,11 @@ from resnet_jax.data.sources.image_files import image_extensions
 from resnet_jax.data.sources.prepared import prepared_source
 from resnet_jax.data.sources.source import Example
 from resnet_jax.errors import InputError
+from resnet_jax.workdir.folder import versions
 
 # Two ways of resizing: Pillow's, which is the default, and OpenCV's.
 OURS = {"resnet_jax": TrainTransform(flip=False), "resnet_jax_fast": TrainTransform(flip=False, interpolation="fast")}
-PACKAGES = ("pillow", "simplejpeg", "opencv-python-headless", "tensorflow-cpu", "tensorflow", "numpy", "grain")
+MEASURED = ("pillow", "simplejpeg", "opencv-python-headless", "tensorflow-cpu", "tensorflow", "numpy", "grain")
 NOT_INSTALLED = "not installed"
 NOT_JPEG = "reads JPEGs alone"
 MAX_IMAGES = 256  # in memory: ImageNet as a whole would be 140 GB
@@ -98,7 +98,7 @@ def measure_input(data_dir: str, num_workers: int, rounds: int = 10, image_size:
         result["workers"] = {
             name: scaling(files, OURS[name], num_workers, rounds, image_size) for name in OURS if name in seconds
         }
-    return result | {"cpu_count": os.cpu_count(), "versions": versions()}
+    return result | {"cpu_count": os.cpu_count(), "versions": versions(MEASURED)}
 
 
 def ratio(theirs: list[float], ours: list[float]) -> float:
@@ -232,14 +232,3 @@ def wall_rate(files: tuple[bytes, ...], transform: TrainTransform, workers: int,
     seconds = time.perf_counter() - began
     batches.close()
     return measured * batch_size / seconds
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the installed packages whose speed is measured."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -1,9 +1,7 @@
 """Every option of a training run, in one flat frozen dataclass, and its way to JSON and back."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from resnet_jax.config.image_options import AugmentationOptions, DataOptions
@@ -47,12 +45,18 @@ class Config(
     """A training run. Values given on the command line win over the recipe's, and those over the experiment's."""
 
 
+# Options that may differ between the processes of a run: where and how each works, and never what it computes.
+OF_A_PROCESS = {
+    *("depth", "workdir", "data_dir", "num_workers", "debug"),
+    *("coordinator_address", "process_id", "connect_timeout", "stall_minutes"),
+}
+
 # Options that may differ when a run is continued: they change where files lie or what is shown, never a number of the
 # run; fsdp, like the number of devices, changes the rounding only. (`depth` is another way to name `model`.)
 FREE_TO_CHANGE = {
-    *("depth", "workdir", "data_dir", "num_workers", "keep", "tensorboard", "wandb", "debug", "dry_run"),
+    *OF_A_PROCESS,
+    *("keep", "tensorboard", "wandb", "dry_run", "num_processes", "fsdp"),
     *("find_rate", "find_batch", "links_out"),
-    *("coordinator_address", "num_processes", "process_id", "fsdp", "connect_timeout", "stall_minutes"),
     "require_accelerator",
 }
 
@@ -74,12 +78,6 @@ def from_json(values: dict[str, Any]) -> Config:
     """
     options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return Config(**options)
-
-
-def read_config(path: Path) -> tuple[Config, dict[str, Any]]:
-    """Return the config in a run's config.json, and the file's other entries (versions, class names, …)."""
-    record = json.loads(path.read_text())
-    return from_json(record.pop("config")), record
 
 
 def progressive_sizes(text: str) -> tuple[int, int] | None:

@@ -16,12 +16,10 @@ from jax.sharding import Mesh
 from resnet_jax.config.options import Config, progressive_sizes
 from resnet_jax.data import pipeline, resident
 from resnet_jax.data.augment import device
-from resnet_jax.data.augment.erasing import cutout, random_erasing
-from resnet_jax.data.augment.mixing import mix
+from resnet_jax.data.augment.finish import batch_keys, finish_batch
 from resnet_jax.data.augment.opencv_resize import opencv
 from resnet_jax.data.augment.policies import policy
 from resnet_jax.data.augment.transform import TrainTransform
-from resnet_jax.data.decode import decode_image
 from resnet_jax.data.heads import check_heads
 from resnet_jax.data.loader import (
     Loader,
@@ -32,7 +30,8 @@ from resnet_jax.data.loader import (
     worker_count,
 )
 from resnet_jax.data.notices import print_notice
-from resnet_jax.data.order import Order, epoch_order
+from resnet_jax.data.order import Order
+from resnet_jax.data.plain_images import plain_images
 from resnet_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MEAN_STD, Preprocessing
 from resnet_jax.data.resolution import FixedSize, ProgressiveSize
 from resnet_jax.data.sources.held_out import FolderRule
@@ -103,7 +102,7 @@ def build_data(config: Config, mesh: Mesh) -> Data:
         class_names=tuple(train_set.class_names),
         image_size=image_size,
         train_size_at=size_at,
-        plain_images=partial(plain_images, train_set, config, train_size),
+        plain_images=partial(plain_images, train_set, build_preprocessing(config, train_size), config.seed),
         train_labels=partial(labels_of, train_set),
     )
 
@@ -176,7 +175,7 @@ def build_train_loader(source: Source, config: Config, size_at: FixedSize | Prog
     if config.cutout >= size_at(0):
         raise InputError(f"--cutout={config.cutout} leaves nothing of images of {size_at(0)} pixels")
     order = build_order(source, config)
-    finish = partial(finish_batch, config=config, num_classes=len(source.class_names))
+    finish = build_finish(config, len(source.class_names))
     key = run_key(config.seed, mesh)
     if isinstance(source, ArraySource) and not needs_host(source, config, size_at):
         held = {"pool": resident.put(source, replicated(mesh)), "key": key}
@@ -229,38 +228,20 @@ def needs_host(source: ArraySource, config: Config, size_at: FixedSize | Progres
     return resized or bool(config.auto_augment or config.color_jitter or config.lighting)
 
 
-def batch_keys(key: jax.Array, batch: Batch) -> jax.Array:
-    """Return the keys [B] of a training batch's examples, of the run's key."""
-    return device.example_keys(key, batch["epoch"], batch["index"], batch["view"])
-
-
-# Folded into the run's key before the step is, so that mixing draws other numbers than the network's dropout.
-MIX = 0x6D6978
-
-
-def finish_batch(batch: Batch, key: jax.Array, step: Any, *, config: Config, num_classes: int) -> Batch:
-    """Finish a training batch after crops and operations on single images.
-
-    Alternating flips, normalization, then erased rectangles (zero is the mean by now), then mixing of examples.
-    """
-    keys = batch_keys(key, batch)
-    if config.flip == "alternating":
-        batch = device.alternating_flip(batch, key)
-    batch = build_preprocessing(config, 0).normalize(batch)
-    if config.erase:
-        batch = random_erasing(batch, keys, config.erase, fill=config.erase_fill)
-    if config.cutout:
-        batch = cutout(batch, keys, config.cutout)
-    if config.mixup or config.cutmix:
-        batch = mix(
-            batch,
-            jax.random.fold_in(jax.random.fold_in(key, MIX), step),
-            num_classes=num_classes,
-            mixup_alpha=config.mixup,
-            cutmix_alpha=config.cutmix,
-            probability=config.mix_probability,
-        )
-    return batch
+def build_finish(config: Config, num_classes: int) -> Callable[[Batch, jax.Array, Any], Batch]:
+    """Return what finishes a training batch after crops and operations on single images."""
+    return partial(
+        finish_batch,
+        preprocessing=build_preprocessing(config, 0),
+        num_classes=num_classes,
+        alternating=config.flip == "alternating",
+        erase=config.erase,
+        erase_fill=config.erase_fill,
+        cutout_size=config.cutout,
+        mixup=config.mixup,
+        cutmix=config.cutmix,
+        mix_probability=config.mix_probability,
+    )
 
 
 def build_sizes(config: Config, image_size: int, num_train: int) -> FixedSize | ProgressiveSize:
@@ -273,20 +254,3 @@ def build_sizes(config: Config, image_size: int, num_train: int) -> FixedSize | 
     epochs = config.steps / steps_per_epoch if config.steps else config.epochs
     start, stop = (round(fraction * epochs, 6) for fraction in config.progressive_ramp)
     return ProgressiveSize(*sizes, start=start, stop=stop, steps_per_epoch=steps_per_epoch)
-
-
-def plain_images(source: Source, config: Config, image_size: int, count: int) -> np.ndarray:
-    """Return `count` training images, or all there are, preprocessed as in evaluation: float32 [N,size,size,3].
-
-    They are the first ones of a set that is an array, whose order is random, and for any other the first of a random
-    order: folders are sorted by class.
-    """
-    preprocessing = build_preprocessing(config, image_size)
-    crop = preprocessing.crop()
-    order = range(len(source)) if isinstance(source, ArraySource) else epoch_order(config.seed, 0, len(source))
-    images = []
-    for index in order[:count]:
-        image, _, name = source[int(index)]
-        image = image if isinstance(image, np.ndarray) else decode_image(image, name)
-        images.append(image if image.shape[:2] == (image_size, image_size) else crop(image))
-    return np.asarray(preprocessing.normalize({"image": np.stack(images)})["image"])

@@ -40,7 +40,7 @@ Box = tuple[int, int, int, int]  # top, left, height and width of a part of an i
 
 
 class UnreadableImage(InputError):
-    """One image cannot be decoded: names the file and says why."""
+    """An image that cannot be decoded: its file, and why."""
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:

@@ -19,16 +19,16 @@ from resnet_jax.data.sources.source import Source
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.batch import Batch
 
-TrainTransform = Callable[[np.ndarray, np.random.Generator, Any], np.ndarray]
+HostTransform = Callable[[np.ndarray, np.random.Generator, Any], np.ndarray]
 
-# Most unreadable images in a batch, for each view: 20, or a quarter of a large batch. More is a damaged data set, not a
-# few damaged files.
+# Most unreadable images in a batch, for each view: 20, or a quarter of a large batch. Nor may they be those of more
+# than half of a process's rows, if two or more. More is a damaged data set, not a few damaged files.
 MAX_UNREADABLE = 20
 
 
 def train_batches(
     source: Source,
-    transform: TrainTransform,
+    transform: HostTransform,
     order: Order,
     *,
     start: int,
@@ -130,7 +130,7 @@ class _TrainSteps:
     """Training batches of one process, by step - start."""
 
     source: Source
-    transform: TrainTransform
+    transform: HostTransform
     order: Order
     start: int
     stop: int
@@ -145,9 +145,13 @@ class _TrainSteps:
         size = self.size_at(step) if self.size_at else None
         epochs, at, views = (column[self.local] for column in self.order.positions(step))
         skipped: list[str] = []
-        images, labels, chosen = [], [], []
+        images, labels, chosen, replaced = [], [], [], 0
         for epoch, position, view in zip(epochs.tolist(), at.tolist(), views.tolist(), strict=True):
+            before = len(skipped)
             image, label, example = self._readable(epoch, position, view, size, skipped)
+            replaced += len(skipped) > before
+            if replaced > max(1, len(at) // 2):
+                raise InputError(f"{replaced} of {len(at)} images of a batch are unreadable, the last: {skipped[-1]}")
             images.append(image)
             labels.append(label)
             chosen.append(example)

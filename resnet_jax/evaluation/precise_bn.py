@@ -21,6 +21,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained
 from resnet_jax.layers.norm import BatchNorm
 from resnet_jax.runtime.sharding import data_mesh, replicated
+from resnet_jax.training.skipped import report_skipped
 
 
 def precise_batch_stats(model: nn.Module, variables: Any, batches: Iterable[jax.Array], seed: int = 0) -> Any:
@@ -59,7 +60,7 @@ def precise_batch_stats(model: nn.Module, variables: Any, batches: Iterable[jax.
 
 
 def _add_batch(model: nn.Module, params: Any, stats: Any, images: jax.Array, share: jax.Array, key: jax.Array) -> Any:
-    """The statistics of all images so far, of which this batch is `share`."""
+    """Return the statistics of all images so far, of which this batch is `share`."""
     # Within training mode no layer but the frozen ones reads its running statistics, so that they can carry the sums.
     with nn.intercept_methods(partial(_accumulate, share)):
         _, updates = model.apply(
@@ -73,7 +74,7 @@ def _add_batch(model: nn.Module, params: Any, stats: Any, images: jax.Array, sha
 
 
 def _accumulate(share: jax.Array, layer: Callable, args: Any, kwargs: Any, context: Any) -> Any:
-    """Calls a layer; if it is a normalization by batch, its running statistics become those of all images so far."""
+    """Call a layer; if it is a normalization by batch, its running statistics become those of all images so far."""
     module = context.module
     if not isinstance(module, BatchNorm) or context.method_name != "__call__":
         return layer(*args, **kwargs)
@@ -94,6 +95,8 @@ def _accumulate(share: jax.Array, layer: Callable, args: Any, kwargs: Any, conte
 
 def with_precise_stats(trained: Trained, num_images: int, *, data_dir: str = "", num_workers: int = -1) -> Trained:
     """Return the network with statistics averaged over training images, augmented and in batches as in training.
+
+    An image that cannot be read is named in a line and replaced by the next, as in training.
 
     Args:
         trained: network of a run; the training images of other weights are not known.
@@ -120,7 +123,8 @@ def with_precise_stats(trained: Trained, num_images: int, *, data_dir: str = "",
     loader = build_train_loader(source, config, FixedSize(last_size(source, config)), mesh)
     prepare = jax.jit(loader.prepare)
     steps = -(-num_images // config.batch_size)
-    images = (prepare(batch, step)["image"] for step, batch in enumerate(loader.batches(0, steps)))
+    batches = report_skipped(enumerate(loader.batches(0, steps)), set())
+    images = (prepare(batch, step)["image"] for step, batch in batches)
     variables = jax.device_put(trained.variables, replicated(mesh))
     stats = precise_batch_stats(trained.model, variables, images, config.seed)
     return dataclasses.replace(trained, variables={**variables, "batch_stats": stats})

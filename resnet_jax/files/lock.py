@@ -13,7 +13,7 @@ LOCK = ".lock"  # never removed: a process could hold the deleted file and anoth
 
 
 @contextlib.contextmanager
-def locked(folder: Path, option: str, doing: str) -> Iterator[None]:
+def lock_folder(folder: Path, option: str, doing: str) -> Iterator[None]:
     """Lock a folder for this process; create it if it does not exist.
 
     The kernel drops the lock with the process, kill -9 included, so none is ever stale.

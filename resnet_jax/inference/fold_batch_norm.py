@@ -25,7 +25,7 @@ OUT, IN = "out of ", "into "
 
 
 def fold_batch_norm(model: nn.Module, variables: Any, image_size: int) -> tuple[Apply, Any]:
-    """The same network without the normalizations that can be folded, whichever it is made of.
+    """Return the same network without the normalizations that can be folded, whichever it is made of.
 
     A normalization stays where its input is no convolution's (the first of a pre-activation block), or has other
     readers besides (DenseNet's), where the kernel is standardized, and in a loop over blocks of another network.
@@ -63,7 +63,7 @@ def fold_batch_norm(model: nn.Module, variables: Any, image_size: int) -> tuple[
 
 
 def foldable(model: nn.Module, variables: Any, image_size: int) -> dict[Path, tuple[Path, float]]:
-    """Paths of the normalizations that can be folded: each with its convolution's, and its epsilon.
+    """Return the paths of the normalizations that can be folded: each with its convolution's, and its epsilon.
 
     Read off the traced program, in which the outputs of convolutions and the inputs of normalizations are named.
     """

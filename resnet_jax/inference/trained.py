@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from resnet_jax.data.build import build_preprocessing
 from resnet_jax.data.preprocessing import Preprocessing
-from resnet_jax.data.sources.cifar import LAYOUTS
+from resnet_jax.data.sources.cifar import PUBLISHED
 from resnet_jax.data.sources.imagenet_classes import wnids
 from resnet_jax.errors import InputError
 from resnet_jax.inference.restore import restore_run
@@ -50,7 +50,7 @@ class Trained:
 
     @property
     def num_classes(self) -> int:
-        """K."""
+        """Number of classes, K."""
         return cast(Any, self.model).num_classes
 
     def class_name(self, k: int) -> str:
@@ -217,7 +217,7 @@ def trained_of(weights: WeightSet, num_classes: int = 0) -> Trained:
     cifar = name.endswith("_cifar")
     width = num_classes or len(weights.class_names or ()) or None
     dataset = known.dataset if known else "cifar10" if cifar else "imagenet2012"
-    names = wnids() if dataset == "imagenet2012" else LAYOUTS[dataset].class_names
+    names = wnids() if dataset == "imagenet2012" else PUBLISHED[dataset].class_names
     usual_names = names if width in (None, len(names)) and (known or not cifar) else None
     return Trained(
         name=name,

@@ -14,7 +14,7 @@ from resnet_jax.ops.batch_norm import group_statistics, normalize, normalize_by_
 
 
 class SingleValueError(InputError, ValueError):
-    """A batch normalization in training would normalize each channel by its only value."""
+    """Batch normalization, in training, of channels that have a single value each."""
 
 
 class BatchNorm(nn.Module):

@@ -6,7 +6,8 @@ from flax import linen as nn
 
 
 class StochasticDepth(nn.Module):
-    """Zeroes whole examples of x [B,…] in training, and scales up the others (Huang et al. 2016, arXiv:1603.09382).
+    """Stochastic depth: in training whole examples of x [B,…] become zero, the others are scaled up (Huang et al. 2016,
+    arXiv:1603.09382).
 
     At the end of a residual branch this leaves out the block. Draws from the "dropout" key.
 

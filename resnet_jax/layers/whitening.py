@@ -18,7 +18,9 @@ CHUNK = 500
 
 
 class WhiteningConv(nn.Module):
-    """[B,H,W,C] -> [B,H-1,W-1,8C]: 2x2 patches through the kernel of `whitening_kernel`, and a learned bias.
+    """A whitening convolution: 2x2 patches through the kernel of `whitening_kernel`, and a learned bias.
+
+    [B,H,W,C] -> [B,H-1,W-1,8C].
 
     Until `whiten` sets the kernel, it is that of images whose values are uncorrelated and have variance 1: every value
     of the patch as it is, and its negative. A network that is never whitened works, but its inputs are correlated.

@@ -65,7 +65,7 @@ class ConvGroup(nn.Module):
 
 
 class Airbench(nn.Module):
-    """Images [B,H,W,3] of at least 9 pixels a side -> float32 logits [B,K].
+    """A network of airbench: images [B,H,W,3] of at least 9 pixels a side -> float32 logits [B,K].
 
     Attributes:
         widths: filters of the three groups.

@@ -16,7 +16,7 @@ from resnet_jax.layers.pooling import adaptive_average_pool, flatten_channels_fi
 
 
 class AlexNet(nn.Module):
-    """Images [B,H,W,3] of at least 63 pixels a side -> float32 logits [B,K].
+    """AlexNet: images [B,H,W,3] of at least 63 pixels a side -> float32 logits [B,K].
 
     Attributes:
         num_classes: K; 0 builds no dense layers and returns the pooled values [B,N] (a backbone).

@@ -19,7 +19,7 @@ from resnet_jax.models.resnet.stems import STEMS
 
 
 class DenseBlock(nn.Module):
-    """Appends `growth_rate` channels: [B,H,W,C] -> [B,H,W,C + growth_rate].
+    """A layer that appends `growth_rate` channels to its input: [B,H,W,C] -> [B,H,W,C + growth_rate].
 
     With `bottleneck`, a 1x1 convolution to `bottleneck * growth_rate` channels comes before the 3x3 (DenseNet-B).
     """

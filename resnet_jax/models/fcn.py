@@ -30,7 +30,7 @@ class FCNHead(nn.Module):
 
 
 class FCN(nn.Module):
-    """Images [B,H,W,3] of any size -> float32 logits [B,H,W,K], one for every pixel and class.
+    """A fully convolutional network: images [B,H,W,3] of any size -> float32 logits [B,H,W,K].
 
     In training the auxiliary head runs too, on the last stage but one, and `features=True` returns its logits
     [B,H,W,K] as "aux1" for the loss: torchvision adds their cross-entropy with a weight of 0.5. In evaluation it does

@@ -74,7 +74,7 @@ class AuxiliaryHead(nn.Module):
 
 
 class GoogLeNet(nn.Module):
-    """Images [B,H,W,3] -> float32 logits [B,K].
+    """GoogLeNet: images [B,H,W,3] -> float32 logits [B,K].
 
     In training the auxiliary heads run too, and `features=True` returns their logits as "aux1" and "aux2" for the loss:
     the paper and torchvision add their cross-entropies with a weight of 0.3 each. In evaluation they do not run.

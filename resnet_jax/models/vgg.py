@@ -15,7 +15,7 @@ from resnet_jax.models.alexnet import DenseHead
 
 
 class VGG(nn.Module):
-    """Images [B,H,W,3] of at least 32 pixels a side -> float32 logits [B,K].
+    """A VGG network: images [B,H,W,3] of at least 32 pixels a side -> float32 logits [B,K].
 
     Attributes:
         stage_sizes: convolutions at each of the five resolutions, the image's own first.

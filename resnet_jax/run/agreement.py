@@ -11,19 +11,13 @@ from typing import Any
 import jax
 
 import resnet_jax
-from resnet_jax.config.options import Config
+from resnet_jax.config.options import OF_A_PROCESS, Config
 from resnet_jax.data.build import Data
 from resnet_jax.errors import InputError, StalledRunError
 from resnet_jax.run.step import Step
 from resnet_jax.runtime.distributed import check_equal
 from resnet_jax.workdir.folder import git_commit, versions
 from resnet_jax.workdir.sealed import digest_of
-
-# Options that processes may differ in. `depth` names the model; data are compared by what is in them.
-OWN_OPTIONS = {
-    *("coordinator_address", "process_id", "data_dir", "num_workers", "debug", "depth", "connect_timeout"),
-    *("stall_minutes", "workdir"),
-}
 
 
 def check_same_config(config: Config) -> None:
@@ -34,7 +28,8 @@ def check_same_config(config: Config) -> None:
     """
 
     def facts() -> dict[str, Any]:
-        options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name not in OWN_OPTIONS}
+        options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name not in OF_A_PROCESS}
+        # As a folder, because each may name it from where it is; data are compared by what is in them.
         options["workdir"] = Path(config.workdir).absolute()
         return {
             **{f"--{name}": value for name, value in options.items()},

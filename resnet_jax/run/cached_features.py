@@ -22,10 +22,11 @@ from resnet_jax.models.resnet.scan import unrolled, unstack_scan_groups
 from resnet_jax.optim.freeze import frozen_by
 from resnet_jax.optim.param_paths import by_path
 from resnet_jax.run.build import Run
-from resnet_jax.run.report import report_skipped, say_once
+from resnet_jax.run.report import say_once
 from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import put_whole, replicated
 from resnet_jax.runtime.watchdog import beat
+from resnet_jax.training.skipped import report_skipped
 from resnet_jax.training.state import TrainState
 
 HEAD = "head"

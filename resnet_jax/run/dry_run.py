@@ -62,7 +62,7 @@ def dry_run(config: Config) -> Trace:
         check_classifier(model, config.model, size)
         check_batch_norm(model, config, size)
     print(f"{config.model}, --recipe={config.recipe}: {images:,} training images, {trace.step[-1] + 1:,} steps")
-    for name, value in settings(config).items():
+    for name, value in changed_options(config).items():
         print(f"  {name:22} {value}")
     columns = ("step", "epoch", "rate", "decay", "pixels", "ema")
     print("".join(f"{name:>13}" for name in columns))
@@ -117,7 +117,7 @@ def trace_of(config: Config, images: int, points: int) -> Trace:
     )
 
 
-def settings(config: Config) -> dict[str, Any]:
+def changed_options(config: Config) -> dict[str, Any]:
     """Return the options of a config that differ from the bare defaults, without paths."""
     bare = asdict(Config())
     hidden = ("workdir", "data_dir", "model", "recipe", "depth", "dry_run", "debug", "num_workers")

@@ -1,7 +1,6 @@
 """The lines that a training prints."""
 
 import json
-from collections.abc import Iterable, Iterator
 
 import jax
 import numpy as np
@@ -10,7 +9,6 @@ from jax.experimental import multihost_utils
 from resnet_jax.errors import InterruptedRunError
 from resnet_jax.models.counts import abstract_variables, multiply_adds, parameter_count
 from resnet_jax.run.build import Run
-from resnet_jax.runtime.batch import Batch
 from resnet_jax.training.progress import say
 from resnet_jax.workdir.metrics_log import Row
 
@@ -48,21 +46,6 @@ def interrupted(step: int) -> InterruptedRunError:
 def position(run: Run, step: int, split: str) -> Row:
     """Return the fields with which a row of the log begins."""
     return {"step": step, "epoch": round(run.epoch(step), 6), "split": split}
-
-
-def report_skipped(batches: Iterable[tuple[int, Batch]], skipped: set[str]) -> Iterator[tuple[int, Batch]]:
-    """Yield the batches, and print the name of every unreadable image once.
-
-    Args:
-        batches: (steps done after it, batch); a batch may hold messages under "skipped", which are removed from it.
-        skipped: messages so far; new ones are added.
-    """
-    for number, batch in batches:
-        for problem in batch.pop("skipped", ()):
-            if problem not in skipped:
-                skipped.add(problem)
-                say(f"skipped an image that cannot be read, {len(skipped)} so far: {problem}")
-        yield number, batch
 
 
 def over_processes(messages: set[str]) -> list[str]:

@@ -31,7 +31,6 @@ from resnet_jax.run.report import (
     outcome,
     over_processes,
     position,
-    report_skipped,
     say_once,
 )
 from resnet_jax.run.state import restore_or_init
@@ -44,6 +43,7 @@ from resnet_jax.runtime.watchdog import watchdog
 from resnet_jax.training.loop import check_finite, due, training_steps
 from resnet_jax.training.metrics import mean_metrics
 from resnet_jax.training.progress import Progress
+from resnet_jax.training.skipped import report_skipped
 from resnet_jax.workdir import checkpoint, folder
 from resnet_jax.workdir.async_save import save_in_background
 from resnet_jax.workdir.data_facts import check_data_matches

@@ -1,4 +1,4 @@
-"""Compiled programs stay in a folder of the user's, so that a command that has run before begins without compiling.
+"""Compiled programs kept in a folder of the user's, so that a command that has run before begins without compiling.
 
 jax's key of a program holds all that makes it: the code, jaxlib's version, the flags, the number and the kind of the
 devices and, of CPUs, their instruction sets too (the fingerprint of the topology is another one under
@@ -58,7 +58,7 @@ def disable_cache() -> None:
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path | None:
-    """The folder of the programs, made where it is missing; None where it cannot be."""
+    """Return the folder of the programs, made where it is missing; None where it cannot be."""
     try:
         folder = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "resnet_jax" / "xla"
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def cache_folder(environment: Mapping[str, str]) -> Path | None:
 
 
 def remove_torn(folder: Path) -> None:
-    """Deletes the programs, of those kept since the last time, of which only a part was written.
+    """Delete the programs, of those kept since the last time, of which only a part was written.
 
     jax would compile such a one at every start, and never write it anew.
     """
@@ -92,7 +92,7 @@ def _is_whole(stored: bytes) -> bool:
 
 
 def remove_oldest(folder: Path, most: int) -> None:
-    """Deletes the programs that have not been used for longest, until the others take `most` bytes or less."""
+    """Delete the programs that have not been used for longest, until the others take `most` bytes or less."""
     files = [(path.stat(), path) for path in folder.rglob("*") if path.is_file()]
     total = 0
     # The time of reading, which many file systems note once a day; those that do not note it at all: of writing.

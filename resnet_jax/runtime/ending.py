@@ -5,6 +5,7 @@ import faulthandler
 import json
 import multiprocessing
 import os
+import re
 import sys
 import threading
 import time
@@ -38,6 +39,9 @@ POLL_SECONDS = 0.5
 GRACE_SECONDS = 2.0
 SERVE_SECONDS = 10.0
 
+# What XLA:CPU says of a sum over the processes when the connection to another breaks.
+LOST = re.compile("Gloo .* failed: .*(Connection|Broken pipe)")
+
 _ending = threading.Event()  # this process ends by an error, its own or another's
 _finishing = threading.Event()  # it is done, and waits for the others in JAX's shutdown barrier
 
@@ -63,6 +67,9 @@ def line_and_status(error: BaseException) -> tuple[str | None, int]:
             return f"error: {where}{error.strerror or error}", BAD_INPUT
     if line := _missing_devices(error):
         return line, BAD_INPUT
+    if _lost_another(error):
+        reason = str(error).splitlines()[0].rpartition("] ")[2]
+        return f"error: another process of the run is gone ({reason}); the same command continues the run", STALLED
     return None, FAILED
 
 
@@ -74,6 +81,11 @@ def _missing_devices(error: BaseException) -> str | None:
         return None
     why = str(error).partition("(set JAX_PLATFORMS")[0].strip() or "no such device, or JAX is installed without support"
     return f"error: JAX_PLATFORMS={platforms}: {why}; unset it to use what is there"
+
+
+def _lost_another(error: BaseException) -> bool:
+    """Return whether the error says that another process of the run ended without a word."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and bool(LOST.search(str(error)))
 
 
 def report(error: BaseException, *, debug: bool) -> tuple[str, int]:
@@ -105,6 +117,8 @@ def ending_together(*, debug: bool) -> Iterator[None]:
         raise
     except (Exception, KeyboardInterrupt) as error:
         if jax.distributed.is_initialized():
+            if _lost_another(error):  # if that one left a word, the watch ends this process with its line and status
+                time.sleep(2 * POLL_SECONDS + GRACE_SECONDS)
             _ending.set()
             line, status = report(error, debug=debug)
             end_all(line, status)

@@ -88,7 +88,7 @@ def study_table(runs: Sequence[StudyRun], names: Sequence[str] = ()) -> str:
     by_name = {name: [run for run in runs if run.config.model == name] for name in names} | {
         run.config.model: [other for other in runs if other.config.model == run.config.model] for run in runs
     }
-    table = markdown_table(COLUMNS, [table_row(name, by_name[name]) for name in sorted(by_name, key=kind_and_depth)])
+    table = markdown_table(COLUMNS, [study_row(name, by_name[name]) for name in sorted(by_name, key=kind_and_depth)])
     return "\n".join([table, "", *comparisons(by_name)])
 
 
@@ -107,7 +107,7 @@ def draw_study(runs: Sequence[StudyRun], path: Path, names: Sequence[str] = ()) 
     return draw_error_curves(panels, path, "; ".join(sorted({length(run) for run in runs})))
 
 
-def table_row(name: str, runs: Sequence[StudyRun]) -> tuple[str, ...]:
+def study_row(name: str, runs: Sequence[StudyRun]) -> tuple[str, ...]:
     """Return the row of one network."""
     finished = [run for run in runs if run.result is not None]
     open_runs = [

@@ -9,10 +9,10 @@ from pathlib import Path
 from statistics import mean, median
 
 from resnet_jax.analysis.markdown_table import markdown_table
-from resnet_jax.config.options import Config, differences, read_config
+from resnet_jax.config.options import Config, differences
 from resnet_jax.errors import InputError
 from resnet_jax.studies.claim import Claim
-from resnet_jax.workdir.folder import read_result
+from resnet_jax.workdir.folder import read_result, read_run_config
 
 # Options in which a run may differ from a claim's: what is logged and when, and how the same numbers are computed.
 NEUTRAL = ("seed", "log_every", "eval_every", "checkpoint_every", "eval_batch_size", "scan", "remat", "steps_per_call")
@@ -48,7 +48,7 @@ class Verdict:
 
 
 def find_runs(folders: Iterable[Path]) -> tuple[list[FoundRun], list[str]]:
-    """Find every run below some folders, and return a line for each config.json that is no run's of this version.
+    """Find every run below some folders, and return a line for each config.json that is damaged or no run's.
 
     Raises:
         InputError: a folder is not there.
@@ -59,9 +59,9 @@ def find_runs(folders: Iterable[Path]) -> tuple[list[FoundRun], list[str]]:
             raise InputError(f"--runs={folder}: there is no such folder; name those that hold your runs")
         for path in sorted(folder.rglob("config.json")):
             try:
-                runs.append(FoundRun(path.parent, read_config(path)[0]))
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
-                problems.append(f"{path} is left out: {error!r}")
+                runs.append(FoundRun(path.parent, read_run_config(path.parent)[0]))
+            except InputError as error:
+                problems.append(f"{path} is left out: {error}")
     return runs, problems
 
 
@@ -121,12 +121,12 @@ def status_of(claim: Claim, errors: Sequence[float]) -> str:
 def verdict_table(claims: Sequence[Claim], runs: Sequence[FoundRun]) -> str:
     """Return the Markdown table of some claims with the verdicts of the runs."""
     verdicts = [verdict_of(claim, runs) for claim in claims]
-    table = markdown_table(COLUMNS, [table_row(c, v) for c, v in zip(claims, verdicts, strict=True)])
+    table = markdown_table(COLUMNS, [verdict_row(c, v) for c, v in zip(claims, verdicts, strict=True)])
     notes = [f"- {c.command}: {v.note}" for c, v in zip(claims, verdicts, strict=True) if v.note]
     return "\n".join([table, "", *notes, *([""] if notes else []), LEGEND])
 
 
-def table_row(claim: Claim, verdict: Verdict) -> tuple[str, ...]:
+def verdict_row(claim: Claim, verdict: Verdict) -> tuple[str, ...]:
     """Return the row of one claim."""
     plain = ("center", "mean")
     how = "".join(f", {word}" for word in (claim.protocol, claim.over) if word not in plain)

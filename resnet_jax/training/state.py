@@ -64,14 +64,15 @@ def init_train_state(
 
     The state is computed by one program; with a layout array by array, equal to rounding. That is slower for a shallow
     network, and the only practical way for a very deep one, because a program with a random number generator a
-    parameter compiles long and there are few shapes (measured on two cores: ResNet-20 1.4 s as one program and 5.8 s
-    array by array, ResNet-110 10.3 and 8.2, ResNet-1202 20.6 array by array).
+    parameter compiles long and there are few shapes (two cores, jax 0.10.2, 2026-11: ResNet-20 1.4 s as one program and
+    5.8 s array by array, ResNet-110 10.3 and 8.2, ResNet-1202 20.6 array by array).
     """
     key = jax.random.key(seed)
     if layout is not None:
         state = layout(create_train_state(model, tx, image_size, key, with_ema=with_ema, lazily=True))
         return jax.device_put(state, state_shardings(state, mesh, fsdp=fsdp))
-    # XLA:CPU optimizes for long, and this runs once (ResNet-20: 11 s as it is, 4 s without optimization).
+    # XLA:CPU optimizes for long, and this runs once (ResNet-20: 11 s as it is, 4 s without optimization; two cores,
+    # jax 0.10.2, 2026-11).
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     options = {"xla_backend_optimization_level": 0} if on_cpu else None
     fresh = partial(create_train_state, model, tx, image_size, with_ema=with_ema)

@@ -19,7 +19,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.files.atomic import atomic_path
 from resnet_jax.weights import content, state_dict, torch_file
 from resnet_jax.weights.checksum import KEY, checksum
-from resnet_jax.weights.torch_tensors import size_in_memory
+from resnet_jax.weights.torch_tensors import DTYPES, size_in_memory
 
 PRETRAINED = "pip install 'residual-jax[pretrained]'"
 
@@ -62,11 +62,6 @@ def has_known_ending(path: str | Path) -> bool:
     return Path(path).suffix.lower() in ENDINGS
 
 
-def read_tensors(path: str | Path, weights_key: str = "") -> dict[str, np.ndarray]:
-    """Read the tensors of a file by name; arguments and errors are `read_file`'s."""
-    return read_file(path, weights_key).tensors
-
-
 def read_file(path: str | Path, weights_key: str = "") -> TensorFile:
     """Read a .safetensors or .npz file, or one of PyTorch's (.pth, .pth.tar, .pt, .th, .ckpt, .bin).
 
@@ -103,15 +98,6 @@ def read_file(path: str | Path, weights_key: str = "") -> TensorFile:
         reason = (str(error) or type(error).__name__).split("\n")[0]
         raise InputError(f"{path}: damaged or cut short at {size:,} bytes ({reason}); copy it again") from error
     return TensorFile({name: _as_float32(array) for name, array in arrays.items()}, facts, note)
-
-
-def read_metadata(path: str | Path) -> dict[str, str]:
-    """Read the metadata of a file; empty where there is none.
-
-    Raises:
-        InputError: as `read_file`.
-    """
-    return read_file(path).facts if Path(path).is_file() else {}
 
 
 def write_tensors(
@@ -163,7 +149,7 @@ def _read_safetensors(path: Path) -> tuple[Any, dict[str, str]]:
         raise InputError(f"numbers of a type that is not known here: {', '.join(unknown[:5])}")
     tensors = {}
     for name, entry in entries:
-        dtype = torch_file.DTYPES[SAFETENSORS[entry["dtype"]]]
+        dtype = DTYPES[SAFETENSORS[entry["dtype"]]]
         tensors[name] = np.frombuffer(entry["data"], dtype).reshape(entry["shape"])
     return tensors, header.get("__metadata__", {})
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from resnet_jax.errors import InputError
 from resnet_jax.weights import torch_file
-from resnet_jax.weights.torch_file import Opaque
+from resnet_jax.weights.torch_objects import Opaque
 from resnet_jax.weights.torch_tensors import Plain, Tensor
 
 # Where several state dicts are found, the first of these is chosen, and averages only where there is nothing else.

@@ -51,20 +51,6 @@ def within(ours: str, torchs: str, rules: Rules) -> tuple[str, Callable[[re.Matc
     return rf"^{ours}/(.+)$", lambda match: f"{torchs}.{torch_module(match[1], rules)}"
 
 
-def from_torch(tensors: Tensors, shapes: Any, rules: Rules) -> Any:
-    """Return variables from a state dict of numpy arrays.
-
-    Args:
-        tensors: by torch's names.
-        shapes: of the network's variables, as `jax.eval_shape` gives them.
-        rules: of the network's family.
-
-    Raises:
-        InputError: tensors are missing, unknown or of another shape; they are listed.
-    """
-    return layout.to_variables(tensors, shapes, torch_layout(rules))
-
-
 def to_torch(variables: Any, rules: Rules) -> Tensors:
     """Return a state dict of numpy arrays that torch loads with `strict=True`; the counters of batches are zero."""
     tensors = layout.to_tensors(variables, torch_layout(rules))

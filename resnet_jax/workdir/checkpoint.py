@@ -5,8 +5,6 @@ carries a fingerprint of its arrays, which is compared after every restore, and 
 training had logged by then.
 """
 
-import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,10 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from resnet_jax.errors import InputError
+from resnet_jax.workdir.damaged import check_readable, is_damage, names_set_aside, set_aside
 from resnet_jax.workdir.fingerprint import Fingerprint, described, fingerprint
 from resnet_jax.workdir.quiet import one_line, quieten
 from resnet_jax.workdir.sealed import digest_of, seal, unseal
-
-ASIDE = ".damaged"  # part of the name of a checkpoint that was set aside
 
 
 class KeepLatestAndBest:
@@ -115,7 +112,9 @@ def restore_newest(
     for step in sorted(manager.all_steps(), reverse=True):
         tree, problem = _try_restore(manager, step, target)
         if not problem:
-            _set_aside(manager, damaged, report)
+            if damaged:
+                set_aside(directory, damaged, report)
+                manager.reload()
             return step, tree
         damaged.append((step, problem))
     if damaged:
@@ -124,29 +123,12 @@ def restore_newest(
             f"{directory}: every checkpoint is damaged ({steps}; the newest: {problem}); "
             "restore one from a backup, or name another --workdir to train from the start"
         )
-    if aside := sorted(path.name for path in directory.glob(f"*{ASIDE}*")):
+    if aside := names_set_aside(directory):
         raise InputError(
             f"{directory} holds damaged checkpoints only ({', '.join(aside)}); "
             "restore one from a backup, or name another --workdir to train from the start"
         )
     return None
-
-
-def _set_aside(manager: ocp.CheckpointManager, damaged: list[tuple[int, str]], report: Callable[[str], None]) -> None:
-    for step, problem in damaged:
-        folder = Path(manager.directory) / str(step)
-        aside = _free_name(folder.with_name(f"{step}{ASIDE}"))
-        report(f"checkpoint {folder} is damaged ({problem}); it is set aside as {aside.name}")
-        if jax.process_index() == 0:
-            folder.rename(aside)
-    if damaged:
-        multihost_utils.sync_global_devices("damaged checkpoints are set aside")
-        manager.reload()
-
-
-def _free_name(path: Path) -> Path:
-    names = [path, *(path.with_name(f"{path.name}.{n}") for n in range(2, 100))]
-    return next(name for name in names if not name.exists())
 
 
 def restore_step(manager: ocp.CheckpointManager, step: int, target: Any) -> Any:
@@ -185,9 +167,6 @@ def stored_record(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
 
 GOOD, DAMAGED, UNREADABLE = range(3)
 
-# What TensorStore reports of files that may be whole.
-NOT_DAMAGE = re.compile("PERMISSION_DENIED|Permission denied|Input/output error|Stale file handle|UNAVAILABLE")
-
 
 def _try_restore(manager: ocp.CheckpointManager, step: int, target: Any) -> tuple[Any, str]:
     """Return the tree and "", or None and what is wrong with the checkpoint.
@@ -198,7 +177,7 @@ def _try_restore(manager: ocp.CheckpointManager, step: int, target: Any) -> tupl
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, target)
     tree, problem, verdict = None, "", GOOD
     try:
-        _check_readable(Path(manager.directory) / str(step))
+        check_readable(Path(manager.directory) / str(step))
         stored = _restore_item(manager, step, fingerprint=ocp.args.JsonRestore())
         _check_same_arrays(manager, step, stored, abstract)
         stored_record(manager, step)
@@ -210,9 +189,7 @@ def _try_restore(manager: ocp.CheckpointManager, step: int, target: Any) -> tupl
     except Exception as error:  # Orbax raises ValueError, JSONDecodeError, KeyError or a bare Exception for damage
         if "RESOURCE_EXHAUSTED" in str(error):
             raise
-        lost = isinstance(error, FileNotFoundError | NotADirectoryError)
-        readable = lost or not (isinstance(error, OSError) or NOT_DAMAGE.search(str(error)))
-        problem, verdict = one_line(error), DAMAGED if readable else UNREADABLE
+        problem, verdict = one_line(error), DAMAGED if is_damage(error) else UNREADABLE
     verdict = max(verdict, DAMAGED) if problem else verdict
     if jax.process_count() > 1:  # a process that alone finds the damage must not leave the others behind
         verdicts = multihost_utils.process_allgather(np.array(verdict))
@@ -224,18 +201,6 @@ def _try_restore(manager: ocp.CheckpointManager, step: int, target: Any) -> tupl
             "make its files readable, and run the same command again"
         )
     return (None if problem else tree), problem
-
-
-def _check_readable(folder: Path) -> None:
-    """Raise OSError where a file of the folder cannot be opened."""
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for parent, _, files in os.walk(folder, onerror=refuse):
-        for name in files:
-            with (Path(parent) / name).open("rb"):
-                pass
 
 
 def _restore_item(manager: ocp.CheckpointManager, step: int, **item: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +12,7 @@ from typing import Any
 import resnet_jax
 from resnet_jax.config.options import Config, differences, from_json
 from resnet_jax.errors import InputError
-from resnet_jax.files import lock
+from resnet_jax.files.lock import lock_folder
 from resnet_jax.workdir.metrics_log import read_rows
 from resnet_jax.workdir.sealed import read_sealed, write_sealed
 
@@ -37,7 +38,7 @@ def locked(workdir: Path) -> AbstractContextManager[None]:
     Raises:
         InputError: another process holds it, or it cannot be written.
     """
-    return lock.locked(workdir, "--workdir", "is training in it")
+    return lock_folder(workdir, "--workdir", "is training in it")
 
 
 def check_config_matches(workdir: Path, config: Config) -> None:
@@ -144,13 +145,13 @@ def with_absolute_paths(config: Config) -> Config:
     return replace(config, **inputs)
 
 
-def versions() -> dict[str, str | None]:
-    """Return the versions of this package and of those whose numbers a run depends on.
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str | None]:
+    """Return the versions of this package and of others, by default those that a run's numbers depend on.
 
-    None of a package that lies on the path without having been installed, as wheels unpacked by hand do.
+    None of one that is not installed; wheels unpacked by hand are on the path without being installed.
     """
     found: dict[str, str | None] = {"resnet_jax": resnet_jax.__version__}
-    for name in PACKAGES:
+    for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

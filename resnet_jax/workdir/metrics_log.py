@@ -15,9 +15,6 @@ from resnet_jax.files.atomic import write_atomically
 
 Row = dict[str, Any]
 
-# Fields of a row that are times, not numbers of the training: an equal run has others there.
-TIMES = ("waiting",)
-
 
 def read_rows(path: Path) -> list[Row]:
     """Return the rows of a metrics file, without lines that are no rows, such as a last one that a crash cut off."""

@@ -166,6 +166,18 @@ class TestUnreadable:
         with pytest.raises(InputError, match=r"21 unreadable images in one batch, the last: .*png: a web page"):
             next(train(folder_source("train", str(root)), crop, size_at=FixedSize(16)))
 
+    @pytest.mark.parametrize(("damaged", "rows"), [(3, 6), (1, 2)])
+    def test_half_of_a_small_batch_is_replaced_and_more_is_refused(self, write_folder, damaged, rows):
+        root = write_folder({"train/a": 12})
+        source = folder_source("train", str(root))
+        names = [source[int(i)].name.rpartition("/")[2] for i in epoch_order(0, 0, 12)]
+        for name in names[:damaged]:
+            (root / "train" / "a" / name).write_bytes(b"")
+        assert len(next(train(source, keep_train, batch_size=rows))["skipped"]) == damaged
+        (root / "train" / "a" / names[damaged]).write_bytes(b"")
+        with pytest.raises(InputError, match=rf"{damaged + 1} of {rows} images of a batch are unreadable, the last: "):
+            next(train(source, keep_train, batch_size=rows))
+
     @pytest.mark.parametrize("workers", [0, 1])
     def test_one_ends_an_evaluation(self, write_folder, workers):
         root = write_folder({"val/a": 8})

@@ -226,3 +226,30 @@ def test_a_run_gets_the_statistics_of_its_training_images():
     np.testing.assert_allclose(found["var"], pixels.var(axis=(0, 1, 2)), rtol=2e-3)
     with pytest.raises(InputError, match="--precise_bn=-1: take the number"):
         with_precise_stats(trained, -1)
+
+
+def test_a_photograph_that_cannot_be_read_is_named_and_left_out_of_the_statistics(tmp_path, capsys):
+    for index in range(8):
+        (tmp_path / "train" / "a").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (10 * index,) * 3).save(tmp_path / "train" / "a" / f"{index}.png")
+    (tmp_path / "train" / "a" / "7.png").write_bytes(b"")  # would have been 70
+    model = Normalized(num_classes=1)
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    config = Config(
+        workdir="a-run",
+        dataset="folder",
+        data_dir=str(tmp_path),
+        image_size=8,
+        batch_size=8,
+        mean=(0.0,) * 3,
+        std=(1.0,) * 3,
+    )
+    trained = Trained("toy", model, variables, Preprocessing(8, 8), ("a",), "a-run", dataset="folder", run=config)
+    found = with_precise_stats(trained, 8, num_workers=0).variables["batch_stats"]["norm"]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped")]
+    assert len(lines) == 1
+    assert "skipped an image that cannot be read, 1 so far: " in lines[0]
+    assert "a/7.png" in lines[0]
+    # Seven images, of which the one that stands next to it in the order stands there twice.
+    values = [[10 * index / 255 for index in (*range(7), twice)] for twice in range(7)]
+    assert min(abs(np.mean(v) - found["mean"][0]) + abs(np.var(v) - found["var"][0]) for v in values) < 1e-5

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from resnet_jax.run.train import train
+from tests.faults.processes import TOY
 from tests.faults.toy import config, photographs
 
 ROOT = Path(__file__).parents[2]
@@ -17,24 +18,27 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"XLA_FLAGS": "", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
 
+def start_command(name, *arguments, **variables) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", f"experiments.{name}", *map(str, arguments)],
+        cwd=ROOT,
+        env=ENVIRONMENT | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 @pytest.fixture
 def start():
     """Start `python -m experiments.NAME ARGUMENTS…`; whatever still runs at the test's end is killed."""
     processes = []
 
-    def start_command(name, *arguments, **variables):
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"experiments.{name}", *map(str, arguments)],
-            cwd=ROOT,
-            env=ENVIRONMENT | variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        processes.append(process)
-        return process
+    def start_until_the_end(name, *arguments, **variables):
+        processes.append(start_command(name, *arguments, **variables))
+        return processes[-1]
 
-    yield start_command
+    yield start_until_the_end
     for process in processes:
         process.kill()
         process.wait()
@@ -52,6 +56,16 @@ def command(start):
         return process.returncode, output
 
     return run_command
+
+
+@pytest.fixture(scope="session")
+def unbroken(tmp_path_factory) -> Path:
+    """The folder of a run of the quickstart that nothing disturbed."""
+    workdir = tmp_path_factory.mktemp("unbroken")
+    process = start_command("quickstart", f"--workdir={workdir}", *TOY)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return workdir
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,15 @@
 import json
 import time
 
-from resnet_jax.workdir.metrics_log import TIMES, read_rows
+from resnet_jax.workdir.metrics_log import read_rows
 
 # A run of 45 steps in seconds: an eighth of the quickstart's width on images of 8 pixels.
 TOY = ["--width=2", "--image_size=8", "--epochs=2", "--log_every=5", "--eval_every=20", "--checkpoint_every=7"]
 
 
 def metrics(workdir):
-    """The rows of a run without what two equal runs differ in."""
-    return [{k: v for k, v in row.items() if k not in TIMES} for row in read_rows(workdir / "metrics.jsonl")]
+    """The rows of a run without what two equal runs differ in: the share of time without a batch."""
+    return [{k: v for k, v in row.items() if k != "waiting"} for row in read_rows(workdir / "metrics.jsonl")]
 
 
 def result(workdir):
@@ -31,9 +31,14 @@ def wait_for_line(process, text, timeout=240):
     raise AssertionError(f"the process ended without {text!r}:\n{read}")
 
 
+def whole(workdir):
+    """The steps of the checkpoints that are written to their end."""
+    return sorted(int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdigit())
+
+
 def wait_for_checkpoint(workdir, timeout=240):
     """Wait until the folder holds a whole checkpoint."""
     deadline = time.monotonic() + timeout
-    while not any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*")):
+    while not whole(workdir):
         assert time.monotonic() < deadline, f"no checkpoint in {timeout} s"
         time.sleep(0.01)

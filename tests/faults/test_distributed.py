@@ -3,10 +3,11 @@
 import shutil
 import signal
 import socket
+import time
 
 import pytest
 
-from tests.faults.processes import TOY, metrics, result, wait_for_line
+from tests.faults.processes import TOY, metrics, result, wait_for_checkpoint, wait_for_line
 
 
 def free_port():
@@ -100,3 +101,35 @@ def test_an_interrupt_of_two_processes_saves_in_both(start, tmp_path):
     outputs = [process.communicate(timeout=120)[0] for process in two]
     assert [process.returncode for process in two] == [75, 75], "\n".join(outputs)
     assert "which is saved" in outputs[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_when_one_of_two_is_killed_the_other_ends_within_30_seconds_and_both_continue_equal(start, tmp_path, killed):
+    def two(workdir):
+        return pair(start, "quickstart", f"--workdir={workdir}", *TOY)
+
+    def to_the_end(processes):
+        outputs = [process.communicate(timeout=240)[0] for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
+        return outputs
+
+    to_the_end(two(tmp_path / "unbroken"))
+    processes = two(tmp_path / "broken")
+    wait_for_checkpoint(tmp_path / "broken")
+    processes[killed].kill()
+    began = time.monotonic()
+    output, _ = processes[1 - killed].communicate(timeout=120)
+    seconds, status = time.monotonic() - began, processes[1 - killed].returncode
+    print(f"process {killed} killed: the other ended after {seconds:.1f} s with {status}:\n{output}")
+    assert seconds < 30
+    if status == 70:
+        assert "gone" in output
+        assert "the same command continues the run" in output
+    else:  # JAX aborts when the first process, which keeps the store of all, is lost
+        assert (killed, status) == (0, -signal.SIGABRT)
+    assert not (tmp_path / "broken" / "result.json").exists()
+    outputs = to_the_end(two(tmp_path / "broken"))
+    assert "continuing after step" in outputs[0]
+    assert result(tmp_path / "broken") == result(tmp_path / "unbroken")
+    assert metrics(tmp_path / "broken") == metrics(tmp_path / "unbroken")

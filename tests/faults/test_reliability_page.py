@@ -9,7 +9,8 @@ PAGE = (ROOT / "docs" / "reliability.md").read_text()
 
 def test_every_fault_has_a_row_with_a_test():
     rows = {int(number): row for number, row in re.findall(r"^\| (\d+) (\|.*)$", PAGE, re.MULTILINE)}
-    assert sorted(rows) == list(range(1, 32))
+    assert list(rows) == list(range(1, len(rows) + 1))
+    assert len(rows) >= 31
     assert not [number for number, row in rows.items() if "test_" not in row.split("|")[3]]
 
 

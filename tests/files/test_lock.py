@@ -6,18 +6,18 @@ import fcntl
 import pytest
 
 from resnet_jax.errors import InputError
-from resnet_jax.files.lock import locked
+from resnet_jax.files.lock import lock_folder
 
 
 def test_a_second_holder_is_refused_with_the_name_of_the_first(tmp_path):
-    with locked(tmp_path / "run", "--workdir", "is training in it"):
-        second = locked(tmp_path / "run", "--workdir", "is training in it")
+    with lock_folder(tmp_path / "run", "--workdir", "is training in it"):
+        second = lock_folder(tmp_path / "run", "--workdir", "is training in it")
         with (
             pytest.raises(InputError, match=r"--workdir=.*run: process \d+ on .* is training in it; wait for it"),
             second,
         ):
             pass
-    with locked(tmp_path / "run", "--workdir", "is training in it"):
+    with lock_folder(tmp_path / "run", "--workdir", "is training in it"):
         pass
 
 
@@ -26,6 +26,6 @@ def test_a_file_system_without_locks_is_one_line(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refused)
-    lock = locked(tmp_path, "--workdir", "is training in it")
+    lock = lock_folder(tmp_path, "--workdir", "is training in it")
     with pytest.raises(InputError, match=r"--workdir=.*: its file system has no locks \(No locks available\)"), lock:
         pass

@@ -22,7 +22,8 @@ from resnet_jax.models.registry import create_model
 from resnet_jax.optim.optimizers import make_optimizer
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import cross_entropy, train_step
-from resnet_jax.weights.torch_layout import Rules, from_torch, to_torch
+from resnet_jax.weights.torch_layout import Rules, to_torch
+from tests.weights.reading import from_torch
 
 from .conftest import COMPARED
 from .originals import torch, torchvision

@@ -18,9 +18,10 @@ from flax import traverse_util
 
 from resnet_jax.models.registry import create_model
 from resnet_jax.weights.rules import rules_for
-from resnet_jax.weights.torch_layout import from_torch, torch_name
+from resnet_jax.weights.torch_layout import torch_name
 from tests.parity.conftest import COMPARED
 from tests.parity.originals import torch, torchvision
+from tests.weights.reading import from_torch
 
 __all__ = ["Pair", "assert_trains_like_original", "evaluation_errors", "torch", "torchvision"]
 

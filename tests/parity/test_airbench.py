@@ -13,10 +13,11 @@ from flax import traverse_util
 from resnet_jax.layers.whitening import whitening_kernel
 from resnet_jax.models.airbench import gelu, partial_identity
 from resnet_jax.models.registry import create_model
-from resnet_jax.weights.torch_layout import from_torch, to_torch, torch_name
+from resnet_jax.weights.torch_layout import to_torch, torch_name
 from tests.parity.conftest import COMPARED
 from tests.parity.originals import torch
 from tests.parity.reference import QUICK_COMPILATION, channels_last, largest_error, relative_error, vector_error
+from tests.weights.reading import from_torch
 
 functional = torch.nn.functional
 

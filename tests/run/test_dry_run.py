@@ -10,9 +10,10 @@ from experiments import cifar, imagenet, show_batch
 from resnet_jax.cli import parse_config
 from resnet_jax.config.options import Config
 from resnet_jax.data.order import Order
+from resnet_jax.data.preprocessing import MEAN_STD
 from resnet_jax.errors import InputError
 from resnet_jax.recipes import CIFAR, IMAGENET
-from resnet_jax.run.dry_run import trace_of
+from resnet_jax.run.dry_run import SMALL_SIZES, trace_of
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,10 @@ def test_every_recipe_has_a_table_and_a_plot_without_its_data(command, recipe, t
     with Image.open(tmp_path / "dry_run.png") as plot:
         assert plot.width > 500
     assert [path.name for path in tmp_path.iterdir()] == ["dry_run.png"]
+
+
+def test_every_set_of_small_images_has_a_size():
+    assert SMALL_SIZES.keys() == MEAN_STD.keys()
 
 
 def test_the_trace_is_what_training_does():

@@ -14,7 +14,7 @@ import resnet_jax
 from resnet_jax.errors import InterruptedRunError
 from resnet_jax.run import build as build_module
 from resnet_jax.run.train import train
-from resnet_jax.workdir.metrics_log import TIMES, read_rows
+from tests.faults.processes import metrics
 from tests.run.test_train import TOY
 
 run_module = import_module("resnet_jax.run.train")  # `resnet_jax.run` hands on the function of that name
@@ -22,10 +22,6 @@ run_module = import_module("resnet_jax.run.train")  # `resnet_jax.run` hands on 
 # Loops of blocks are stacked in training and stored block by block: the state changes its form and its place.
 DIVIDED = replace(TOY, width=16, bn_group_size=8, ema=0.9, scan=True, model="resnet20_cifar", fsdp=True)
 DIVIDED = replace(DIVIDED, steps=6, log_every=1, eval_every=6, checkpoint_every=3)
-
-
-def rows(workdir):
-    return [{k: v for k, v in row.items() if k not in TIMES} for row in read_rows(workdir / "metrics.jsonl")]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +62,7 @@ def test_a_run_that_was_stopped_and_continued_equals_the_unbroken_one(finished, 
     unbroken, reached = finished
     again = continued(stopped, tmp_path / "run")
     assert again["fingerprint"] == reached["fingerprint"]
-    assert rows(tmp_path / "run") == rows(unbroken)
+    assert metrics(tmp_path / "run") == metrics(unbroken)
 
 
 @pytest.mark.parametrize(("fsdp", "devices"), [(False, 8), (True, 2)], ids=["whole", "on two devices"])
@@ -74,7 +70,7 @@ def test_it_may_be_continued_otherwise(finished, stopped, tmp_path, monkeypatch,
     monkeypatch.setattr(build_module, "data_mesh", lambda: Mesh(np.array(jax.devices()[:devices]), ("data",)))
     continued(stopped, tmp_path / "run", fsdp=fsdp)
     # Both parts of the run, from other devices than those that saved it, to the rounding of another order of sums.
-    for ours, unbroken in zip(rows(tmp_path / "run"), rows(finished[0]), strict=True):
+    for ours, unbroken in zip(metrics(tmp_path / "run"), metrics(finished[0]), strict=True):
         assert ours["loss"] == pytest.approx(unbroken["loss"], rel=1e-5)
     _, _, variables = resnet_jax.restore_run(tmp_path / "run")
     _, _, expected = resnet_jax.restore_run(finished[0])
@@ -84,5 +80,5 @@ def test_it_may_be_continued_otherwise(finished, stopped, tmp_path, monkeypatch,
 def test_what_began_whole_may_be_continued_divided(finished, tmp_path):
     stop(tmp_path, fsdp=False)
     train(replace(DIVIDED, workdir=str(tmp_path)))
-    for ours, unbroken in zip(rows(tmp_path), rows(finished[0]), strict=True):
+    for ours, unbroken in zip(metrics(tmp_path), metrics(finished[0]), strict=True):
         assert ours["loss"] == pytest.approx(unbroken["loss"], rel=1e-5)

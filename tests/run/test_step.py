@@ -18,7 +18,7 @@ from resnet_jax.run.step import build_train_step, chunked_batches
 from resnet_jax.run.train import train
 from resnet_jax.runtime.sharding import replicated
 from resnet_jax.training.metrics import zero_sums
-from resnet_jax.workdir.metrics_log import TIMES, read_rows
+from tests.faults.processes import metrics
 from tests.run.test_ingredients import interrupt_at
 from tests.run.test_train import TOY
 
@@ -73,10 +73,6 @@ def test_the_first_bad_step_of_a_call_is_named(run):
     assert state.step == 8
 
 
-def rows(workdir):
-    return [{k: v for k, v in row.items() if k not in TIMES} for row in read_rows(workdir / "metrics.jsonl")]
-
-
 def test_a_run_that_is_interrupted_between_two_calls_ends_as_the_unbroken_one(tmp_path, monkeypatch):
     programs: list[Any] = []
 
@@ -87,7 +83,7 @@ def test_a_run_that_is_interrupted_between_two_calls_ends_as_the_unbroken_one(tm
     monkeypatch.setattr(step_module, "build_train_step", kept)
     whole = train(replace(FOUR, workdir=str(tmp_path / "whole")))
     assert [program._cache_size() for program in programs] == [1]
-    assert [(row["step"], row["split"]) for row in rows(tmp_path / "whole")] == [
+    assert [(row["step"], row["split"]) for row in metrics(tmp_path / "whole")] == [
         *((5, "train"), (8, "eval"), (10, "train"), (12, "train"), (12, "eval")),
     ]
     halves = replace(FOUR, workdir=str(tmp_path / "halves"))
@@ -97,7 +93,7 @@ def test_a_run_that_is_interrupted_between_two_calls_ends_as_the_unbroken_one(tm
             train(halves)
     continued = train(halves)
     assert continued["fingerprint"] == whole["fingerprint"]
-    assert rows(tmp_path / "halves") == rows(tmp_path / "whole")
+    assert metrics(tmp_path / "halves") == metrics(tmp_path / "whole")
     assert json.loads((tmp_path / "halves" / "result.json").read_text())["step"] == 12
 
 

@@ -1,5 +1,7 @@
 """Two processes of one run: an error in one ends both, soon, with its line and its status."""
 
+import signal
+
 import pytest
 
 from resnet_jax.runtime.distributed import different
@@ -7,6 +9,7 @@ from tests.runtime.scripts import as_command, free_port
 
 # They compute nothing: a process that waits in a collective waits outside of Python, as one that sleeps does.
 PAIR = as_command("""
+    import jax
     from resnet_jax.errors import InputError
     from resnet_jax.runtime.distributed import check_equal, connect
     from resnet_jax.runtime.ending import ending_together
@@ -33,6 +36,14 @@ PAIR = as_command("""
         if number == 1 and act == "after":
             time.sleep(3)
             raise InputError("late")
+        if act in ("killed", "outrun"):
+            lost = "INTERNAL: Gloo all-reduce failed: [pair.cc:538] Read error [::1]:23186: Connection reset by peer"
+            time.sleep(1)
+            if number == 0:
+                raise jax.errors.JaxRuntimeError(lost)  # as in a sum over both
+            if act == "outrun":
+                raise InputError("val/3.jpg cannot be read")
+            os.kill(os.getpid(), signal.SIGKILL)
         if number == 1 and act == "interrupted twice":
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGINT)
@@ -57,6 +68,7 @@ def run_pair(script, act: str) -> list[tuple[int, str]]:
         ("disk", 2, "error: metrics.jsonl: No space left on device"),
         ("interrupt", 75, "interrupted; what was saved stays"),
         ("after", 2, "error: late"),
+        ("outrun", 2, "error: val/3.jpg cannot be read"),  # its closed connection arrives before its line
     ],
 )
 def test_an_error_of_one_process_ends_both_with_its_line_and_status(script, act, status, line):
@@ -65,6 +77,13 @@ def test_an_error_of_one_process_ends_both_with_its_line_and_status(script, act,
     assert f"process 1 has ended: {line}" in other
     assert line in own
     assert "Traceback" not in own + other
+
+
+def test_when_one_process_is_killed_the_other_says_that_it_is_gone(script):
+    (first, other), (second, _) = run_pair(script, "killed")
+    assert (first, second) == (70, -signal.SIGKILL)
+    assert "error: another process of the run is gone (Read error [::1]:23186: Connection reset by peer);" in other
+    assert "Traceback" not in other
 
 
 def test_a_bug_in_the_first_process_ends_both_with_its_traceback_in_one(script):

@@ -13,6 +13,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.studies.claim import cifar_claim
 from resnet_jax.studies.published import TABLES
 from resnet_jax.studies.verdicts import find_runs, matches, status_of, verdict_of, verdict_table
+from resnet_jax.workdir.folder import write_config
 from tests.studies.rows import write_run
 
 CLAIM = cifar_claim("resnet20_cifar", "he2015", 8.75, tolerance=0.2, seeds=3, source="a paper")
@@ -124,6 +125,20 @@ def test_the_command_prints_the_table_of_what_is_there(tmp_path, capsys):
     assert "| <= 8.75 | 0.2 | 5 of 5 | 8.76 | reproduced |" in first
     assert sum("| not run |" in row for row in rows.values()) == len(rows) - 1
     assert "b/config.json is left out" in printed
+
+
+def test_a_config_that_is_not_as_it_was_written_is_left_out(tmp_path):
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    write_config(workdir, dataclasses.replace(CLAIM.config, workdir=str(workdir), seed=4), {})
+    assert [run.config.seed for run in find_runs([tmp_path])[0]] == [4]
+    path = workdir / "config.json"
+    path.write_text(path.read_text().replace('"seed": 4', '"seed": 5'))
+    runs, problems = find_runs([tmp_path])
+    assert runs == []
+    assert len(problems) == 1
+    assert "config.json is left out: " in problems[0]
+    assert "does not match its digest" in problems[0]
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from resnet_jax.errors import InputError
-from resnet_jax.weights.formats import read_tensors, write_tensors
+from resnet_jax.weights.formats import write_tensors
+from tests.weights.reading import read_tensors
 from tests.weights.torch_writer import save
 
 pytest.importorskip("safetensors")

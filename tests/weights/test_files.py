@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from resnet_jax.errors import InputError
-from resnet_jax.weights.formats import read_metadata, read_tensors, write_tensors
+from resnet_jax.weights.formats import read_file, write_tensors
+from tests.weights.reading import read_tensors
 
 pytest.importorskip("safetensors")
 
@@ -38,8 +39,8 @@ def test_what_is_written_is_read(tmp_path, ending):
 
 def test_a_safetensors_file_says_what_it_is(tmp_path):
     write_tensors(tmp_path / "x.safetensors", TENSORS, {"model": "resnet18"})
-    assert read_metadata(tmp_path / "x.safetensors") == {"model": "resnet18"}
-    assert read_metadata(tmp_path / "x.npz") == {}
+    assert read_file(tmp_path / "x.safetensors").facts == {"model": "resnet18"}
+    assert read_file(tmp_path / "x.npz").facts == {}
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, ml_dtypes.bfloat16])

@@ -9,9 +9,10 @@ from resnet_jax.errors import InputError
 from resnet_jax.weights import catalog
 from resnet_jax.weights.catalog import BY_NAME, known_weights
 from resnet_jax.weights.checksum import vectors_digest
-from resnet_jax.weights.formats import read_tensors, write_tensors
+from resnet_jax.weights.formats import write_tensors
 from resnet_jax.weights.image_config import preprocessing_beside
 from resnet_jax.weights.pretrained import load_pretrained, open_weights, write_weights
+from tests.weights.reading import read_tensors
 
 A1 = BY_NAME["timm/resnet50.a1_in1k"]
 CFG = {

@@ -17,9 +17,10 @@ import resnet_jax
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
 from resnet_jax.weights import hub
-from resnet_jax.weights.formats import read_metadata, read_tensors, write_tensors
+from resnet_jax.weights.formats import read_file, write_tensors
 from resnet_jax.weights.layout import OURS, to_tensors
 from resnet_jax.weights.pretrained import load_pretrained, open_weights, write_weights
+from tests.weights.reading import read_tensors
 
 from .conftest import assert_equal_trees
 
@@ -66,7 +67,7 @@ def test_a_file_of_ours_describes_itself(tmp_path, variables):
     assert weights.source == "elsewhere"
     assert weights.preprocessing == seen
     assert weights.class_names == tuple("abcdefghij")
-    assert read_metadata(path)["model"] == MODEL
+    assert read_file(path).facts["model"] == MODEL
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"color": 3}', '"x"'])

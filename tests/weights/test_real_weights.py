@@ -9,8 +9,8 @@ from experiments import convert, evaluate, predict
 from resnet_jax import cli
 from resnet_jax.data.sources.cifar import CIFAR10
 from resnet_jax.data.sources.imagenet_classes import wnids
-from resnet_jax.weights.formats import read_tensors
 from tests.real_data import REAL
+from tests.weights.reading import read_tensors
 
 
 def printed(main, capsys, *argv):

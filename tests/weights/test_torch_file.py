@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from resnet_jax.errors import InputError
-from resnet_jax.weights.formats import read_file, read_tensors
+from resnet_jax.weights.formats import read_file
+from tests.weights.reading import read_tensors
 from tests.weights.torch_writer import (
     Global,
     Made,

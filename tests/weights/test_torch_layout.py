@@ -10,7 +10,8 @@ from resnet_jax.errors import InputError
 from resnet_jax.models.registry import list_models
 from resnet_jax.weights.rules import FAMILIES, rules_for
 from resnet_jax.weights.shapes import variable_shapes
-from resnet_jax.weights.torch_layout import from_torch, to_torch, torch_name
+from resnet_jax.weights.torch_layout import to_torch, torch_name
+from tests.weights.reading import from_torch
 
 from .conftest import assert_equal_trees
 

@@ -17,9 +17,8 @@ def test_an_installed_package_in_another_projects_checkout_has_no_commit(tmp_pat
     assert folder.git_commit() is None
 
 
-def test_a_package_that_was_not_installed_has_no_version(monkeypatch):
-    monkeypatch.setattr(folder, "PACKAGES", ("jax", "unpacked-by-hand"))
-    found = folder.versions()
+def test_a_package_that_was_not_installed_has_no_version():
+    found = folder.versions(("jax", "unpacked-by-hand"))
     assert found.keys() == {"resnet_jax", "jax", "unpacked-by-hand"}
     assert found["jax"] is not None
     assert found["unpacked-by-hand"] is None

@@ -22,7 +22,7 @@ from resnet_jax.data.sources.load import load_source
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.errors import InputError
 from resnet_jax.files.atomic import write_atomically
-from resnet_jax.files.lock import LOCK, locked
+from resnet_jax.files.lock import LOCK, lock_folder
 
 Split = Literal["train", "val"]
 
@@ -91,13 +91,13 @@ def prepare(
         "splits": list(splits),
         **asdict(encoding),
         **{f"{split}_images": len(source) for split, source in sources.items()},
-        "source": identity(data_dir, sources),
+        "source": origin_of(data_dir, sources),
     }
     if (out / MANIFEST).exists():
         return finished(out, settings)
     refuse_occupied(out)
     try:
-        with locked(out, "--out", "is preparing a set in it"):
+        with lock_folder(out, "--out", "is preparing a set in it"):
             return write(out, settings, sources, encoding, num_workers)
     except OSError as error:
         remedy = "; make room, then the same command goes on" if error.errno in NO_ROOM else ""
@@ -130,7 +130,7 @@ def write(
     return manifest
 
 
-def identity(data_dir: str | None, sources: dict[Split, Source]) -> str:
+def origin_of(data_dir: str | None, sources: dict[Split, Source]) -> str:
     """Return what tells these data from others of the same length.
 
     Returns:

@@ -25,7 +25,7 @@ willow_tree wolf woman worm
 
 
 @dataclass(frozen=True)
-class Layout:
+class Published:
     """One of the two sets, in both of its versions.
 
     Attributes:
@@ -41,8 +41,8 @@ class Layout:
 
 BATCHES = [f"data_batch_{i}" for i in range(1, 6)]
 
-LAYOUTS = {
-    "cifar10": Layout(
+PUBLISHED = {
+    "cifar10": Published(
         records={"train": 10_000, "val": 10_000},
         class_names=tuple(CIFAR10.split()),
         versions=(
@@ -60,7 +60,7 @@ LAYOUTS = {
             ),
         ),
     ),
-    "cifar100": Layout(
+    "cifar100": Published(
         records={"train": 50_000, "val": 10_000},
         class_names=tuple(CIFAR100.split()),
         versions=(
@@ -89,31 +89,31 @@ def cifar_source(
     Raises:
         InputError: there is neither a version of the set nor a prepared TFDS set in `data_dir`, or a file is damaged.
     """
-    layout = LAYOUTS[name]
+    published = PUBLISHED[name]
     root = Path(data_dir).expanduser() if data_dir else None
-    for version in layout.versions:
+    for version in published.versions:
         for folder in (root, root / version.folder) if root else ():
             if (folder / version.files[split][0]).is_file():
-                return read_version(folder, layout, version, split)
+                return read_version(folder, published, version, split)
     try:
         return decoded(tfds_source(name, split, data_dir))
     except NotPrepared as error:
-        binary = layout.versions[0]
+        binary = published.versions[0]
         raise InputError(
             f"--dataset={name}: --data_dir={data_dir} holds neither {binary.folder}/{binary.files[split][0]} nor a "
-            f"prepared TFDS set; unpack {binary.archive} (or {layout.versions[1].archive}) from "
+            f"prepared TFDS set; unpack {binary.archive} (or {published.versions[1].archive}) from "
             "https://www.cs.toronto.edu/~kriz/cifar.html there, or prepare it with tfds"
         ) from error
 
 
-def read_version(folder: Path, layout: Layout, version: Version, split: Literal["train", "val"]) -> ArraySource:
+def read_version(folder: Path, published: Published, version: Version, split: Literal["train", "val"]) -> ArraySource:
     """Read the files of a split.
 
     Raises:
         InputError: as `read_files`, or a label is out of range.
     """
-    images, labels = read_files(folder, version, split, layout.records[split])
-    return ArraySource(images=images, labels=labels, class_names=layout.class_names, length=len(images))
+    images, labels = read_files(folder, version, split, published.records[split])
+    return ArraySource(images=images, labels=labels, class_names=published.class_names, length=len(images))
 
 
 def decoded(source: Source) -> ArraySource:

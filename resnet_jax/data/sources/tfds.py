@@ -79,7 +79,7 @@ def tfds_source(name: str, split: Literal["train", "val"], data_dir: str | None)
             f"--dataset={name} in {builder.data_dir} is in another format, {builder.info.file_format}. "
             + how_to_prepare(name, data_dir)
         )
-    check_shards(splits[chosen])
+    check_records(splits[chosen])
     records = builder.as_data_source(split=chosen, decoders={"image": tfds.decode.SkipDecoding()})
     version = f"{builder.info.full_name} {chosen} {list(splits[chosen].shard_lengths)}"
     return TfdsSource(records, tuple(features["label"].names), f"{name} {chosen}", version)
@@ -113,7 +113,7 @@ def opened_builder(name: str, data_dir: str | None) -> Any:
         ) from error
 
 
-def check_shards(split: Any) -> None:
+def check_records(split: Any) -> None:
     """Count the records of every file from its footer, before hours of training meet the one that is cut short.
 
     Args:

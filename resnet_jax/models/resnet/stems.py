@@ -29,7 +29,7 @@ class Stem:
 
     @property
     def total_stride(self) -> int:
-        """Return the pixels of the image per pixel of the first stage."""
+        """Pixels of the image per pixel of the first stage."""
         return self.strides * (2 if self.pool else 1)
 
 

@@ -24,7 +24,7 @@ from resnet_jax.data.prepared.write import Encoding, prepare
 from resnet_jax.data.sources.folder import folder_source
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.errors import InputError
-from resnet_jax.files.lock import LOCK, locked
+from resnet_jax.files.lock import LOCK, lock_folder
 
 SMALL = Encoding(short_side=24, shard_size=4)
 
@@ -171,7 +171,7 @@ def test_other_sets_are_told_apart_by_where_they_are(photographs, tmp_path):
 
 def test_two_cannot_prepare_in_one_folder(photographs, tmp_path):
     out = tmp_path / "out"
-    with locked(out, "--out", "is preparing a set in it"):
+    with lock_folder(out, "--out", "is preparing a set in it"):
         with pytest.raises(InputError, match=f"--out={out}: process {os.getpid()} on .* is preparing a set in it; "):
             prepare("folder", str(photographs), out, SMALL)
         assert [path.name for path in out.iterdir()] == [LOCK]

@@ -6,18 +6,18 @@ import sys
 import numpy as np
 import pytest
 
-from resnet_jax.data.sources.cifar import LAYOUTS
+from resnet_jax.data.sources.cifar import PUBLISHED
 from resnet_jax.data.sources.cifar_files import MD5, PIXELS, read_files
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.data.sources.source import ArraySource
 from resnet_jax.errors import InputError
 
-CIFAR100 = LAYOUTS["cifar100"]
+CIFAR100 = PUBLISHED["cifar100"]
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_reads_the_binary_records(tmp_path, name):
-    version = LAYOUTS[name].versions[0]
+    version = PUBLISHED[name].versions[0]
     version = dataclasses.replace(version, files={"train": ("0.bin", "1.bin")})
     assert version.label_bytes is not None
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32, 3), np.uint8)  # two files of three records
@@ -41,7 +41,7 @@ def pickled(content: object, protocol: int = 2) -> bytes:
     ("name", "key", "file"), [("cifar10", b"labels", "test_batch"), ("cifar100", b"fine_labels", "test")]
 )
 def test_reads_the_python_version(tmp_path, monkeypatch, name, key, file, protocol):
-    monkeypatch.setitem(LAYOUTS, name, dataclasses.replace(LAYOUTS[name], records={"train": 2, "val": 2}))
+    monkeypatch.setitem(PUBLISHED, name, dataclasses.replace(PUBLISHED[name], records={"train": 2, "val": 2}))
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     content = {b"data": images.transpose(0, 3, 1, 2).reshape(2, PIXELS), key: [3, 7], b"filenames": [b"a", b"b"]}
     (tmp_path / file).write_bytes(pickled(content, protocol))
@@ -81,7 +81,7 @@ def test_pickles_run_no_code(tmp_path, content, says):
 
 
 def test_files_that_are_not_as_published_are_named(tmp_path, capsys):
-    version = LAYOUTS["cifar10"].versions[0]
+    version = PUBLISHED["cifar10"].versions[0]
     (tmp_path / "test_batch.bin").write_bytes(bytes(1 + PIXELS))
     read_files(tmp_path, version, "val", records=1)
     line = capsys.readouterr().err
@@ -92,14 +92,14 @@ def test_files_that_are_not_as_published_are_named(tmp_path, capsys):
 
 @pytest.mark.parametrize(("name", "count"), [("cifar10", 10), ("cifar100", 100)])
 def test_class_names(name, count):
-    names = LAYOUTS[name].class_names
+    names = PUBLISHED[name].class_names
     assert len(set(names)) == count
     assert list(names) == sorted(names)  # both sets number their classes by the alphabet
 
 
 @pytest.mark.parametrize("inside", ["", "cifar-100-binary"])
 def test_is_found_in_data_dir_or_the_archives_folder(tmp_path, monkeypatch, inside):
-    monkeypatch.setitem(LAYOUTS, "cifar100", dataclasses.replace(CIFAR100, records={"train": 2, "val": 1}))
+    monkeypatch.setitem(PUBLISHED, "cifar100", dataclasses.replace(CIFAR100, records={"train": 2, "val": 1}))
     (tmp_path / inside).mkdir(exist_ok=True)
     (tmp_path / inside / "test.bin").write_bytes(bytes(2 + PIXELS))
     assert len(load_source("cifar100", "val", str(tmp_path), 0)) == 1
@@ -112,14 +112,14 @@ def test_a_file_of_another_size_is_refused(tmp_path):
 
 
 def test_a_missing_part_is_named(tmp_path):
-    version = LAYOUTS["cifar10"].versions[0]
+    version = PUBLISHED["cifar10"].versions[0]
     (tmp_path / version.files["train"][0]).write_bytes(bytes(1 + PIXELS))
     with pytest.raises(InputError, match=r"data_batch_2\.bin is missing"):
         read_files(tmp_path, version, "train", records=1)
 
 
 def test_a_label_out_of_range_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setitem(LAYOUTS, "cifar100", dataclasses.replace(CIFAR100, records={"train": 1, "val": 1}))
+    monkeypatch.setitem(PUBLISHED, "cifar100", dataclasses.replace(CIFAR100, records={"train": 1, "val": 1}))
     (tmp_path / "test.bin").write_bytes(bytes([0, 100]) + bytes(PIXELS))
     with pytest.raises(InputError, match="example 0 has label 100"):
         load_source("cifar100", "val", str(tmp_path), 0)

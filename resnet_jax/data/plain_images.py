@@ -1,0 +1,30 @@
+"""Training images as evaluation sees them, for layers and figures that are computed from images."""
+
+import numpy as np
+
+from resnet_jax.data.decode import decode_image
+from resnet_jax.data.order import epoch_order
+from resnet_jax.data.preprocessing import Preprocessing
+from resnet_jax.data.sources.source import ArraySource, Source
+
+
+def plain_images(source: Source, preprocessing: Preprocessing, seed: int, count: int) -> np.ndarray:
+    """Return `count` images of a set, or all there are, preprocessed as in evaluation: float32 [N,size,size,3].
+
+    They are the first ones of a set that is an array, whose order is random, and for any other the first of a random
+    order: folders are sorted by class.
+
+    Args:
+        source: the set.
+        preprocessing: of the network.
+        seed: of that order.
+        count: N at most.
+    """
+    crop, size = preprocessing.crop(), preprocessing.image_size
+    order = range(len(source)) if isinstance(source, ArraySource) else epoch_order(seed, 0, len(source))
+    images = []
+    for index in order[:count]:
+        image, _, name = source[int(index)]
+        image = image if isinstance(image, np.ndarray) else decode_image(image, name)
+        images.append(image if image.shape[:2] == (size, size) else crop(image))
+    return np.asarray(preprocessing.normalize({"image": np.stack(images)})["image"])
