@@ -1,7 +1,7 @@
 """The weights that a run starts from, fitted to its classes."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +165,24 @@ def fresh_run(config: Config) -> Run:
         return run
     say_once(initial.line)
     return dataclasses.replace(run, initial=initial.variables)
+
+
+def check_same_start(initial: Initial, begun: Mapping[str, Any]) -> None:
+    """Refuse to begin a run again, of which nothing was saved yet, from other bits than at first.
+
+    Args:
+        initial: variables to start from.
+        begun: what config.json says of the run; empty for a new one.
+
+    Raises:
+        InputError: the weights have changed.
+    """
+    before, now = begun.get("init"), initial.facts["init"]
+    if before and before["sha256"] != now["sha256"]:
+        raise InputError(
+            f"--init_from: the weights of {now['source']} are not those that this run began with (config.json has "
+            f"SHA-256 {before['sha256'][:12]}…, these {now['sha256'][:12]}…); restore them, or name another --workdir"
+        )
 
 
 def _numbers(values: Sequence[float]) -> str:

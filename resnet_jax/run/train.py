@@ -21,7 +21,7 @@ from resnet_jax.run.distill import add_teacher
 from resnet_jax.run.dry_run import dry_run
 from resnet_jax.run.find_batch import find_batch
 from resnet_jax.run.find_rate import find_rate
-from resnet_jax.run.initial import fit_initial, read_initial, with_preprocessing_of
+from resnet_jax.run.initial import check_same_start, fit_initial, read_initial, with_preprocessing_of
 from resnet_jax.run.memory import memory_remedy, smaller_batch
 from resnet_jax.run.record import check_written, open_log, record_evaluation, write_checkpoint
 from resnet_jax.run.report import (
@@ -96,6 +96,7 @@ def train(config: Config) -> Row:
         if unused:
             say_once(unused)
         if initial is not None:
+            check_same_start(initial, begun[1] if begun else {})
             say_once(initial.line)
             run = dataclasses.replace(run, initial=initial.variables)
             data |= initial.facts

@@ -19,7 +19,7 @@ from resnet_jax.models.counts import abstract_variables, count_multiply_adds
 from resnet_jax.models.registry import create_model
 from resnet_jax.optim.freeze import frozen_by
 from resnet_jax.run.cached_features import next_readable
-from resnet_jax.run.initial import check_scan, with_head
+from resnet_jax.run.initial import Initial, check_same_start, check_scan, with_head
 from resnet_jax.run.train import train
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import train_step
@@ -93,6 +93,14 @@ def test_a_run_killed_in_its_first_save_starts_from_the_weights_again(weights, f
     config = replace(FROZEN, init_from=weights, workdir=str(tmp_path))
     (tmp_path / "checkpoints" / "3.orbax-checkpoint-tmp").mkdir(parents=True)
     assert train(config)["fingerprint"] == frozen[0]["fingerprint"]
+
+
+def test_other_bits_to_start_from_are_refused():
+    initial = Initial({}, "", {"init": {"source": "w.pth", "sha256": "b" * 64}})
+    check_same_start(initial, {})
+    check_same_start(initial, {"init": {"sha256": "b" * 64}})
+    with pytest.raises(InputError, match="the weights of w.pth are not those that this run began with"):
+        check_same_start(initial, {"init": {"sha256": "a" * 64}})
 
 
 def test_a_part_of_blocks_that_are_compiled_as_one_cannot_be_frozen():
