@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from resnet_jax.config.options import Config
     from resnet_jax.evaluation.evaluate import evaluate
+    from resnet_jax.evaluation.report import write_report
     from resnet_jax.inference.predict import predict
     from resnet_jax.inference.restore import restore_run
     from resnet_jax.inference.trained import load_trained
     from resnet_jax.models.registry import create_model, list_models
+    from resnet_jax.run.show_batch import show_batch
     from resnet_jax.run.train import train
     from resnet_jax.weights.pretrained import load_pretrained
 
@@ -22,7 +24,9 @@ __all__ = [
     "load_trained",
     "predict",
     "restore_run",
+    "show_batch",
     "train",
+    "write_report",
 ]
 __version__ = "0.1.0"
 
@@ -36,7 +40,9 @@ _MODULES = {
     "load_trained": "inference.trained",
     "predict": "inference.predict",
     "restore_run": "inference.restore",
+    "show_batch": "run.show_batch",
     "train": "run.train",
+    "write_report": "evaluation.report",
 }
 
 

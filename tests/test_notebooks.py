@@ -57,7 +57,7 @@ TOYS = {
         "folder": "folder",
         "folder_model": {"model": "resnet8_cifar", "width": 2, "image_size": 16, "num_workers": 0},
         "folder_epochs": 1.0,
-        "pretrained": {"model": DEEPER[1], "weights": f"{DEEPER[1]}.safetensors"},
+        "pretrained": {"model": DEEPER[1], "init_from": f"{DEEPER[1]}.safetensors", "image_size": 32, "num_workers": 0},
         "folder_batch_size": 4,
     },
 }

@@ -99,7 +99,7 @@ def test_other_bits_to_start_from_are_refused():
     initial = Initial({}, "", {"init": {"source": "w.pth", "sha256": "b" * 64}})
     check_same_start(initial, {})
     check_same_start(initial, {"init": {"sha256": "b" * 64}})
-    with pytest.raises(InputError, match="the weights of w.pth are not those that this run began with"):
+    with pytest.raises(InputError, match=r"the weights of w\.pth are not those that this run began with"):
         check_same_start(initial, {"init": {"sha256": "a" * 64}})
 
 
