@@ -40,6 +40,7 @@ def test_what_is_written_is_read(tmp_path, ending):
 def test_a_safetensors_file_says_what_it_is(tmp_path):
     write_tensors(tmp_path / "x.safetensors", TENSORS, {"model": "resnet18"})
     assert read_file(tmp_path / "x.safetensors").facts == {"model": "resnet18"}
+    write_tensors(tmp_path / "x.npz", TENSORS)
     assert read_file(tmp_path / "x.npz").facts == {}
 
 
