@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -14,8 +15,10 @@ from tests.faults.toy import config, photographs
 ROOT = Path(__file__).parents[2]
 
 
-# One device, and of the cache of the test run every program, so that only the first of many processes compiles.
-ENVIRONMENT = os.environ | {"XLA_FLAGS": "", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+# One device, and a home of its own for compiled programs, as a user has: only the first of many processes compiles.
+PROGRAMS = TemporaryDirectory(prefix="resnet_jax-tests-")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+ENVIRONMENT |= {"XLA_FLAGS": "", "XDG_CACHE_HOME": PROGRAMS.name}
 
 
 def start_command(name, *arguments, **variables) -> subprocess.Popen:
