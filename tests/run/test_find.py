@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from resnet_jax.errors import InputError
-from resnet_jax.run import find_batch as find_batch_module
 from resnet_jax.run.build import build_run
 from resnet_jax.run.find_batch import at_size, first_arguments, largest_that_fits
 from resnet_jax.run.find_rate import SAFETY, find_rate, suggested_rate
@@ -58,10 +57,3 @@ def test_the_largest_batch_fits_and_the_next_one_does_not():
 def test_a_model_that_does_not_fit_at_all_is_named():
     with pytest.raises(InputError, match="not even the smallest batch of resnet8_cifar at 8 px fits"):
         largest_that_fits(build_run(TOY), 1000)
-
-
-def test_the_command_prints_the_largest_batch(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(find_batch_module, "host_memory", lambda: 20 * 2**20)
-    assert train(replace(TOY, find_batch=True, workdir=str(tmp_path / "run"))) == {}
-    assert "the largest that fits: --batch_size=" in capsys.readouterr().out
-    assert not (tmp_path / "run").exists()

@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from resnet_jax.config.options import Config
@@ -17,14 +16,6 @@ from tests.run.test_train import TOY
 
 # 1437 training images: 22.45 steps of 64 an epoch, so that the frozen part begins to learn after step 4.
 GRADUAL = replace(TOY, freeze="stem..stage3", unfreeze_at=4 * 64 / 1437, steps=8, eval_every=4, checkpoint_every=2)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> str:
-    """The folder of a run to start from."""
-    workdir = str(tmp_path_factory.mktemp("weights"))
-    train(replace(TOY, workdir=workdir))
-    return workdir
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +45,6 @@ def test_a_run_that_is_interrupted_in_either_phase_ends_as_the_unbroken_one(
     else:
         assert {"params/stem_conv/kernel", "batch_stats/stem_norm/mean"} <= learned
     assert train(halves)["fingerprint"] == whole["fingerprint"]
-
-
-def test_the_first_phase_is_the_training_of_the_head_alone(gradual, weights, tmp_path, monkeypatch):
-    config, _ = gradual
-    interrupted(replace(config, workdir=str(tmp_path / "gradual")), 4, monkeypatch)
-    head = replace(config, unfreeze_at=0.0, workdir=str(tmp_path / "head"))
-    interrupted(head, 4, monkeypatch)
-    for path, leaf in leaves(tmp_path / "head").items():
-        np.testing.assert_array_equal(leaf, leaves(tmp_path / "gradual")[path], err_msg=path)
 
 
 def test_a_plateau_lowers_the_rate_in_the_log_and_is_continued(tmp_path, monkeypatch):

@@ -32,14 +32,6 @@ FROZEN = replace(TOY, freeze="stem..stage2", head_rate=3.0, steps=6, eval_every=
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> str:
-    """The folder of a run to start from."""
-    workdir = str(tmp_path_factory.mktemp("weights"))
-    train(replace(TOY, workdir=workdir))
-    return workdir
-
-
-@pytest.fixture(scope="module")
 def frozen(weights, tmp_path_factory) -> Any:
     """(The result of a run that starts from them, its folder)."""
     workdir = tmp_path_factory.mktemp("frozen")
