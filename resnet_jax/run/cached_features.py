@@ -62,10 +62,11 @@ def check_cache(config: Config, params: Any) -> None:
         raise InputError(f"{option}: {config.model} has no single dense layer after its pooled features; leave it out")
     others = {name: getattr(config, name) for name in ("mixup", "cutmix", "unfreeze_at", "teacher")}
     others |= {"accumulate": config.accumulate > 1}
-    # An epoch of these lacks pictures that a later one has.
-    others |= {"repeats": config.repeats > 1, "sampling": config.sampling}
     if given := [f"--{name}" for name, value in others.items() if value]:
         raise InputError(f"{option} does not go with {', '.join(given)}; leave out one of them")
+    if config.sampling or config.repeats > 1:  # an epoch then lacks pictures that a later one has
+        remedy = "take --class_weights=balanced" if config.sampling else f"leave --repeats={config.repeats} out"
+        raise InputError(f"{option} needs epochs that show every picture once; {remedy}")
     if jax.process_count() > 1:
         raise InputError(f"{option} goes with one process alone; leave it out")
 

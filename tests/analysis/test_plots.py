@@ -164,5 +164,5 @@ def test_an_overlay_is_a_mixture():
 
 def test_every_drawing_is_tried():
     names = re.findall(r"^def (draw_\w+)", "".join(f.read_text() for f in Path(plots.__path__[0]).glob("*.py")), re.M)
-    # Curves and predictions of a run, settings and batches are drawn in tests/run and tests/experiments.
-    assert len(DRAWINGS) == len(names) - 4
+    # Curves, rate tests and predictions of a run, settings and batches are drawn in tests/run and tests/experiments.
+    assert len(DRAWINGS) == len(names) - 5

@@ -192,7 +192,6 @@ def test_a_class_keeps_its_part_of_the_head_by_its_name():
             "--cache_features=1 needs all but the head frozen; head, stage1_block01",
         ),
         ({"init_from": "nowhere.pth"}, "nowhere.pth"),
-        ({"cache_features": 1, "freeze": "stem..stage3", "repeats": 2}, "does not go with --repeats"),
         (
             {"cache_features": 1, "freeze": "stem..stage3", "unfreeze_at": 0.1, "mixup": 0.1},
             "does not go with --mixup, --unfreeze_at; leave out one of them",

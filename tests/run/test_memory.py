@@ -43,7 +43,9 @@ def test_the_largest_batch_leaves_the_state_its_room(monkeypatch):
 def test_a_device_call_is_no_longer_than_what_is_due():
     def run(**options):
         config = replace(TOY, steps_per_call=10**9, **options)
-        return cast(Any, SimpleNamespace(config=config, checkpoint_every=7.5, eval_every=30, total_steps=100))
+        return cast(
+            Any, SimpleNamespace(config=config, checkpoint_every=7.5, eval_every=30, total_steps=100, thaw_step=0)
+        )
 
     assert longest_chunk(run(log_every=50)) == 8
     assert longest_chunk(run(log_every=5)) == 5
