@@ -21,8 +21,9 @@ from resnet_jax.errors import InputError
 from resnet_jax.evaluation.evaluate import evaluate
 from resnet_jax.evaluation.precise_bn import with_precise_stats
 from resnet_jax.evaluation.protocols import Protocol
-from resnet_jax.inference.trained import Trained, WhichNetwork, load_ensemble, load_named
+from resnet_jax.inference.trained import Trained
 from resnet_jax.inference.tta import SCALES
+from resnet_jax.inference.which_network import WhichNetwork, load_ensemble, load_named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,8 @@ def networks_of(options: Options) -> list[Trained]:
     if not options.ensemble:
         networks = [load_named(options)]
     else:
-        others = ("workdir", "model", "weights", "num_classes", "image_size", "resize")
+        others = ("workdir", "model", "weights", "weights_key", "num_classes", "image_size", "resize")
+        others += ("mean", "std", "interpolation")
         if given := [f"--{name}" for name in others if getattr(options, name)]:
             raise InputError(f"{', '.join(given)}: not with --ensemble, which names its networks itself")
         networks = load_ensemble(options.ensemble, options.checkpoint, ema=options.ema)

@@ -16,7 +16,7 @@ import tyro
 
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.inference.predict import predict
-from resnet_jax.inference.trained import WhichNetwork, load_named
+from resnet_jax.inference.which_network import WhichNetwork, load_named
 
 
 @dataclass(frozen=True, kw_only=True)

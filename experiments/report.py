@@ -15,7 +15,7 @@ from pathlib import Path
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.evaluation.image_set import Split
 from resnet_jax.evaluation.report import write_report
-from resnet_jax.inference.trained import WhichNetwork, load_named
+from resnet_jax.inference.which_network import WhichNetwork, load_named
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,6 +66,11 @@ def check_config(config: Config) -> None:
             "--norm=frozen needs trained statistics, and this training starts from random weights; "
             "start from weights, --init_from=…, or take --norm=batch or --norm=group"
         )
+    if config.weights_key and config.init_from and config.teacher:
+        raise InputError(
+            f"--weights_key={config.weights_key} is of --init_from or of the teacher, and both are given; write the "
+            "set of one of them to a file of its own (experiments.convert, with --weights_key, or --ema for a run)"
+        )
     check_needs(config)
     check_pictures(config)
     whole = config.accumulate * max(1, config.bn_group_size)
@@ -131,6 +136,8 @@ NEEDS: dict[str, tuple[Callable[[Config], Any], str]] = {
     "milestone_factor": (lambda c: c.schedule in ("step", "plateau"), "--schedule=step or plateau"),
     "plateau_patience": (lambda c: c.schedule == "plateau", "--schedule=plateau"),
     "final_fraction": (lambda c: c.schedule not in ("step", "constant", "plateau"), "a --schedule that falls steadily"),
+    "init_checkpoint": (lambda c: c.init_from, "--init_from=RUN"),
+    "weights_key": (lambda c: c.init_from or c.teacher, "--init_from or --teacher"),
     "unfreeze_at": (lambda c: c.freeze, "--freeze"),
     "warmup": (lambda c: c.warmup_fraction, "--warmup_fraction"),
     "lookahead": (lambda c: c.ema or c.ema_fraction, "--ema (--ema=0.5 --ema_every=6 is the paper's)"),

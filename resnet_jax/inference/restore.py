@@ -45,7 +45,7 @@ def restore_run(
     optimizer = build_optimizer(config, facts.get("num_train", 1))
     averaged = optimizer.ema is not None
     if ema and not averaged:
-        raise InputError(f"--workdir={workdir}: this run kept no average of its weights; leave out --ema")
+        raise InputError(f"{workdir}: this run kept no average of its weights (that is training's --ema)")
     mesh = data_mesh()
     target = abstract_checkpoint(model, optimizer.tx, facts["image_size"], mesh, with_ema=averaged)
     state = _restored_state(workdir, which, target)
@@ -79,7 +79,7 @@ def _chosen_step(workdir: Path, which: str | int, steps: list[int]) -> int:
     step = named.get(str(which), int(which) if str(which).isdigit() else None)
     if step is None or step not in steps:
         there = f"there are {', '.join(map(str, steps))}" if steps else "there is none"
-        raise InputError(f"--workdir={workdir}: no checkpoint {which!r}; {there}")
+        raise InputError(f"{workdir}: no checkpoint {which!r}; {there}")
     return step
 
 
