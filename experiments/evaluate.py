@@ -47,6 +47,10 @@ class Options(WhichNetwork):
     """Folder of the data. Empty: the run's own"""
     split: Literal["val", "train", "test"] = "val"
     """Validation or training images, or those of ROOT/test; all without augmentation"""
+    subset: bool = False
+    """Count the logits of the set's classes alone, which are some of the network's, by name"""
+    links_out: bool = False
+    """Read symbolic links that leave --data_dir"""
     batch_size: int = 0
     """Images a step, crops and mirror images included. 0: the run's own; the result does not depend on it"""
     num_workers: int = -1
@@ -88,6 +92,8 @@ def main(argv: Sequence[str]) -> None:
         dataset=options.dataset,
         data_dir=options.data_dir,
         split=options.split,
+        subset=options.subset,
+        links_out=options.links_out,
         batch_size=options.batch_size,
         num_workers=options.num_workers,
     )

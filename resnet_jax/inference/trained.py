@@ -1,8 +1,8 @@
 """Trained networks, ready for inference: from a run's folder, or from a set of weights."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,6 +36,7 @@ class Trained:
         views: a key of `tta.VIEWS`, over which its own evaluation averages.
         batch_size: images at once in its own evaluation.
         run: config of the run that trained it; None for other weights.
+        facts: that the run's config.json has besides; {} for other weights.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Trained:
     views: str = "center"
     batch_size: int = 64
     run: Any = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -142,6 +144,7 @@ def trained_from_run(
         views=config.eval_views,
         batch_size=config.eval_batch_size or config.batch_size,
         run=config,
+        facts=facts,
     )
 
 

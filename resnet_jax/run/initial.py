@@ -50,7 +50,8 @@ def read_initial(config: Config) -> Trained | None:
         return trained
     if config.init_checkpoint != "newest":
         raise InputError(
-            f"--init_checkpoint={config.init_checkpoint} is of a run, and --init_from={config.init_from} is no run's folder"
+            f"--init_checkpoint={config.init_checkpoint} is of a run, and --init_from={config.init_from} is no run's "
+            "folder"
         )
     weights = open_weights(config.model, config.init_from, config.weights_key)
     for note in weights.notes:

@@ -56,7 +56,8 @@ def test_a_longer_run_follows_the_advice_of_the_refusal(home):
     advice = (
         f"the same command with --workdir=NEW --init_from={run} --init_checkpoint=best --weights_key=ema --steps=5$"
     )
-    for options in ({}, {"schedule": "cosine", "learning_rate": 0.001}):
+    ways: Any = ({}, {"schedule": "cosine", "learning_rate": 0.001})
+    for options in ways:
         with pytest.raises(InputError, match=f"--steps=9 where the run has 4.*{advice}"):
             check_config_matches(run, replace(config(home, ema=0.5, **options), steps=9))
     followed = config(home, ema=0.5, init_from=str(run), init_checkpoint="best", weights_key="ema")
@@ -65,7 +66,8 @@ def test_a_longer_run_follows_the_advice_of_the_refusal(home):
 
 
 def test_what_is_no_extension_is_refused_without_that_advice(home):
-    for options in ({"steps": 2}, {"steps": 9, "seed": 1}, {"batch_size": 16}):
+    others: Any = ({"steps": 2}, {"steps": 9, "seed": 1}, {"batch_size": 16})
+    for options in others:
         with pytest.raises(InputError, match=r"\); name another folder for this one$"):
             check_config_matches(home / "run", replace(config(home, ema=0.5), **options))
 
@@ -105,7 +107,7 @@ def test_a_set_of_several_is_taken_by_its_key(home, tmp_path):
     wanted = jax.tree.map(lambda leaf: leaf + 1, variables)
     convert(str(path), tmp_path / "x.npz", model="resnet8_cifar", num_classes=2, weights_key="state_dict_ema")
     assert_equal(load_trained(model="resnet8_cifar", weights=tmp_path / "x.npz", num_classes=2).variables, wanted)
-    options = {"width": 0, "weights_key": "state_dict_ema"}
+    options: Any = {"width": 0, "weights_key": "state_dict_ema"}
     initial: Any = read_initial(replace(config(home, init_from=str(path)), **options))
     kernels = [v["params"]["stem_conv"]["kernel"] for v in (initial.variables, wanted)]
     np.testing.assert_array_equal(*kernels)

@@ -1,6 +1,7 @@
 """Preprocessing by what is known of weights, never by their file's name alone."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -125,7 +126,7 @@ class TestFiles:
         assert weights.preprocessing_from == "the config.json beside the weights"
 
     def test_what_nothing_tells_may_be_given(self, path, capsys):
-        options = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "interpolation": "bicubic", "image_size": 112}
+        options: Any = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "interpolation": "bicubic", "image_size": 112}
         trained = load_trained(model="resnet18", weights=path, **options)
         assert trained.preprocessing == Preprocessing(112, 128, (0.5,) * 3, (0.25,) * 3, "bicubic")
         assert (
