@@ -10,6 +10,7 @@ import numpy as np
 
 from resnet_jax.analysis.plots.calibration import svg_reliability
 from resnet_jax.analysis.plots.curves import svg_curves
+from resnet_jax.data.notices import print_notice
 from resnet_jax.data.sources.source import Source
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.calibration import BINS, Calibration, calibration
@@ -22,7 +23,7 @@ from resnet_jax.evaluation.predictions import Predictions, predict_set
 from resnet_jax.evaluation.shared_images import SharedImages, shared_images
 from resnet_jax.evaluation.stored_predictions import read_predictions, subject_of, write_predictions
 from resnet_jax.inference.trained import Trained
-from resnet_jax.workdir.metrics_log import read_rows
+from resnet_jax.workdir.verified_log import verified_rows
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def gather(trained: Trained, source: Source, images: ImageSet, predictions: Pred
         images=images,
         predictions=predictions,
         facts=dict(trained.facts),
-        rows=read_rows(folder / "metrics.jsonl") if folder else [],
+        rows=verified_rows(folder, print_notice) if folder else [],
         top1=proportion(int(predictions.right.sum()), len(predictions.label)),
         classes=tuple(
             proportion(int(matrix[k, k]), int(total)) if total else None for k, total in enumerate(matrix.sum(axis=1))

@@ -14,6 +14,7 @@ from resnet_jax.runtime.sharding import data_mesh
 from resnet_jax.training.state import abstract_checkpoint
 from resnet_jax.workdir import checkpoint, metrics_log
 from resnet_jax.workdir.folder import read_run_config
+from resnet_jax.workdir.verified_log import recorded_sums
 
 # A training keeps at least its newest checkpoint, so that a second look finds one.
 ATTEMPTS = 5
@@ -85,9 +86,5 @@ def _chosen_step(workdir: Path, which: str | int, steps: list[int]) -> int:
 
 def _check_log(workdir: Path, manager: Any, newest: int) -> None:
     """Refuse to choose by a log that is not as it was when the newest checkpoint was saved."""
-    try:
-        sums = checkpoint.stored_record(manager, newest).get("log")
-    except Exception:  # a damaged or deleted checkpoint proves nothing of the log
-        return
-    if sums is not None:
+    if (sums := recorded_sums(manager, newest)) is not None:
         metrics_log.check_rows(workdir / "metrics.jsonl", sums)

@@ -76,7 +76,7 @@ def completed(
         InputError: the values make no sense, or others are known.
     """
     values = {"mean": tuple(mean), "std": tuple(std), "interpolation": interpolation}
-    given = {name: value for name, value in values.items() if value}
+    given: dict[str, Any] = {name: value for name, value in values.items() if value}
     if not given:
         return found, origin
     options = " ".join(f"--{name} {_text(value)}" for name, value in given.items())
