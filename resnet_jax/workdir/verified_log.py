@@ -61,7 +61,8 @@ def _newest_record(workdir: Path) -> tuple[int, list[int]]:
 
 def _may_be_unrecorded(row: Row, step: int, result: dict[str, Any] | None) -> bool:
     """Return whether a row can have been logged after checkpoint `step` began to be written."""
-    is_last = result is not None and (row["step"], row["split"]) == (result["step"], "eval")
-    if result is not None and (is_last or step >= result["step"]):
-        return all(result.get(name) == value for name, value in row.items())
+    if result is not None and "step" in result:
+        is_last = (row["step"], row["split"]) == (result["step"], "eval")
+        if is_last or step >= result["step"]:
+            return all(result.get(name) == value for name, value in row.items())
     return row["step"] > step or (row["step"] == step and row["split"] == "eval")
