@@ -3,6 +3,7 @@
     python -m experiments.convert resnet20-12fca82f.th --model=resnet20_cifar --out=resnet20.safetensors
     python -m experiments.convert timm/resnet50.a1_in1k --model=resnet50 --out=resnet50.npz
     python -m experiments.convert RUN --to=torch --out=model.safetensors
+    python -m experiments.convert RUN --checkpoint=best --ema --out=average.safetensors
 
 The arrays keep their bits both ways. A .safetensors file also holds the name of its network, the source of the weights,
 the preprocessing of images and the names of the classes.
@@ -32,8 +33,12 @@ class Options:
     """Layout of the file: this package's, or PyTorch's"""
     num_classes: int = 0
     """Classes of the head. 0: as in the file, or else the network's own"""
+    weights_key: str = ""
+    """Set of weights to take from a file that holds several, such as state_dict_ema. Empty: the usual one"""
     checkpoint: str = "newest"
     """Checkpoint of the run: newest, best, or a step"""
+    ema: bool = False
+    """Take the average of the run's weights"""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -45,7 +50,9 @@ def main(argv: Sequence[str]) -> None:
         model=options.model,
         to=options.to,
         num_classes=options.num_classes,
+        weights_key=options.weights_key,
         checkpoint=options.checkpoint,
+        ema=options.ema,
     )
     print(f"{options.out}: {name}, {count:,} parameters")
 

@@ -21,8 +21,9 @@ from resnet_jax.errors import InputError
 from resnet_jax.evaluation.evaluate import evaluate
 from resnet_jax.evaluation.precise_bn import with_precise_stats
 from resnet_jax.evaluation.protocols import Protocol
-from resnet_jax.inference.trained import Trained, WhichNetwork, load_ensemble, load_named
+from resnet_jax.inference.trained import Trained
 from resnet_jax.inference.tta import SCALES
+from resnet_jax.inference.which_network import WhichNetwork, load_ensemble, load_named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,10 @@ class Options(WhichNetwork):
     """Folder of the data. Empty: the run's own"""
     split: Literal["val", "train", "test"] = "val"
     """Validation or training images, or those of ROOT/test; all without augmentation"""
+    subset: bool = False
+    """Count the logits of the set's classes alone, which are some of the network's, by name"""
+    links_out: bool = False
+    """Read symbolic links that leave --data_dir"""
     batch_size: int = 0
     """Images a step, crops and mirror images included. 0: the run's own; the result does not depend on it"""
     num_workers: int = -1
@@ -65,7 +70,8 @@ def networks_of(options: Options) -> list[Trained]:
     if not options.ensemble:
         networks = [load_named(options)]
     else:
-        others = ("workdir", "model", "weights", "num_classes", "image_size", "resize")
+        others = ("workdir", "model", "weights", "weights_key", "num_classes", "image_size", "resize")
+        others += ("mean", "std", "interpolation")
         if given := [f"--{name}" for name in others if getattr(options, name)]:
             raise InputError(f"{', '.join(given)}: not with --ensemble, which names its networks itself")
         networks = load_ensemble(options.ensemble, options.checkpoint, ema=options.ema)
@@ -86,6 +92,8 @@ def main(argv: Sequence[str]) -> None:
         dataset=options.dataset,
         data_dir=options.data_dir,
         split=options.split,
+        subset=options.subset,
+        links_out=options.links_out,
         batch_size=options.batch_size,
         num_workers=options.num_workers,
     )

@@ -1,9 +1,9 @@
-"""Train a ResNet on ImageNet, or on any folder of photographs.
+"""Train a ResNet on ImageNet, or on photographs in ROOT/train/CLASS/*.jpg and ROOT/val/CLASS/*.jpg.
 
     python -m experiments.imagenet --depth=50
     python -m experiments.imagenet --depth=18 --dataset=folder --data_dir=ROOT --image_size=96 --epochs=6
 
-ROOT holds train/CLASS/*.jpg and val/CLASS/*.jpg. The same command again continues the run.
+The same command again continues.
 """
 
 from collections.abc import Sequence

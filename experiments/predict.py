@@ -16,7 +16,7 @@ import tyro
 
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.inference.predict import predict
-from resnet_jax.inference.trained import WhichNetwork, load_named
+from resnet_jax.inference.which_network import WhichNetwork, load_named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,8 @@ class Options(WhichNetwork):
     """Image files of any format and size"""
     top: int = 5
     """Number of classes to print"""
+    batch_size: int = 64
+    """Images at once; the result does not depend on it"""
     json: bool = False
     """Print one JSON list instead of text"""
 
@@ -35,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
     """Predict, and print the classes."""
     options = parse_options(Options, argv, "predict", __doc__)
     trained = load_named(options)
-    predictions = predict(trained, options.images, options.top)
+    predictions = predict(trained, options.images, options.top, options.batch_size)
     if options.json:
         print(json.dumps(predictions, indent=2))
         return

@@ -36,6 +36,8 @@ class Options:
     """folder, or the name of a TensorFlow Datasets set that is prepared as array_record"""
     data_dir: str = ""
     """Folder with train/CLASS/ and val/CLASS/, or of the TFDS data"""
+    links_out: bool = False
+    """Read symbolic links that leave --data_dir"""
     splits: str = "train,val"
     """Splits to write, separated by commas"""
     short_side: int = 256
@@ -63,9 +65,8 @@ def main(argv: Sequence[str]) -> None:
     if wrong := sorted({*options.splits.split(",")} - {*SPLITS}):
         raise InputError(f"--splits={options.splits}: there is no split {wrong[0]!r}; take train, val or train,val")
     encoding = Encoding(options.short_side, options.quality, options.subsampling, options.shard_size)
-    manifest = prepare(
-        options.dataset, options.data_dir or None, out, encoding, splits, worker_count(options.num_workers)
-    )
+    workers, links_out = worker_count(options.num_workers), options.links_out
+    manifest = prepare(options.dataset, options.data_dir or None, out, encoding, splits, workers, links_out)
     for name, split in manifest["splits"].items():
         images, size = (sum(shard[field] for shard in split["shards"]) for field in ("records", "bytes"))
         print(f"{name}: {images:,} images, {size / 2**20:,.1f} MiB in {len(split['shards'])} shards")

@@ -15,7 +15,7 @@ from pathlib import Path
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.evaluation.image_set import Split
 from resnet_jax.evaluation.report import write_report
-from resnet_jax.inference.trained import WhichNetwork, load_named
+from resnet_jax.inference.which_network import WhichNetwork, load_named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,8 @@ class Options(WhichNetwork):
     """Folder of the data. Empty: the run's own"""
     split: Split = "val"
     """Test or training images; both without augmentation"""
+    links_out: bool = False
+    """Read symbolic links that leave --data_dir"""
     out: str = ""
     """File of the page. Empty: report.html in the run's folder, or, without a run, in this one"""
     batch_size: int = 0
@@ -46,6 +48,7 @@ def main(argv: Sequence[str]) -> None:
         dataset=options.dataset,
         data_dir=options.data_dir,
         split=options.split,
+        links_out=options.links_out,
         batch_size=options.batch_size,
         num_workers=options.num_workers,
         command=shlex.join(["python", "-m", "experiments.report", *argv]),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from resnet_jax.config.options import Config, progressive_sizes
@@ -15,7 +15,8 @@ INF = math.inf
 RANGES: tuple[tuple[str, float, float], ...] = (
     *((name, 1, INF) for name in ("batch_size", "log_every", "keep", "repeats", "ema_every", "accumulate")),
     ("steps_per_call", 1, INF),
-    *((name, 0, INF) for name in ("steps", "image_size", "eval_image_size", "eval_resize", "eval_batch_size", "seed")),
+    *((name, 0, INF) for name in ("steps", "image_size", "eval_image_size", "eval_resize", "eval_batch_size")),
+    ("seed", 0, 2**32 - 1),  # JAX keeps 32 bits of it, so that larger ones would be other names of these
     *((name, 0, INF) for name in ("learning_rate", "reference_batch_size", "weight_decay", "warmup_learning_rate")),
     *((name, 0, INF) for name in ("eval_every", "checkpoint_every", "bn_group_size", "width", "depth", "crop_padding")),
     *((name, 0, INF) for name in ("color_jitter", "lighting", "cutout", "mixup", "cutmix", "temperature")),
@@ -43,6 +44,10 @@ def check_config(config: Config) -> None:
     Raises:
         InputError: a number out of its range, or options that contradict each other.
     """
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if not all(math.isfinite(v) for v in (value if isinstance(value, tuple) else [value]) if isinstance(v, float)):
+            raise InputError(f"--{field.name}{_shown(value)} must be finite: neither nan nor inf")
     for name, low, high in RANGES:
         value = getattr(config, name)
         for number in value if isinstance(value, Sequence) else [value]:
@@ -55,15 +60,16 @@ def check_config(config: Config) -> None:
             raise InputError(f"--{name} {first} {last}: the smaller one comes first")
     if not config.steps and config.epochs <= 0:
         raise InputError(f"--epochs={config.epochs} must be positive")
-    for name in ("mean", "std"):
-        value = getattr(config, name)
-        if len(value) not in (0, 3) or (name == "std" and not all(v > 0 for v in value)):
-            numbers = " ".join(map(str, value))
-            raise InputError(f"--{name} {numbers}: give three numbers{' above 0' if name == 'std' else ''}, or none")
+    check_normalization(config)
     if config.norm == "frozen" and not config.init_from:
         raise InputError(
             "--norm=frozen needs trained statistics, and this training starts from random weights; "
             "start from weights, --init_from=…, or take --norm=batch or --norm=group"
+        )
+    if config.weights_key and config.init_from and config.teacher:
+        raise InputError(
+            f"--weights_key={config.weights_key} is of --init_from or of the teacher, and both are given; write the "
+            "set of one of them to a file of its own (experiments.convert, with --weights_key, or --ema for a run)"
         )
     check_needs(config)
     check_pictures(config)
@@ -73,6 +79,29 @@ def check_config(config: Config) -> None:
         parts = f"{config.accumulate} micro-batches{groups}" if config.accumulate > 1 else f"groups of {whole}"
         raise InputError(f"--batch_size={config.batch_size} cannot be divided into {parts}; take a multiple of {whole}")
     progressive_sizes(config.progressive)  # raises
+
+
+def check_normalization(config: Config) -> None:
+    """Refuse a mean and a standard deviation that pixels in [0, 1] cannot have.
+
+    Raises:
+        InputError: the first of them.
+    """
+    for name in ("mean", "std"):
+        value = getattr(config, name)
+        if any(v > 1 for v in value):
+            divided = _shown(tuple(round(v / 255, 4) for v in value))
+            raise InputError(
+                f"--{name}{_shown(value)} is of pixels from 0 to 255, and here they are from 0 to 1; divide it by 255: "
+                f"--{name}{divided}"
+            )
+        if len(value) not in (0, 3) or any(v < 0 or (name == "std" and not v) for v in value):
+            above = "above 0" if name == "std" else "from 0"
+            raise InputError(f"--{name}{_shown(value)}: give three numbers {above} to 1, or none")
+
+
+def _shown(value: object) -> str:
+    return "".join(f" {v}" for v in value) if isinstance(value, tuple) else f"={value}"
 
 
 def check_pictures(config: Config) -> None:
@@ -107,6 +136,8 @@ NEEDS: dict[str, tuple[Callable[[Config], Any], str]] = {
     "milestone_factor": (lambda c: c.schedule in ("step", "plateau"), "--schedule=step or plateau"),
     "plateau_patience": (lambda c: c.schedule == "plateau", "--schedule=plateau"),
     "final_fraction": (lambda c: c.schedule not in ("step", "constant", "plateau"), "a --schedule that falls steadily"),
+    "init_checkpoint": (lambda c: c.init_from, "--init_from=RUN"),
+    "weights_key": (lambda c: c.init_from or c.teacher, "--init_from or --teacher"),
     "unfreeze_at": (lambda c: c.freeze, "--freeze"),
     "warmup": (lambda c: c.warmup_fraction, "--warmup_fraction"),
     "lookahead": (lambda c: c.ema or c.ema_fraction, "--ema (--ema=0.5 --ema_every=6 is the paper's)"),
@@ -128,5 +159,4 @@ def check_needs(config: Config) -> None:
     for name, (works, needed) in NEEDS.items():
         value = getattr(config, name)
         if not works(config) and all(value != getattr(c, name) for c in usual):
-            shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
-            raise InputError(f"--{name}={shown} does nothing here: it needs {needed}")
+            raise InputError(f"--{name}{_shown(value)} does nothing here: it needs {needed}")

@@ -17,7 +17,7 @@ import tyro
 
 COLUMN = 30  # where the help of an option begins
 METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT"}
-FOR_ALL = "Defaults are in brackets; --NAME=False turns a switch off; --debug prints the traceback of an error."
+FOR_ALL = "Defaults are in brackets; --NAME=False turns a switch off; --debug prints tracebacks."
 
 
 def format_help(kind: type, default: Any, description: str, recipes: Mapping[str, str]) -> str:
@@ -34,7 +34,7 @@ def format_help(kind: type, default: Any, description: str, recipes: Mapping[str
         known = [(f"--recipe={name}", text) for name, text in recipes.items()]
         groups = {"Recipes (with --help: the defaults of the recipe; more: experiments.recipes)": known} | groups
     width = max(60, shutil.get_terminal_size().columns)
-    lines = [_head(description, width), textwrap.fill(FOR_ALL, width)]
+    lines = [_head(description, width)]
     for title, options in groups.items():
         lines.append(f"── {title} ".ljust(width, "─"))
         for option, text in options:
@@ -43,9 +43,10 @@ def format_help(kind: type, default: Any, description: str, recipes: Mapping[str
 
 
 def _head(description: str, width: int) -> str:
-    """Return a description wrapped to a width, and its commands as they are."""
-    paragraphs = description.strip().split("\n\n")
-    return "\n".join(f"\n{p}" if p.startswith(" ") else textwrap.fill(" ".join(p.split()), width) for p in paragraphs)
+    """Return a description and what holds for all commands, wrapped to a width; indented paragraphs as they are."""
+    *paragraphs, last = description.strip().split("\n\n")
+    paragraphs += [last, FOR_ALL] if last.startswith(" ") else [f"{last} {FOR_ALL}"]
+    return "\n".join(p if p.startswith(" ") else textwrap.fill(" ".join(p.split()), width) for p in paragraphs)
 
 
 def _groups(kind: type, default: Any) -> Iterator[tuple[str, list[tuple[str, str]]]]:

@@ -12,6 +12,13 @@ class TransferOptions:
 
     Images are normalized and resized as these weights need it. Of the head, classes of the same name are kept.
     """
+    init_checkpoint: str = "newest"
+    """Checkpoint of the run in --init_from: newest, best, or a step"""
+    weights_key: str = ""
+    """Weights to take of several in a file, such as state_dict_ema; of a run: ema, its average
+
+    The file or run is that of --init_from, or else the teacher's; where both are given it is refused.
+    """
     freeze: str = ""
     """Parts that do not learn: stem..stage3, or patterns such as stage1_*,*/bias
 

@@ -1,6 +1,6 @@
 """The set of images that a network is evaluated on: the run's own, or another with the same classes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,10 +9,14 @@ from resnet_jax.data.notices import print_notice
 from resnet_jax.data.sources.held_out import FolderRule
 from resnet_jax.data.sources.load import AS_THEY_LIE, load_source
 from resnet_jax.data.sources.own_pictures import own_splits
-from resnet_jax.data.sources.source import Source
+from resnet_jax.data.sources.source import ArraySource, Source, example_digest
+from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained, check_classes
 
 Split = Literal["train", "val", "test"]
+
+# What config.json calls the number and the digest of a split's images.
+FACTS = {"train": ("num_train", "train_examples"), "val": ("num_test", "test_examples")}
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,9 @@ class ImageSet:
         return Path(self.data_dir).name if self.dataset in ("folder", "prepared") else self.dataset
 
 
-def image_set(trained: Trained, *, dataset: str = "", data_dir: str = "", split: Split = "val") -> ImageSet:
+def image_set(
+    trained: Trained, *, dataset: str = "", data_dir: str = "", split: Split = "val", links_out: bool = False
+) -> ImageSet:
     """Return the set that options name; what they leave open is the run's own."""
     own = trained.run if trained.run is not None and not dataset else None
     rule = folder_rule(own) if own else AS_THEY_LIE
@@ -45,6 +51,7 @@ def image_set(trained: Trained, *, dataset: str = "", data_dir: str = "", split:
         rule = AS_THEY_LIE
     if data_dir and rule.option:  # the folder may have moved: images of the training do not count as others
         print_notice(f"{data_dir} is split as in the training, {rule.option}; with --dataset=folder it is taken whole")
+    rule = replace(rule, links_out=rule.links_out or links_out)
     return ImageSet(dataset or trained.dataset, data_dir or (own.data_dir if own else ""), split, rule)
 
 
@@ -59,6 +66,38 @@ def open_set(images: ImageSet, trained: Trained, image_size: int) -> Source:
     Raises:
         InputError: the data cannot be read, or the set has other classes than the network.
     """
-    source = load_source(images.dataset, images.split, images.data_dir or None, image_size, images.rule)
+    source = open_any_set(images, trained, image_size)
+    if set(source.class_names) < set(trained.class_names or ()):
+        raise InputError(
+            f"--dataset={images.dataset} has {len(source.class_names)} of the network's {trained.num_classes} classes; "
+            "experiments.evaluate --subset counts these alone"
+        )
     check_classes(images.dataset, source.class_names, trained)
     return source
+
+
+def open_any_set(images: ImageSet, trained: Trained, image_size: int) -> Source:
+    """Open a set whatever its classes; arguments as in `open_set`.
+
+    Raises:
+        InputError: the data cannot be read.
+    """
+    source = load_source(images.dataset, images.split, images.data_dir or None, image_size, images.rule)
+    if changed := changed_since_training(images, trained, source):
+        print_notice(changed)
+    return source
+
+
+def changed_since_training(images: ImageSet, trained: Trained, source: Source) -> str:
+    """Return a line on the run's own images where they are not those of its training; else ""."""
+    run = trained.run
+    if run is None or (images.dataset, images.data_dir) != (run.dataset, run.data_dir) or images.split not in FACTS:
+        return ""
+    number, digest = (trained.facts.get(name) for name in FACTS[images.split])
+    kind = "training" if images.split == "train" else "validation"
+    if number is not None and len(source) != number:
+        return f"{len(source):,} {kind} images in {images.title}, where the training had {number:,}: another set"
+    # Images in memory may be resized to another size than in the training.
+    if digest is not None and not isinstance(source, ArraySource) and example_digest(source) != digest:
+        return f"the {kind} images in {images.title} have other names than in the training: another set"
+    return ""

@@ -14,6 +14,7 @@ from resnet_jax.evaluation.image_set import ImageSet
 from resnet_jax.evaluation.protocols import build_passes
 from resnet_jax.evaluation.scores import Scores, collect, jit_score_step
 from resnet_jax.inference.trained import Trained
+from resnet_jax.runtime.memory import memory_remedy
 from resnet_jax.runtime.sharding import data_mesh, replicated
 
 
@@ -54,6 +55,9 @@ def predict_set(
         images: what it is.
         batch_size: 0 is the run's own. The result does not depend on it.
         num_workers: as in `Config`.
+
+    Raises:
+        InputError: an image cannot be read, or the memory does not suffice.
     """
     mesh = data_mesh()
     (one,) = build_passes(
@@ -65,9 +69,10 @@ def predict_set(
         num_workers=num_workers,
         mesh=mesh,
     )
-    variables = jax.device_put(trained.variables, replicated(mesh))
-    score_step = jit_score_step(one.apply, one.loader.prepare, replicated(mesh))
-    scores = collect(one.loader.batches(), partial(score_step, variables), len(source))
+    with memory_remedy(lambda: f"take a smaller --batch_size than {batch_size or trained.batch_size}"):
+        variables = jax.device_put(trained.variables, replicated(mesh))
+        score_step = jit_score_step(one.apply, one.loader.prepare, replicated(mesh))
+        scores = collect(one.loader.batches(), partial(score_step, variables), len(source))
     return of_scores(scores, names_of(source, images), source.class_names)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from resnet_jax.analysis.plots.calibration import svg_reliability
 from resnet_jax.analysis.plots.curves import svg_curves
+from resnet_jax.data.notices import print_notice
 from resnet_jax.data.sources.source import Source
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.calibration import BINS, Calibration, calibration
@@ -22,8 +23,7 @@ from resnet_jax.evaluation.predictions import Predictions, predict_set
 from resnet_jax.evaluation.shared_images import SharedImages, shared_images
 from resnet_jax.evaluation.stored_predictions import read_predictions, subject_of, write_predictions
 from resnet_jax.inference.trained import Trained
-from resnet_jax.workdir.folder import read_run_config
-from resnet_jax.workdir.metrics_log import read_rows
+from resnet_jax.workdir.verified_log import verified_rows
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ def write_report(
     dataset: str = "",
     data_dir: str = "",
     split: Split = "val",
+    links_out: bool = False,
     batch_size: int = 0,
     num_workers: int = -1,
     command: str = "",
@@ -105,6 +106,7 @@ def write_report(
         dataset: any that training takes; "" is the one that the network was trained on.
         data_dir: folder of the data; "" is that of the training.
         split: "val" or "train".
+        links_out: read symbolic links that leave the folder of the data.
         batch_size: 0 is the run's own.
         num_workers: as in `Config`.
         command: that makes the report, for the page.
@@ -114,7 +116,7 @@ def write_report(
     """
     if not out.parent.is_dir():
         raise InputError(f"--out={out}: there is no folder {out.parent}; make it, or name another")
-    images = image_set(trained, dataset=dataset, data_dir=data_dir, split=split)
+    images = image_set(trained, dataset=dataset, data_dir=data_dir, split=split, links_out=links_out)
     source = open_set(images, trained, trained.preprocessing.image_size)
     predictions = predictions_of(trained, source, images, out.parent, batch_size=batch_size, num_workers=num_workers)
     report = gather(trained, source, images, predictions, command)
@@ -149,8 +151,8 @@ def gather(trained: Trained, source: Source, images: ImageSet, predictions: Pred
         trained=trained,
         images=images,
         predictions=predictions,
-        facts=read_run_config(folder.absolute())[1] if folder else {},
-        rows=read_rows(folder / "metrics.jsonl") if folder else [],
+        facts=dict(trained.facts),
+        rows=verified_rows(folder, print_notice) if folder else [],
         top1=proportion(int(predictions.right.sum()), len(predictions.label)),
         classes=tuple(
             proportion(int(matrix[k, k]), int(total)) if total else None for k, total in enumerate(matrix.sum(axis=1))

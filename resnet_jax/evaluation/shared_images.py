@@ -65,7 +65,7 @@ def shared_images(trained: Trained, source: Source, images: ImageSet, names: Seq
     """
     if trained.run is None:
         return SharedImages(left_out=f"The training images of {trained.source} are not known.")
-    training = image_set(trained, split="train")
+    training = image_set(trained, split="train", links_out=images.rule.links_out)
     if training == images:
         return SharedImages(left_out="These are the training images themselves.")
     try:

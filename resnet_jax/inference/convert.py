@@ -18,7 +18,9 @@ def convert(
     model: str = "",
     to: Literal["ours", "torch"] = "ours",
     num_classes: int = 0,
+    weights_key: str = "",
     checkpoint: str = "newest",
+    ema: bool = False,
 ) -> tuple[str, int]:
     """Write weights to a file; the arrays keep their bits.
 
@@ -28,7 +30,9 @@ def convert(
         model: network that the weights belong to; a run knows it.
         to: layout of the file.
         num_classes: outputs of the weights' head; 0 is what the file says, or else the network's own.
+        weights_key: set of weights in a file that holds several, as in `load_pretrained`.
         checkpoint: of a run, as in `restore_run`.
+        ema: take the average of a run's weights.
 
     Returns:
         The network's name and how many parameters it has.
@@ -37,9 +41,9 @@ def convert(
         InputError: the source cannot be read, does not fit the network, or the file cannot be written.
     """
     if (Path(source) / "config.json").exists():
-        trained = load_trained(source, checkpoint=checkpoint)
+        trained = load_trained(source, checkpoint=checkpoint, ema=ema, weights_key=weights_key)
     elif model:
-        trained = load_trained(model=model, weights=source, num_classes=num_classes)
+        trained = load_trained(model=model, weights=source, num_classes=num_classes, weights_key=weights_key, ema=ema)
     else:
         raise InputError(f"{source} is no run's folder: name the network with --model=NAME")
     name = trained.name

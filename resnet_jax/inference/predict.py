@@ -1,6 +1,6 @@
 """Predictions of a trained network for image files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained
 from resnet_jax.inference.tta import build_apply
+from resnet_jax.runtime.memory import memory_remedy
+
+NO_IMAGES = "name at least one image file"
 
 
 def read_images(paths: Sequence[str | Path], preprocessing: Preprocessing) -> np.ndarray:
@@ -22,7 +25,15 @@ def read_images(paths: Sequence[str | Path], preprocessing: Preprocessing) -> np
         InputError: there is none, or some are missing or cannot be read; all of those are named.
     """
     if not paths:
-        raise InputError("name at least one image file")
+        raise InputError(NO_IMAGES)
+    images, problems = _crops(paths, preprocessing)
+    if problems:
+        raise InputError("; ".join(problems))
+    return np.stack(images)
+
+
+def _crops(paths: Sequence[str | Path], preprocessing: Preprocessing) -> tuple[list[np.ndarray], list[str]]:
+    """Return the crops of the image files that can be read, and what is wrong with the others."""
     crop = preprocessing.crop()
     images, problems = [], []
     for path in map(Path, paths):
@@ -34,41 +45,65 @@ def read_images(paths: Sequence[str | Path], preprocessing: Preprocessing) -> np
             problems.append(f"{path}: {error.strerror}")
         except UnreadableImage as error:
             problems.append(str(error))
-    if problems:
-        raise InputError("; ".join(problems))
-    return np.stack(images)
+    return images, problems
 
 
 def probabilities(trained: Trained, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
     """Return class probabilities [N,K] of images uint8 [N,H,W,3], which are resized and cropped already."""
+    size = min(batch_size, len(images))
+    of_batch = build_probabilities(trained, size)
+    return np.concatenate([of_batch(images[i : i + size]) for i in range(0, len(images), size)])
+
+
+def build_probabilities(trained: Trained, size: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Compile a network; return the function from at most `size` images uint8 [B,H,W,3] to probabilities [B,K]."""
     logits_of = build_apply(trained.model, trained.views)
 
     @jax.jit
     def apply(variables: Any, batch: jax.Array) -> jax.Array:
         return jax.nn.softmax(logits_of(variables, trained.preprocessing.normalize({"image": batch})["image"]))
 
-    # The last batch is filled up, so that the network is compiled once.
-    size = min(batch_size, len(images))
-    fill = np.zeros((-len(images) % size, *images.shape[1:]), images.dtype)
-    filled = np.concatenate([images, fill])
-    parts = [apply(trained.variables, jnp.asarray(filled[i : i + size])) for i in range(0, len(filled), size)]
-    return np.concatenate(jax.device_get(parts))[: len(images)]
+    def of_batch(images: np.ndarray) -> np.ndarray:
+        # The last batch is filled up, so that the network is compiled once.
+        fill = np.zeros((size - len(images), *images.shape[1:]), images.dtype)
+        return jax.device_get(apply(trained.variables, jnp.asarray(np.concatenate([images, fill]))))[: len(images)]
+
+    return of_batch
 
 
-def predict(trained: Trained, paths: Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
+def predict(trained: Trained, paths: Sequence[str | Path], top: int = 5, batch_size: int = 64) -> list[dict[str, Any]]:
     """Return for each image file {"image", "classes": [{"class", "probability"}, …]}, the likeliest class first.
 
     Args:
         trained: the network.
         paths: image files of any size and format.
         top: how many classes; fewer where the network has fewer.
+        batch_size: images at once: no more than these are in memory.
 
     Raises:
-        InputError: an image cannot be read.
+        InputError: there is no image, some are missing or cannot be read, all of which are named, or the memory does
+            not suffice.
     """
-    images = read_images(paths, trained.preprocessing)
+    if not paths or batch_size < 1:
+        raise InputError(f"--batch_size={batch_size} must be at least 1" if paths else NO_IMAGES)
+    size = min(batch_size, len(paths))
+    predictions, problems = [], []
+    with memory_remedy(lambda: f"take a smaller --batch_size than {size}"):
+        of_batch = build_probabilities(trained, size)
+        for start in range(0, len(paths), size):
+            batch = paths[start : start + size]
+            images, wrong = _crops(batch, trained.preprocessing)
+            problems += wrong
+            if not problems:
+                predictions += _likeliest(trained, batch, of_batch(np.stack(images)), top)
+    if problems:
+        raise InputError("; ".join(problems))
+    return predictions
+
+
+def _likeliest(trained: Trained, paths: Sequence[str | Path], table: np.ndarray, top: int) -> list[dict[str, Any]]:
     predictions = []
-    for path, p in zip(paths, probabilities(trained, images), strict=True):
+    for path, p in zip(paths, table, strict=True):
         best = np.argsort(-p, kind="stable")[:top]
         classes = [{"class": trained.class_name(int(k)), "probability": round(float(p[k]), 6)} for k in best]
         predictions.append({"image": str(path), "classes": classes})

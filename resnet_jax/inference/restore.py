@@ -14,6 +14,7 @@ from resnet_jax.runtime.sharding import data_mesh
 from resnet_jax.training.state import abstract_checkpoint
 from resnet_jax.workdir import checkpoint, metrics_log
 from resnet_jax.workdir.folder import read_run_config
+from resnet_jax.workdir.verified_log import recorded_sums
 
 # A training keeps at least its newest checkpoint, so that a second look finds one.
 ATTEMPTS = 5
@@ -45,7 +46,7 @@ def restore_run(
     optimizer = build_optimizer(config, facts.get("num_train", 1))
     averaged = optimizer.ema is not None
     if ema and not averaged:
-        raise InputError(f"--workdir={workdir}: this run kept no average of its weights; leave out --ema")
+        raise InputError(f"{workdir}: this run kept no average of its weights (that is training's --ema)")
     mesh = data_mesh()
     target = abstract_checkpoint(model, optimizer.tx, facts["image_size"], mesh, with_ema=averaged)
     state = _restored_state(workdir, which, target)
@@ -79,15 +80,11 @@ def _chosen_step(workdir: Path, which: str | int, steps: list[int]) -> int:
     step = named.get(str(which), int(which) if str(which).isdigit() else None)
     if step is None or step not in steps:
         there = f"there are {', '.join(map(str, steps))}" if steps else "there is none"
-        raise InputError(f"--workdir={workdir}: no checkpoint {which!r}; {there}")
+        raise InputError(f"{workdir}: no checkpoint {which!r}; {there}")
     return step
 
 
 def _check_log(workdir: Path, manager: Any, newest: int) -> None:
     """Refuse to choose by a log that is not as it was when the newest checkpoint was saved."""
-    try:
-        sums = checkpoint.stored_record(manager, newest).get("log")
-    except Exception:  # a damaged or deleted checkpoint proves nothing of the log
-        return
-    if sums is not None:
+    if (sums := recorded_sums(manager, newest)) is not None:
         metrics_log.check_rows(workdir / "metrics.jsonl", sums)

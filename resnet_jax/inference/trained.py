@@ -1,8 +1,8 @@
 """Trained networks, ready for inference: from a run's folder, or from a set of weights."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.inference.restore import restore_run
 from resnet_jax.models.registry import create_model
 from resnet_jax.weights.catalog import known_weights
+from resnet_jax.weights.image_config import Interpolation, completed
 from resnet_jax.weights.pretrained import WeightSet, exact_variables, open_weights
 from resnet_jax.workdir.folder import read_run_config
 
@@ -35,6 +36,7 @@ class Trained:
         views: a key of `tta.VIEWS`, over which its own evaluation averages.
         batch_size: images at once in its own evaluation.
         run: config of the run that trained it; None for other weights.
+        facts: that the run's config.json has besides; {} for other weights.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Trained:
     views: str = "center"
     batch_size: int = 64
     run: Any = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -56,36 +59,6 @@ class Trained:
     def class_name(self, k: int) -> str:
         """Return the name of class k."""
         return self.class_names[k] if self.class_names else f"class {k}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class WhichNetwork:
-    """Options that name a trained network."""
-
-    workdir: str = ""
-    """Folder of a training run."""
-    checkpoint: str = "newest"
-    """Checkpoint of the run: newest, best, or a step."""
-    ema: bool = False
-    """Use the average of the run's weights instead of the weights."""
-    model: str = ""
-    """Instead of a run: a network by name, with --weights."""
-    weights: str = ""
-    """A .safetensors, .npz or .pth file, a TensorFlow.js folder, or a hub id such as timm/resnet50.tv_in1k; images are
-    preprocessed as these weights need it. Empty: the network's default on the hub."""
-    weights_key: str = ""
-    """Set of weights to take from a file that holds several, such as state_dict_ema. Empty: the usual one."""
-    num_classes: int = 0
-    """Outputs of the weights' head. 0: as the file says, or else the network's own."""
-    image_size: int = 0
-    """Pixels a side of the network's input. 0: the run's or the weights' own."""
-    resize: int = 0
-    """Shorter side of the image before the center crop. 0: in proportion, as the run or the weights have it."""
-
-
-def load_named(options: WhichNetwork) -> Trained:
-    """Load the network that a command's options name; raises as `load_trained`."""
-    return load_trained(**{field.name: getattr(options, field.name) for field in fields(WhichNetwork)})
 
 
 def load_trained(
@@ -99,6 +72,9 @@ def load_trained(
     num_classes: int = 0,
     image_size: int = 0,
     resize: int = 0,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+    interpolation: Interpolation = "",
 ) -> Trained:
     """Load a trained network: that of a run, or a network by name with a set of weights.
 
@@ -112,46 +88,30 @@ def load_trained(
         num_classes: K of the weights' head; 0 is as the file says, or else the network's own.
         image_size: pixels a side of the network's input; 0 is the run's or the weights' own.
         resize: shorter side before the center crop; 0 keeps the proportion of the run or the weights.
+        mean: of R, G, B in [0, 1], of weights whose own is not known; so are the next two.
+        std: of R, G, B in [0, 1].
+        interpolation: of the resizing.
 
     Raises:
-        InputError: the arguments name none or two, or it cannot be read.
+        InputError: the arguments name none or two, or contradict it, or it cannot be read.
     """
     if bool(workdir) == bool(model):
         raise InputError("name one: --workdir=RUN, or --model=NAME with --weights=FILE_OR_HUB_ID")
     if ema and not workdir:
-        raise InputError("--ema goes with --workdir: only runs keep an average")
+        raise InputError("--ema is of a run: only runs keep an average")
     if workdir and weights:
         raise InputError("--weights goes with --model=NAME, not with --workdir")
+    if workdir and weights_key:
+        raise InputError(f"--weights_key={weights_key} is of a file of weights; the average of a run is --ema")
+    if workdir and (mean or std or interpolation):
+        raise InputError("--mean, --std and --interpolation go with --model=NAME: a run has those of its training")
     if workdir:
         return trained_from_run(workdir, checkpoint, image_size, resize, ema=ema)
-    trained = trained_from_weights(model, weights or None, num_classes, weights_key)
+    trained = trained_from_weights(
+        model, weights or None, num_classes, weights_key, mean=mean, std=std, interpolation=interpolation
+    )
     size = image_size or trained.preprocessing.image_size
     return replace(trained, preprocessing=trained.preprocessing.at_size(size, resize))
-
-
-def load_ensemble(networks: Sequence[str], checkpoint: str = "newest", *, ema: bool = False) -> list[Trained]:
-    """Load the networks of an ensemble.
-
-    Args:
-        networks: each a run's folder, or NAME:WEIGHTS, a network's name and a value of `--weights`.
-        checkpoint: of the runs.
-        ema: use the average of the runs' weights.
-
-    Raises:
-        InputError: there are less than two, or one cannot be read.
-    """
-    if len(networks) < 2:
-        raise InputError(f"--ensemble {' '.join(networks)}: name two networks or more, or take --workdir or --model")
-    members = []
-    for entry in networks:
-        name, colon, weights = entry.partition(":")
-        if Path(entry).is_dir():
-            members.append(trained_from_run(entry, checkpoint, ema=ema))
-        elif colon:
-            members.append(trained_from_weights(name, weights or None))
-        else:
-            raise InputError(f"--ensemble {entry}: there is no such folder; name a run's, or NAME:WEIGHTS_FILE")
-    return members
 
 
 def trained_from_run(
@@ -184,27 +144,52 @@ def trained_from_run(
         views=config.eval_views,
         batch_size=config.eval_batch_size or config.batch_size,
         run=config,
+        facts=facts,
     )
 
 
+def takes_average(weights_key: str) -> bool:
+    """Return whether a training's --weights_key means the average of a run's weights, or, empty, the weights.
+
+    Raises:
+        InputError: it is anything else.
+    """
+    if weights_key not in ("", "ema"):
+        raise InputError(f"--weights_key={weights_key}: of a run there is ema, the average of its weights; or none")
+    return weights_key == "ema"
+
+
 def trained_from_weights(
-    name: str, source: str | Path | None = None, num_classes: int = 0, weights_key: str = ""
+    name: str,
+    source: str | Path | None = None,
+    num_classes: int = 0,
+    weights_key: str = "",
+    *,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+    interpolation: Interpolation = "",
 ) -> Trained:
     """Load a network with a set of weights, and the preprocessing that these weights need.
 
-    Where it is not known, it is torchvision's for the same network, or for a CIFAR network CIFAR-10's mean and standard
-    deviation.
+    Where it is not known, it is what the arguments say; the rest is torchvision's for the same network, or for a CIFAR
+    network CIFAR-10's mean and standard deviation.
 
     Args:
         name: the network.
         source: as in `load_pretrained`.
         num_classes: K of the weights' head; 0 is as the file says, or else the network's own.
         weights_key: as in `load_pretrained`.
+        mean: as in `load_trained`.
+        std: as in `load_trained`.
+        interpolation: as in `load_trained`.
 
     Raises:
-        InputError: as `load_pretrained`; a head of another width is one too.
+        InputError: as `load_pretrained`; a head of another width is one too, and so is another preprocessing than the
+            known one.
     """
     weights = open_weights(name, source, weights_key)
+    preprocessing, origin = completed(weights.preprocessing, weights.preprocessing_from, mean, std, interpolation)
+    weights = replace(weights, preprocessing=preprocessing, preprocessing_from=origin)
     for line in weights.lines:
         print(line, file=sys.stderr)
     return trained_of(weights, num_classes)

@@ -11,7 +11,7 @@ from resnet_jax.data.build import build_preprocessing
 from resnet_jax.data.loader import Loader
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
-from resnet_jax.inference.trained import Trained, check_classes, load_trained
+from resnet_jax.inference.trained import Trained, check_classes, load_trained, takes_average
 from resnet_jax.models.build import check_classifier
 from resnet_jax.run.build import Run
 from resnet_jax.runtime.batch import Batch
@@ -27,11 +27,17 @@ def add_teacher(run: Run) -> Run:
     config, class_names = run.config, run.data.class_names
     if not config.teacher:
         return run
+    key = "" if config.init_from else config.weights_key
     try:
         if config.teacher_weights:
-            teacher = load_trained(model=config.teacher, weights=config.teacher_weights, num_classes=len(class_names))
+            teacher = load_trained(
+                model=config.teacher,
+                weights=config.teacher_weights,
+                weights_key=key,
+                num_classes=len(class_names),
+            )
         else:
-            teacher = load_trained(config.teacher)
+            teacher = load_trained(config.teacher, ema=takes_average(key))
         check_classifier(teacher.model, config.teacher, run.data.train_size_at(0))
         check_classes(config.dataset, class_names, teacher)
     except InputError as error:

@@ -11,10 +11,11 @@ from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
 from resnet_jax.run.build import Run
 from resnet_jax.run.initial import fresh_run
-from resnet_jax.run.memory import abstract, device_memory, memory_remedy, step_memory, whole_batches
+from resnet_jax.run.memory import abstract, step_memory, whole_batches
 from resnet_jax.run.report import say_once
 from resnet_jax.run.state import first_state
 from resnet_jax.run.step import build_train_step, step_batches
+from resnet_jax.runtime.memory import device_memory, memory_remedy
 from resnet_jax.runtime.sharding import replicated
 from resnet_jax.training.metrics import zero_sums
 

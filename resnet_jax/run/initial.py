@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from resnet_jax.config.options import Config
 from resnet_jax.data.build import build_preprocessing
 from resnet_jax.errors import InputError
-from resnet_jax.inference.trained import Trained, trained_from_run, trained_of
+from resnet_jax.inference.trained import Trained, takes_average, trained_from_run, trained_of
 from resnet_jax.models.counts import abstract_variables
 from resnet_jax.models.registry import create_model
 from resnet_jax.optim.freeze import check_freeze, frozen_by
@@ -40,11 +40,20 @@ def read_initial(config: Config) -> Trained | None:
     if not config.init_from:
         return None
     if _is_run(config.init_from):
-        trained = trained_from_run(config.init_from)
+        try:
+            ema = takes_average(config.weights_key)
+            trained = trained_from_run(config.init_from, config.init_checkpoint, ema=ema)
+        except InputError as error:
+            raise InputError(f"--init_from={config.init_from}: {error}") from error
         if trained.name != config.model:
             raise InputError(f"--init_from={config.init_from} is a run of {trained.name}, not of {config.model}")
         return trained
-    weights = open_weights(config.model, config.init_from)
+    if config.init_checkpoint != "newest":
+        raise InputError(
+            f"--init_checkpoint={config.init_checkpoint} is of a run, and --init_from={config.init_from} is no run's "
+            "folder"
+        )
+    weights = open_weights(config.model, config.init_from, config.weights_key)
     for note in weights.notes:
         say_once(note)
     try:

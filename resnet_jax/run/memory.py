@@ -1,27 +1,14 @@
-"""Training steps that do not fit in the devices' memory: one line with the remedy."""
+"""The memory of a training step, and the batch that fits."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 
-from resnet_jax.errors import InputError
 from resnet_jax.run.build import Run
 from resnet_jax.run.step import step_batches
-
-
-@contextmanager
-def memory_remedy(remedy: Callable[[], str]) -> Iterator[None]:
-    """Turn an error of memory in the block into an InputError with this remedy."""
-    try:
-        yield
-    except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise InputError(f"the memory does not suffice; {remedy()}") from error
+from resnet_jax.runtime.memory import device_memory
 
 
 def smaller_batch(run: Run, step: jax.stages.Wrapped, state: Any, sums: Any, start: int) -> str:
@@ -81,11 +68,6 @@ def step_memory(step: jax.stages.Wrapped, state: Any, sums: Any, batch: Any) -> 
     """Compile a step for arguments of these shapes, and return the memory that it needs."""
     analysis: Any = step.lower(state, sums, batch).compile().memory_analysis()
     return StepMemory(analysis.argument_size_in_bytes, analysis.temp_size_in_bytes)
-
-
-def device_memory() -> int | None:
-    """Return the bytes that a device may hold; None where it does not say, as CPUs do not."""
-    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
 
 
 def whole_batches(run: Run, size: float) -> int:

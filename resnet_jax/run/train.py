@@ -22,7 +22,7 @@ from resnet_jax.run.dry_run import dry_run
 from resnet_jax.run.find_batch import find_batch
 from resnet_jax.run.find_rate import find_rate
 from resnet_jax.run.initial import check_same_start, fit_initial, read_initial, with_preprocessing_of
-from resnet_jax.run.memory import memory_remedy, smaller_batch
+from resnet_jax.run.memory import smaller_batch
 from resnet_jax.run.record import check_written, open_log, record_evaluation, write_checkpoint
 from resnet_jax.run.report import (
     headline,
@@ -39,6 +39,7 @@ from resnet_jax.run.validate import build_validation
 from resnet_jax.runtime.accelerator import check_accelerator
 from resnet_jax.runtime.distributed import barrier, connect, stop_signal
 from resnet_jax.runtime.ending import ending_together
+from resnet_jax.runtime.memory import memory_remedy
 from resnet_jax.runtime.watchdog import watchdog
 from resnet_jax.training.loop import check_finite, due, training_steps
 from resnet_jax.training.metrics import mean_metrics

@@ -8,9 +8,9 @@ import jax
 
 from resnet_jax.inference.tta import build_apply
 from resnet_jax.run.build import Run
-from resnet_jax.run.memory import memory_remedy
 from resnet_jax.run.report import position
 from resnet_jax.run.step import compiler_options
+from resnet_jax.runtime.memory import memory_remedy
 from resnet_jax.runtime.sharding import replicated
 from resnet_jax.training import loop
 from resnet_jax.training.metrics import mean_metrics

@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from resnet_jax.errors import InputError
 
 GREETING_SECONDS = 5.0  # for the line of a process that has connected; others that connect are ignored
+HOST_SECONDS = 5.0  # for the name of process 0's host to become known, where it is announced with the machine
 PAUSE_SECONDS = 0.3  # between attempts to reach process 0
 HELLO, WELCOME = "resnet_jax process", "welcome"
 
@@ -85,8 +86,8 @@ def _welcome(address: str, host: str, port: int, num_processes: int, seconds: fl
 def _listen(address: str, host: str, port: int) -> socket.socket:
     try:
         known = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise InputError(f"--coordinator_address={address}: the host {host} is not known ({error})") from error
+    except (OSError, UnicodeError) as error:
+        raise InputError(_unknown(address, host, str(error))) from error
     dual = socket.has_dualstack_ipv6()
     try:
         family = socket.AF_INET6 if dual else known[0][0]
@@ -98,18 +99,25 @@ def _listen(address: str, host: str, port: int) -> socket.socket:
         ) from error
 
 
+def _unknown(address: str, host: str, why: str) -> str:
+    return f"--coordinator_address={address}: the host {host} is not known ({why})"
+
+
 def _greet(address: str, host: str, port: int, num_processes: int, process_id: int, seconds: float) -> str:
     """Return what is wrong, "" if all have come."""
-    deadline = time.monotonic() + seconds
-    why = "no answer"
+    begun = time.monotonic()
+    deadline, why, known = begun + seconds, "no answer", False
     while (left := deadline - time.monotonic()) > 0:
         try:
+            known = known or bool(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
             with socket.create_connection((host, port), timeout=left) as peer:
                 peer.sendall(f"{HELLO} {process_id} {num_processes}\n".encode())
                 peer.settimeout(left + GREETING_SECONDS)
                 answer = peer.makefile("r").readline().strip()
         except (OSError, ValueError) as error:
             why = str(error)
+            if not known and time.monotonic() > begun + HOST_SECONDS:
+                break
             time.sleep(min(PAUSE_SECONDS, left))
             continue
         if answer == WELCOME:
@@ -118,6 +126,8 @@ def _greet(address: str, host: str, port: int, num_processes: int, process_id: i
             return answer
         why = "process 0 ended"
         time.sleep(PAUSE_SECONDS)
+    if not known:
+        return _unknown(address, host, why)
     return (
         f"--coordinator_address={address}: process 0 was not reached within {seconds:g} s ({why}); it must run on that "
         "host with the port open; --connect_timeout waits longer"

@@ -10,6 +10,7 @@ import numpy as np
 
 from resnet_jax.analysis.plots.curves import svg_curves_of_runs
 from resnet_jax.config.options import Config
+from resnet_jax.data.notices import print_notice
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.image_set import image_set, open_set
 from resnet_jax.evaluation.intervals import PairedTest, Proportion, mcnemar, proportion
@@ -21,7 +22,7 @@ from resnet_jax.models.build import build_model
 from resnet_jax.models.counts import abstract_variables, parameter_count
 from resnet_jax.studies.seed_groups import SeedGroup, differing_options
 from resnet_jax.workdir.folder import read_run_config
-from resnet_jax.workdir.metrics_log import read_rows
+from resnet_jax.workdir.verified_log import verified_rows
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def compared_run(config: Config, seed: int, result: dict[str, Any], workdir: Pat
     return ComparedRun(
         workdir=str(workdir),
         seed=seed,
-        rows=read_rows(workdir / "metrics.jsonl"),
+        rows=verified_rows(workdir, print_notice),
         top1=proportion(round(result["top1"] * count), count),
         parameters=parameter_count(abstract_variables(model, facts["image_size"])["params"]),
         images=images,

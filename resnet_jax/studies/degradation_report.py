@@ -12,11 +12,12 @@ from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.analysis.plots.canvas import Drawing
 from resnet_jax.analysis.plots.error_curves import draw_error_curves
 from resnet_jax.config.options import Config
+from resnet_jax.data.notices import print_notice
 from resnet_jax.files.atomic import write_atomically
 from resnet_jax.studies.degradation import kind_and_depth
 from resnet_jax.studies.published import TABLES
 from resnet_jax.workdir.folder import read_result, read_run_config
-from resnet_jax.workdir.metrics_log import read_rows
+from resnet_jax.workdir.verified_log import verified_rows
 
 # Test errors in percent. The paper prints none of plain networks; these are read off its figure 6, and its text says of
 # 110 layers that the error is higher than 60 %.
@@ -64,7 +65,7 @@ def read_study(workdir: Path) -> list[StudyRun]:
     folders = [
         p.parent for p in workdir.glob("*/config.json") if re.fullmatch(r"[a-z]+\d+_cifar-seed\d+", p.parent.name)
     ]
-    runs = [StudyRun(read_run_config(f)[0], read_rows(f / "metrics.jsonl"), read_result(f)) for f in folders]
+    runs = [StudyRun(read_run_config(f)[0], verified_rows(f, print_notice), read_result(f)) for f in folders]
     return sorted(runs, key=lambda run: (*kind_and_depth(run.config.model), run.config.seed))
 
 

@@ -5,9 +5,10 @@ Beside them stand the config.json of timm or the preprocessor_config.json of tra
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from resnet_jax.data.preprocessing import MEAN_STD, Preprocessing
 from resnet_jax.errors import InputError
@@ -18,6 +19,9 @@ from resnet_jax.weights.rules import bit
 TIMM = "config.json"
 TRANSFORMERS = "preprocessor_config.json"
 FILES = (TIMM, TRANSFORMERS)
+
+ASSUMED = "(assumed)"  # where nothing says how images are preprocessed
+Interpolation = Literal["", "bilinear", "bicubic"]
 
 RESAMPLE = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
@@ -47,10 +51,49 @@ def find_preprocessing(
     if beside := preprocessing_beside(folder):
         return beside[0], f"the {beside[1]} beside the weights"
     if layout is bit.LAYOUT:
-        return Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3), "BiT's usual values (assumed)"
+        return Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3), f"BiT's usual values {ASSUMED}"
     if name.endswith("_cifar"):
-        return Preprocessing(32, 32, *MEAN_STD["cifar10"]), "CIFAR-10's usual values (assumed)"
-    return Preprocessing(), "torchvision's usual values (assumed)"
+        return Preprocessing(32, 32, *MEAN_STD["cifar10"]), f"CIFAR-10's usual values {ASSUMED}"
+    return Preprocessing(), f"torchvision's usual values {ASSUMED}"
+
+
+def completed(
+    found: Preprocessing, origin: str, mean: Sequence[float], std: Sequence[float], interpolation: Interpolation
+) -> tuple[Preprocessing, str]:
+    """Return the preprocessing with what a user knows of it, where it is assumed.
+
+    Args:
+        found: as `find_preprocessing` found it.
+        origin: where it is from.
+        mean: of R, G, B in [0, 1]; empty: as found.
+        std: of R, G, B in [0, 1]; empty: as found.
+        interpolation: of the resizing; empty: as found.
+
+    Returns:
+        (preprocessing, where it is from).
+
+    Raises:
+        InputError: the values make no sense, or others are known.
+    """
+    values = {"mean": tuple(mean), "std": tuple(std), "interpolation": interpolation}
+    given: dict[str, Any] = {name: value for name, value in values.items() if value}
+    if not given:
+        return found, origin
+    options = " ".join(f"--{name} {_text(value)}" for name, value in given.items())
+    try:
+        new = replace(found, **given)
+        _checked(new.image_size, new.resize, new.mean, new.std, new.interpolation)
+    except ValueError as error:
+        raise InputError(f"{options}: {error}") from error
+    if origin.endswith(ASSUMED):
+        return new, f"{options}, and {origin}"
+    if differs := [f"{n} {_text(getattr(found, n))}" for n in given if _text(getattr(found, n)) != _text(given[n])]:
+        raise InputError(f"{options}: these weights need {', '.join(differs)}, from {origin}; leave it out")
+    return found, origin
+
+
+def _text(value: str | Sequence[float]) -> str:
+    return value if isinstance(value, str) else " ".join(f"{v:.4g}" for v in value)
 
 
 def preprocessing_beside(folder: Path) -> tuple[Preprocessing, str] | None:
@@ -114,6 +157,8 @@ def _checked(size: int, resize: int, mean: Any, std: Any, interpolation: str) ->
     mean, std = tuple(map(float, mean)), tuple(map(float, std))
     if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, mean + std)) or min(std) <= 0:
         raise ValueError(f"mean {mean}, std {std}")
+    if min(mean) < 0 or max(mean + std) > 1:
+        raise ValueError(f"mean {_text(mean)}, std {_text(std)}, of pixels from 0 to 1; divide those to 255 by 255")
     if not 0 < size <= resize:
         raise ValueError(f"a crop of {size} pixels out of {resize}")
     kernel = interpolation if interpolation in RESAMPLE.values() else "bilinear"

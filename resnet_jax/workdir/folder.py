@@ -4,13 +4,14 @@ import os
 import subprocess
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import resnet_jax
 from resnet_jax.config.options import Config, differences, from_json
+from resnet_jax.config.training_options import LearningRateOptions
 from resnet_jax.errors import InputError
 from resnet_jax.files.lock import lock_folder
 from resnet_jax.workdir.metrics_log import read_rows
@@ -30,6 +31,9 @@ PACKAGES = (
 
 # Fact of a run that diverged before anything was saved. Other options may then begin in its folder.
 DIVERGED = "diverged"
+
+# Options in which a run that trains on from another's weights differs from it.
+OF_AN_EXTENSION = ("epochs", "steps", *(field.name for field in fields(LearningRateOptions)))
 
 
 def locked(workdir: Path) -> AbstractContextManager[None]:
@@ -55,14 +59,27 @@ def check_config_matches(workdir: Path, config: Config) -> None:
         )
     if (run := read_run_to_continue(workdir)) is None:
         return
-    if differs := differences(with_absolute_paths(run[0]), with_absolute_paths(config)):
-        length = all(name.startswith(("--epochs=", "--steps=")) for name in differs)
-        remedy = (
-            "its schedule is that of its length, so train the longer run in another folder, from the start"
-            if length
-            else "name another folder for this one"
+    config = with_absolute_paths(config)
+    if differs := differences(with_absolute_paths(run[0]), config):
+        raise InputError(
+            f"--workdir={workdir} holds a run with other options ({', '.join(differs)}); "
+            f"{extension(workdir, run[0], config) or 'name another folder for this one'}"
         )
-        raise InputError(f"--workdir={workdir} holds a run with other options ({', '.join(differs)}); {remedy}")
+
+
+def extension(workdir: Path, old: Config, new: Config) -> str:
+    """Return how to train on from a run where that is all that other options ask for; else ""."""
+    unit = "steps" if old.steps or new.steps else "epochs"
+    more = getattr(new, unit) - getattr(old, unit)
+    as_new: dict[str, Any] = {name: getattr(new, name) for name in OF_AN_EXTENSION}
+    if more <= 0 or not getattr(old, unit) or differences(with_absolute_paths(replace(old, **as_new)), new):
+        return ""
+    average = " --weights_key=ema" if (old.ema or old.ema_fraction) and not old.lookahead else ""
+    return (
+        "its schedule is that of its length, so that more of it is a run of its own, which starts from these weights: "
+        f"the same command with --workdir=NEW --init_from={workdir} --init_checkpoint=best{average} "
+        f"--{unit}={more:.10g}"
+    )
 
 
 def check_may_begin(workdir: Path, third_save: float) -> None:

@@ -150,7 +150,7 @@ def test_an_altered_or_cut_result_is_one_line_and_can_be_written_anew(home, orig
 
 
 def test_a_longer_run_is_refused_with_the_way_to_it(home):
-    refused(home, "--steps=9 where the run has 4.*train the longer run in another folder, from the start", steps=9)
+    refused(home, "--steps=9 where the run has 4.*--init_from=.* --init_checkpoint=best --steps=5$", steps=9)
     refused(home, r"--seed=1 where the run has 0, --steps=9.*\); name another folder", steps=9, seed=1)
 
 

@@ -2,11 +2,13 @@
 
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from resnet_jax.errors import InputError
+from resnet_jax.runtime import rendezvous
 from resnet_jax.runtime.rendezvous import meet, split_address
 from tests.runtime.scripts import free_port
 
@@ -70,6 +72,36 @@ def test_a_port_in_use_is_refused():
 def test_a_host_that_nobody_knows_is_one_line(number):
     with pytest.raises(InputError, match=r"no-such-host\.invalid"):
         meet("no-such-host.invalid:1234", 2, number, 1)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_unknown_host_is_said_long_before_the_others_are_given_up(number, monkeypatch):
+    def unknown(*arguments, **options):
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(rendezvous, "HOST_SECONDS", 0.5)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    begun = time.monotonic()
+    with pytest.raises(InputError, match=r"^--coordinator_address=head:1234: the host head is not known \(.*Temporary"):
+        meet("head:1234", 2, number, 60)
+    assert time.monotonic() - begun < 5
+
+
+def test_a_host_whose_name_comes_late_is_met(monkeypatch):
+    late, real = iter([True, True]), socket.getaddrinfo
+
+    def known_later(*arguments, **options):
+        if threading.current_thread() is threading.main_thread() and next(late, False):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", known_later)
+    address = f"127.0.0.1:{free_port()}"
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(meet, address, 2, 0, 20)
+        meet(address, 2, 1, 20)
+        assert first.result(20) is None
+    assert next(late, None) is None
 
 
 def test_others_that_connect_are_ignored():

@@ -1,11 +1,13 @@
 """Preprocessing by what is known of weights, never by their file's name alone."""
 
 import json
+from typing import Any
 
 import pytest
 
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
+from resnet_jax.inference.trained import load_trained
 from resnet_jax.weights import catalog
 from resnet_jax.weights.catalog import BY_NAME, known_weights
 from resnet_jax.weights.checksum import vectors_digest
@@ -122,6 +124,28 @@ class TestFiles:
         weights = open_weights("resnet18", path)
         assert weights.preprocessing == Preprocessing(224, 235, *FACTS)
         assert weights.preprocessing_from == "the config.json beside the weights"
+
+    def test_what_nothing_tells_may_be_given(self, path, capsys):
+        options: Any = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "interpolation": "bicubic", "image_size": 112}
+        trained = load_trained(model="resnet18", weights=path, **options)
+        assert trained.preprocessing == Preprocessing(112, 128, (0.5,) * 3, (0.25,) * 3, "bicubic")
+        assert (
+            "resized to 256 pixels (bicubic), cropped to 224, mean 0.5 0.5 0.5, std 0.25 0.25 0.25; from "
+            "--mean 0.5 0.5 0.5 --std 0.25 0.25 0.25 --interpolation bicubic, and torchvision's usual values (assumed)"
+        ) in capsys.readouterr().err
+
+    def test_what_contradicts_is_refused(self, path):
+        with pytest.raises(InputError, match="divide those to 255 by 255"):
+            load_trained(model="resnet18", weights=path, mean=(123.675, 116.28, 103.53))
+        with pytest.raises(InputError, match="a run has those of its training"):
+            load_trained("RUN", mean=(0.5,) * 3)
+        (path.parent / "config.json").write_text(json.dumps({"pretrained_cfg": CFG}))
+        load_trained(model="resnet18", weights=path, std=FACTS[1])
+        with pytest.raises(
+            InputError,
+            match=r"--std 0\.2 0\.2 0\.2: these weights need std 0\.4 0\.5 0\.6, from the config",
+        ):
+            load_trained(model="resnet18", weights=path, std=(0.2,) * 3)
 
     def test_the_hubs_folder_tells_it(self, path):
         folder = path.parent / "models--timm--resnet18.a1_in1k" / "snapshots" / "0"

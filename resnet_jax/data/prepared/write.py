@@ -18,6 +18,7 @@ from resnet_jax.data.decode import decode_image, is_plain_jpeg
 from resnet_jax.data.prepared.format import FORMAT, MANIFEST, check_shards, read_manifest
 from resnet_jax.data.prepared.shards import NO_ROOM, SETTINGS, clean, write_split
 from resnet_jax.data.sources.folder import FolderSource
+from resnet_jax.data.sources.held_out import FolderRule
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.errors import InputError
@@ -66,6 +67,7 @@ def prepare(
     encoding: Encoding,
     splits: tuple[Split, ...] = ("train", "val"),
     num_workers: int = 0,
+    links_out: bool = False,
 ) -> dict[str, Any]:
     """Write the set, or what is missing of it; return the manifest.
 
@@ -76,13 +78,15 @@ def prepare(
         encoding: how the images are stored.
         splits: which of them.
         num_workers: processes that encode; 0 for threads of this one.
+        links_out: read symbolic links that leave the folder of the data.
 
     Raises:
         InputError: the settings or the data cannot be used, the folder holds something else or another process writes
             in it, an image of the validation set or too many of training are unreadable, or the disk is full.
     """
     check_encoding(encoding)
-    sources = {split: load_source(dataset, split, data_dir, 0) for split in splits}
+    rule = FolderRule(links_out=links_out)
+    sources = {split: load_source(dataset, split, data_dir, 0, rule) for split in splits}
     if any(isinstance(source, ArraySource) for source in sources.values()):
         raise InputError(f"--dataset={dataset} is small and held in memory as it is; prepare photographs")
     settings = {

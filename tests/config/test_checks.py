@@ -1,0 +1,52 @@
+"""Values that no run can have are refused in one line, before anything is loaded."""
+
+import dataclasses
+import math
+
+import pytest
+
+from resnet_jax.config.checks import check_config
+from resnet_jax.config.options import Config
+from resnet_jax.errors import InputError
+
+FLOATS = [f for f in dataclasses.fields(Config) if isinstance(f.default, float)]
+TUPLES = [f for f in dataclasses.fields(Config) if isinstance(f.default, tuple)]
+
+
+def refused(match, **options):
+    with pytest.raises(InputError, match=match) as caught:
+        check_config(Config(**options))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_floats_are_finite(value):
+    assert {"epochs", "learning_rate", "ema", "stall_minutes"} <= {f.name for f in FLOATS}
+    for field in FLOATS:
+        refused(f"--{field.name}={value} must be finite", **{field.name: value})
+    assert {"mean", "std", "milestones"} <= {f.name for f in TUPLES}
+    for field in TUPLES:
+        refused(f"--{field.name} 0.5 {value} 0.5 must be finite", **{field.name: (0.5, value, 0.5)})
+
+
+@pytest.mark.parametrize("seed", [2**32, 2**32 + 7, 10**19 + 1, -1])
+def test_a_seed_has_32_bits(seed):
+    refused(f"--seed={seed} must be between 0 and 4294967295", seed=seed)
+
+
+def test_the_largest_seed_is_accepted():
+    check_config(Config(seed=2**32 - 1))
+
+
+def test_mean_and_deviation_of_pixels_to_255_are_refused_with_the_quotient():
+    refused(
+        r"--mean 123.675 116.28 103.53 is of pixels from 0 to 255, .*; divide it by 255: --mean 0.485 0.456 0.406$",
+        mean=(123.675, 116.28, 103.53),
+    )
+    refused("--std 58.395 57.12 57.375 .*: --std 0.229 0.224 0.225$", std=(58.395, 57.12, 57.375))
+    refused("--mean -0.1 0.5 0.5: give three numbers from 0 to 1", mean=(-0.1, 0.5, 0.5))
+
+
+def test_keras_values_as_fractions_are_accepted():
+    check_config(Config(mean=(123.68 / 255, 116.779 / 255, 103.939 / 255), std=(1 / 255,) * 3))
+    check_config(Config(mean=(0.0,) * 3, std=(1.0,) * 3))
