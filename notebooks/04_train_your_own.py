@@ -185,6 +185,6 @@ show_worst(report)
 #
 # Digits need a small network, a minute on two idle cores, and no accelerator. A few hundred photographs are another
 # matter. Compare the numbers above: a small network, trained from nothing, is hardly better than naming the most
-# frequent class; a new head on a network that was trained on a million other photographs is right in nine of ten and
-# more, with pictures of 128 pixels, and without changing another weight. So with few pictures start from pretrained
+# frequent class; a new head on a network that was trained on a million other photographs is right in nine of ten,
+# with pictures of 128 pixels, and without changing another weight. So with few pictures start from pretrained
 # weights, and train from nothing where pictures are many, or unlike photographs.
