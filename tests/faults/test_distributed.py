@@ -1,5 +1,6 @@
 """Two processes on loopback are one run."""
 
+import re
 import shutil
 import signal
 import socket
@@ -7,7 +8,8 @@ import time
 
 import pytest
 
-from tests.faults.processes import TOY, metrics, result, wait_for_checkpoint, wait_for_line
+from tests.faults.processes import TOY, metrics, result, wait_for_checkpoint, wait_for_line, whole
+from tests.faults.toy import photographs
 
 
 def free_port():
@@ -16,9 +18,9 @@ def free_port():
         return s.getsockname()[1]
 
 
-def pair(start, name, *arguments):
+def pair(start, name, *arguments, **variables):
     address = f"--coordinator_address=127.0.0.1:{free_port()}"
-    return [start(name, *arguments, address, "--num_processes=2", f"--process_id={i}") for i in range(2)]
+    return [start(name, *arguments, address, "--num_processes=2", f"--process_id={i}", **variables) for i in range(2)]
 
 
 def test_two_processes_train_three_steps_as_one_does(start, command, tmp_path):
@@ -80,15 +82,65 @@ def test_two_processes_divide_the_state_and_one_continues_with_all_of_it(start, 
 
 
 @pytest.mark.slow
-def test_processes_with_other_options_end_before_they_train(start, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "variables", "says", "began"),
+    [
+        (["--width=4"], {}, "--width is 2 in process 0, 4 in process 1", False),
+        # What the environment of one process alone says stands in its programs only.
+        ([], {"RESNET_JAX_FORMS": ""}, "the lowered step is ", True),
+    ],
+)
+def test_processes_that_differ_end_before_they_train(start, tmp_path, options, variables, says, began):
     address = f"--coordinator_address=127.0.0.1:{free_port()}"
     common = [f"--workdir={tmp_path}", *TOY, address, "--num_processes=2"]
-    two = [start("quickstart", *common, "--process_id=0"), start("quickstart", *common, "--process_id=1", "--width=4")]
+    two = [
+        start("quickstart", *common, "--process_id=0"),
+        start("quickstart", *common, "--process_id=1", *options, **variables),
+    ]
     for process in two:
         output, _ = process.communicate(timeout=240)
         assert process.returncode == 2, output
-        assert "error: the processes of the run differ: --width is 2 in process 0, 4 in process 1" in output
-    assert not (tmp_path / "config.json").exists()
+        assert f"error: the processes of the run differ: {says}" in output
+        assert "step 5 of" not in output
+    assert (tmp_path / "config.json").exists() is began
+    assert not whole(tmp_path)
+
+
+@pytest.mark.slow
+def test_an_error_of_one_ends_the_other_that_waits_in_a_collective(start, tmp_path):
+    """One's share of the validation pictures is damaged while both train; the other waits for its part of a sum."""
+    address = f"--coordinator_address=127.0.0.1:{free_port()}"
+    toy = ["--dataset=folder", "--width=2", "--image_size=8", "--batch_size=8", "--epochs=500", "--eval_every=60"]
+    two = []
+    for number in range(2):  # each with a copy of the data
+        photographs(home := tmp_path / str(number))
+        own = [f"--data_dir={home}/photographs", f"--process_id={number}", "--num_processes=2", address]
+        two.append(start("quickstart", f"--workdir={tmp_path}/run", *toy, *own, "--num_workers=0", "--log_every=5"))
+    wait_for_line(two[0], "step 5 of")
+    for picture in (tmp_path / "1" / "photographs" / "val").glob("*/*.png"):
+        picture.write_bytes(b"no picture")
+    wait_for_line(two[1], "error: ")
+    began = time.monotonic()
+    other, _ = two[0].communicate(timeout=120)
+    two[1].wait(timeout=30)
+    print(f"the other ended after {time.monotonic() - began:.1f} s")
+    assert time.monotonic() - began < 30
+    assert [process.returncode for process in two] == [2, 2], other
+    assert re.search(r"^process 1 has ended: error: \S+/val/\S+\.png: ", other, re.MULTILINE), other
+
+
+@pytest.mark.slow
+def test_when_one_of_two_is_stopped_the_watchdog_ends_both_with_70(start, tmp_path):
+    two = pair(start, "quickstart", f"--workdir={tmp_path}", *TOY, "--epochs=500", "--stall_minutes=0.05")
+    wait_for_line(two[0], "step 40 of")
+    two[1].send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    output = wait_for_line(two[0], "no step for")
+    two[1].send_signal(signal.SIGCONT)
+    outputs = [output, *(process.communicate(timeout=120)[0] for process in two)]
+    print(f"both ended after {time.monotonic() - began:.1f} s")
+    assert [process.returncode for process in two] == [70, 70], "\n".join(outputs)
+    assert "training_steps" in output  # the stack of where it waits
 
 
 @pytest.mark.slow

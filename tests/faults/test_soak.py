@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from resnet_jax.run import validate
+from resnet_jax.run import record, validate
 from tests.faults.toy import config, photographs
 
 STEPS, WARM = 300, 60
+# Three quarters of the time of a toy's evaluation is that of its curves; sixty figures that leak would show, too.
+DRAW_EVERY = 5
 
 
 def resident_mib() -> float:
@@ -23,13 +25,18 @@ def test_memory_threads_and_files_stay_flat(tmp_path, monkeypatch):
 
     photographs(tmp_path)
     seen: list[tuple[float, int, int]] = []
-    whole = validate.position
+    whole, draw = validate.position, record.draw_curves
 
     def measured(*arguments):
         seen.append((resident_mib(), threading.active_count(), len(os.listdir("/proc/self/fd"))))
         return whole(*arguments)
 
+    def drawn(*arguments):
+        if len(seen) % DRAW_EVERY == 0:
+            draw(*arguments)
+
     monkeypatch.setattr(validate, "position", measured)  # once an evaluation
+    monkeypatch.setattr(record, "draw_curves", drawn)
     result = train(config(tmp_path, steps=STEPS, eval_every=1, log_every=50, keep=1))
     assert result["step"] == STEPS
     assert len(seen) == STEPS
