@@ -41,8 +41,12 @@ def test_memory_threads_and_files_stay_flat(tmp_path, monkeypatch):
     assert result["step"] == STEPS
     assert len(seen) == STEPS
     memory, threads, files = zip(*seen, strict=True)
-    print(f"after {WARM}: {memory[WARM]:.0f} MiB, {threads[WARM]} threads, {files[WARM]} files; at the end: {seen[-1]}")
+    for what, values in (("MiB", memory), ("threads", threads), ("files", files)):
+        first, last = values[:WARM], values[-WARM:]
+        print(f"{what}: {min(first):.0f} to {max(first):.0f} until step {WARM}, {min(last):.0f} to {max(last):.0f} in the last {WARM}")
     assert max(memory[WARM:]) - memory[WARM] < 100
-    assert max(threads[WARM:]) - max(threads[:WARM]) <= 2
+    # What leaks does not end; the threads of two saves that meet on a busy machine do.
+    assert min(threads[-WARM:]) - min(threads[:WARM]) <= 2
+    assert max(threads[WARM:]) - max(threads[:WARM]) <= 10
     assert max(files[WARM:]) - max(files[:WARM]) <= 5
     assert len(list((tmp_path / "run" / "checkpoints").iterdir())) <= 2
