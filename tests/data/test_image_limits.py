@@ -114,8 +114,8 @@ def test_the_crop_of_a_thin_strip_needs_little_memory(crop):
 
 def resident_mib(which: str) -> float:
     """Return the process's memory, VmRSS now or VmHWM at its peak."""
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(rf"^{which}:\s+(\d+) kB", status, re.MULTILINE)[1]) / 2**10
+    (kib,) = re.findall(rf"^{which}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(kib) / 2**10
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="a peak of memory cannot be set back here")

@@ -116,7 +116,7 @@ def test_a_folder_that_is_removed_during_a_training_is_named_at_its_end(home, mo
         whole(checkpoints)
 
     monkeypatch.setattr(saves, "_check_writable", removed)
-    with pytest.raises(InputError, match=r"the last checkpoint, of step 4, could not be written \(.*No such file") as end:
+    with pytest.raises(InputError, match=r"the last checkpoint, of step 4, .*No such file") as end:
         train(config(home))
     assert "\n" not in str(end.value)
     printed = capsys.readouterr().out

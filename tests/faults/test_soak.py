@@ -43,7 +43,8 @@ def test_memory_threads_and_files_stay_flat(tmp_path, monkeypatch):
     memory, threads, files = zip(*seen, strict=True)
     for what, values in (("MiB", memory), ("threads", threads), ("files", files)):
         first, last = values[:WARM], values[-WARM:]
-        print(f"{what}: {min(first):.0f} to {max(first):.0f} until step {WARM}, {min(last):.0f} to {max(last):.0f} in the last {WARM}")
+        begun, ended = (f"{min(part):.0f} to {max(part):.0f}" for part in (first, last))
+        print(f"{what}: {begun} until step {WARM}, {ended} at the end")
     assert max(memory[WARM:]) - memory[WARM] < 100
     # What leaks does not end; the threads of two saves that meet on a busy machine do.
     assert min(threads[-WARM:]) - min(threads[:WARM]) <= 2

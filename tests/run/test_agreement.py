@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -187,7 +187,7 @@ def steps(rates: tuple[float, float]) -> Callable[[int], Any]:
             return weights - rates[number] * gradient
 
         compiled = jax.jit(step)
-        step_at = compared(lambda number: compiled)
+        step_at: Any = compared(lambda number: compiled)
         weights = jnp.ones(3)
         for at in (1, 2):
             weights = step_at(at)(weights, jnp.ones(3))
@@ -202,7 +202,8 @@ def test_another_program_is_named_before_its_first_step(two):
 
 def test_equal_programs_go_on_and_are_compared_once(two):
     assert two(steps((0.5, 0.5))) == [[0, 0, 0], [0, 0, 0]]
-    assert sum("/verdict" in key for key in distributed.global_state.client.values) == 1
+    store: Any = distributed.global_state.client
+    assert sum("/verdict" in key for key in store.values) == 1
 
 
 def test_another_state_ends_the_run_as_stalled_and_the_same_goes_on(two):
@@ -219,8 +220,8 @@ def test_a_state_that_only_some_have_is_not_saved(two, monkeypatch, differ):
     saves: Any = SimpleNamespace(write=lambda step, *arguments, **facts: written.append(step))
 
     def save(number: int) -> None:
-        weights: Any = jnp.full(3, number if differ else 7)
-        record.write_checkpoint(None, saves, 4, weights, {}, log=[], skipped=[])  # type: ignore[arg-type]
+        run, weights = cast(Any, None), cast(Any, jnp.full(3, number if differ else 7))
+        record.write_checkpoint(run, saves, 4, weights, {}, log=[], skipped=[])
 
     outcomes = two(save)
     assert [type(outcome) for outcome in outcomes] == [StalledRunError if differ else type(None)] * 2, outcomes
