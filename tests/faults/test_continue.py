@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import pytest
 
 import resnet_jax
-from resnet_jax.errors import InputError, NonFiniteError
+from resnet_jax.errors import InputError, InterruptedRunError, NonFiniteError
 from resnet_jax.inference import restore
 from resnet_jax.run.train import after_divergence, train
 from resnet_jax.workdir import checkpoint, folder
 from resnet_jax.workdir.sealed import read_sealed, seal, write_sealed
+from tests.faults.processes import metrics
 from tests.faults.toy import config
 
 
@@ -41,6 +43,19 @@ def test_the_run_continues_and_ends_as_it_did(home, original):
     assert train(config(home))["fingerprint"] == read_sealed(original / "result.json", "")["fingerprint"]
     rows = (home / "run" / "metrics.jsonl").read_text().splitlines()
     assert rows == (original / "run" / "metrics.jsonl").read_text().splitlines()
+
+
+def test_an_evaluation_that_a_signal_cuts_short_is_neither_logged_nor_lost(home, original, monkeypatch):
+    shutil.rmtree(home / "run" / "checkpoints" / "4")
+    answers = iter([False])  # of the first batch; then the signal has come
+    monkeypatch.setitem(train.__globals__, "stop_signal", lambda: nullcontext(lambda step: next(answers, True)))
+    with pytest.raises(InterruptedRunError):
+        train(config(home))
+    rows = metrics(home / "run")
+    assert [(row["step"], row["split"]) for row in rows] == [(1, "train"), (2, "train")]
+    monkeypatch.undo()
+    train(config(home))
+    assert metrics(home / "run") == metrics(original / "run")
 
 
 def test_other_data_are_refused_and_named(home):
@@ -82,6 +97,22 @@ def test_a_lost_config_is_refused(home):
     refused(home, "holds a run without its config.json; restore that from a backup")
     shutil.rmtree(home / "run" / "checkpoints")  # a log alone is somebody's, too
     refused(home, "holds a run without its config.json", seed=3)
+
+
+def test_an_option_that_is_unknown_is_named_by_every_reader(home):
+    path = home / "run" / "config.json"
+    record = read_sealed(path, "")
+    write_sealed(path, record | {"config": record["config"] | {"colour": 3}})
+    refused(home, r"config.json cannot be read: .*unexpected keyword argument 'colour'")
+    with pytest.raises(InputError, match=r"config.json cannot be read: .*'colour'"):
+        resnet_jax.restore_run(home / "run")
+
+
+def test_a_checkpoint_behind_the_last_step_is_refused(home):
+    path = home / "run" / "config.json"
+    record = read_sealed(path, "")
+    write_sealed(path, record | {"config": record["config"] | {"steps": 3}})
+    refused(home, "checkpoints/4 lies behind the last step of this training, 3; name another --workdir", steps=3)
 
 
 def test_a_flipped_bit_of_the_config_is_noticed_by_every_reader(home):

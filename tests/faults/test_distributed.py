@@ -1,5 +1,6 @@
 """Two processes on loopback are one run."""
 
+import re
 import shutil
 import signal
 import socket
@@ -7,7 +8,9 @@ import time
 
 import pytest
 
-from tests.faults.processes import TOY, metrics, result, wait_for_checkpoint, wait_for_line
+from tests.faults.conftest import start_command
+from tests.faults.processes import TOY, metrics, result, wait_for_checkpoint, wait_for_line, whole
+from tests.faults.toy import photographs
 
 
 def free_port():
@@ -80,15 +83,51 @@ def test_two_processes_divide_the_state_and_one_continues_with_all_of_it(start, 
 
 
 @pytest.mark.slow
-def test_processes_with_other_options_end_before_they_train(start, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "variables", "says", "began"),
+    [
+        (["--width=4"], {}, "--width is 2 in process 0, 4 in process 1", False),
+        # What the environment of one process alone says stands in its programs only.
+        ([], {"RESNET_JAX_FORMS": ""}, "the lowered step is ", True),
+    ],
+)
+def test_processes_that_differ_end_before_they_train(start, tmp_path, options, variables, says, began):
     address = f"--coordinator_address=127.0.0.1:{free_port()}"
     common = [f"--workdir={tmp_path}", *TOY, address, "--num_processes=2"]
-    two = [start("quickstart", *common, "--process_id=0"), start("quickstart", *common, "--process_id=1", "--width=4")]
+    two = [
+        start("quickstart", *common, "--process_id=0"),
+        start("quickstart", *common, "--process_id=1", *options, **variables),
+    ]
     for process in two:
         output, _ = process.communicate(timeout=240)
         assert process.returncode == 2, output
-        assert "error: the processes of the run differ: --width is 2 in process 0, 4 in process 1" in output
-    assert not (tmp_path / "config.json").exists()
+        assert f"error: the processes of the run differ: {says}" in output
+        assert "step 5 of" not in output
+    assert (tmp_path / "config.json").exists() is began
+    assert not whole(tmp_path)
+
+
+@pytest.mark.slow
+def test_an_error_of_one_ends_the_other_that_waits_in_a_collective(start, tmp_path):
+    """One's share of the validation pictures is damaged while both train; the other waits for its part of a sum."""
+    address = f"--coordinator_address=127.0.0.1:{free_port()}"
+    toy = ["--dataset=folder", "--width=2", "--image_size=8", "--batch_size=8", "--epochs=500", "--eval_every=60"]
+    two = []
+    for number in range(2):  # each with a copy of the data
+        photographs(home := tmp_path / str(number))
+        own = [f"--data_dir={home}/photographs", f"--process_id={number}", "--num_processes=2", address]
+        two.append(start("quickstart", f"--workdir={tmp_path}/run", *toy, *own, "--num_workers=0", "--log_every=5"))
+    wait_for_line(two[0], "step 5 of")
+    for picture in (tmp_path / "1" / "photographs" / "val").glob("*/*.png"):
+        picture.write_bytes(b"no picture")
+    wait_for_line(two[1], "error: ")
+    began = time.monotonic()
+    other, _ = two[0].communicate(timeout=120)
+    two[1].wait(timeout=30)
+    print(f"the other ended after {time.monotonic() - began:.1f} s")
+    assert time.monotonic() - began < 30
+    assert [process.returncode for process in two] == [2, 2], other
+    assert re.search(r"^process 1 has ended: error: \S+/val/\S+\.png: ", other, re.MULTILINE), other
 
 
 @pytest.mark.slow
@@ -103,24 +142,31 @@ def test_an_interrupt_of_two_processes_saves_in_both(start, tmp_path):
     assert "which is saved" in outputs[0]
 
 
+def to_the_end(two):
+    outputs = [process.communicate(timeout=240)[0] for process in two]
+    assert [process.returncode for process in two] == [0, 0], "\n".join(outputs)
+    return outputs
+
+
+@pytest.fixture(scope="module")
+def unbroken_pair(tmp_path_factory):
+    """The folder of a run of two processes that nothing disturbed."""
+    workdir = tmp_path_factory.mktemp("unbroken")
+    to_the_end(pair(start_command, "quickstart", f"--workdir={workdir}", *TOY))
+    return workdir
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
-def test_when_one_of_two_is_killed_the_other_ends_within_30_seconds_and_both_continue_equal(start, tmp_path, killed):
-    def two(workdir):
-        return pair(start, "quickstart", f"--workdir={workdir}", *TOY)
-
-    def to_the_end(processes):
-        outputs = [process.communicate(timeout=240)[0] for process in processes]
-        assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
-        return outputs
-
-    to_the_end(two(tmp_path / "unbroken"))
-    processes = two(tmp_path / "broken")
-    wait_for_checkpoint(tmp_path / "broken")
-    processes[killed].kill()
+def test_when_one_of_two_is_killed_the_other_ends_within_30_seconds_and_both_continue_equal(
+    start, tmp_path, unbroken_pair, killed
+):
+    two = pair(start, "quickstart", f"--workdir={tmp_path}", *TOY)
+    wait_for_checkpoint(tmp_path)
+    two[killed].kill()
     began = time.monotonic()
-    output, _ = processes[1 - killed].communicate(timeout=120)
-    seconds, status = time.monotonic() - began, processes[1 - killed].returncode
+    output, _ = two[1 - killed].communicate(timeout=120)
+    seconds, status = time.monotonic() - began, two[1 - killed].returncode
     print(f"process {killed} killed: the other ended after {seconds:.1f} s with {status}:\n{output}")
     assert seconds < 30
     if status == 70:
@@ -128,8 +174,20 @@ def test_when_one_of_two_is_killed_the_other_ends_within_30_seconds_and_both_con
         assert "the same command continues the run" in output
     else:  # JAX aborts when the first process, which keeps the store of all, is lost
         assert (killed, status) == (0, -signal.SIGABRT)
-    assert not (tmp_path / "broken" / "result.json").exists()
-    outputs = to_the_end(two(tmp_path / "broken"))
+    assert not (tmp_path / "result.json").exists()
+    outputs = to_the_end(pair(start, "quickstart", f"--workdir={tmp_path}", *TOY))
     assert "continuing after step" in outputs[0]
-    assert result(tmp_path / "broken") == result(tmp_path / "unbroken")
-    assert metrics(tmp_path / "broken") == metrics(tmp_path / "unbroken")
+    assert result(tmp_path) == result(unbroken_pair)
+    assert metrics(tmp_path) == metrics(unbroken_pair)
+
+
+@pytest.mark.slow
+def test_when_one_of_two_is_stopped_the_other_ends_within_a_minute(start, tmp_path):
+    two = pair(start, "quickstart", f"--workdir={tmp_path}", *TOY, "--epochs=500")
+    wait_for_line(two[0], "step 5 of")
+    two[1].send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    output, _ = two[0].communicate(timeout=120)
+    print(f"process 1 stopped: the other ended after {time.monotonic() - began:.1f} s with {two[0].returncode}")
+    assert time.monotonic() - began < 60
+    assert two[0].returncode in (70, -signal.SIGABRT), output  # JAX misses a heartbeat, and aborts

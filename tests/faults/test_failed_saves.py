@@ -108,6 +108,22 @@ def test_a_training_goes_on_after_a_save_and_a_row_that_failed(home, monkeypatch
     assert train(config(home))["step"] == 4
 
 
+def test_a_folder_that_is_removed_during_a_training_is_named_at_its_end(home, monkeypatch, capsys):
+    whole = saves._check_writable
+
+    def removed(checkpoints):
+        shutil.rmtree(home / "run", ignore_errors=True)
+        whole(checkpoints)
+
+    monkeypatch.setattr(saves, "_check_writable", removed)
+    with pytest.raises(InputError, match=r"the last checkpoint, of step 4, .*No such file") as end:
+        train(config(home))
+    assert "\n" not in str(end.value)
+    printed = capsys.readouterr().out
+    assert "checkpoints/2 could not be saved ([Errno 2] No such file" in printed
+    assert "step 4, epoch " in printed  # it went on to its end
+
+
 def test_a_last_save_that_failed_is_no_good_end(home, monkeypatch):
     whole = saves.save
     monkeypatch.setattr(

@@ -1,15 +1,19 @@
 """Two processes of one run: an error in one ends both, soon, with its line and its status."""
 
+import re
 import signal
+import time
 
 import pytest
 
 from resnet_jax.runtime.distributed import different
-from tests.runtime.scripts import as_command, free_port
+from tests.runtime.scripts import as_command, free_port, wait_for
 
-# They compute nothing: a process that waits in a collective waits outside of Python, as one that sleeps does.
+# Most compute nothing: a process that waits in a collective waits outside of Python, as one that sleeps does.
 PAIR = as_command("""
     import jax
+    import numpy as np
+    from jax.experimental.multihost_utils import process_allgather
     from resnet_jax.errors import InputError
     from resnet_jax.runtime.distributed import check_equal, connect
     from resnet_jax.runtime.ending import ending_together
@@ -17,7 +21,14 @@ PAIR = as_command("""
     number, act = int(argv[1]), argv[2]
     connect(argv[0], 2, number, 60)
     with ending_together(debug=False), watchdog(0.02 if act == "stall" and number == 1 else 0):
-        print("connected", flush=True)
+        if act == "stopped":
+            process_allgather(np.array(number))  # so that it is compiled
+            if number == 1:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            with watchdog(0.02):
+                beat()
+                process_allgather(np.array(number))
+        print("connected", time.monotonic(), flush=True)
         if act == "differ":
             check_equal("options", lambda: {"--width": 2 + number, "--depth": 8})
         if act == "same":
@@ -58,6 +69,8 @@ def run_pair(script, act: str) -> list[tuple[int, str]]:
     two = [script(PAIR, address, number, act) for number in range(2)]
     # Without a guard they hang for 300 s. What they need is the time of their imports and a few seconds.
     outputs = [process.communicate(timeout=120)[0] for process in two]
+    ended = time.monotonic()  # of one clock for all processes
+    assert ended - max(float(at) for output in outputs for at in re.findall(r"^connected (.*)", output, re.M)) < 30
     return [(process.returncode, output) for process, output in zip(two, outputs, strict=True)]
 
 
@@ -111,6 +124,16 @@ def test_a_stalled_process_shows_the_stacks_of_both_and_ends_both_with_70(script
         assert status == 70, output
         assert "no step for" in output
         assert "in main" in output
+
+
+def test_when_one_process_is_stopped_the_watchdog_of_the_other_ends_both(script):
+    address = f"127.0.0.1:{free_port()}"
+    waiting, stopped = (script(PAIR, address, number, "stopped") for number in range(2))
+    assert "process_allgather" in wait_for(waiting, "error: no step for")  # the stack of where it waits
+    stopped.send_signal(signal.SIGCONT)
+    output, _ = stopped.communicate(timeout=60)
+    assert (waiting.wait(timeout=60), stopped.returncode) == (70, 70), output
+    assert "process 0 has ended: error: no step for" in output
 
 
 def test_the_third_interrupt_of_one_of_two_processes_ends_both(script):

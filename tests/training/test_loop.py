@@ -240,3 +240,12 @@ def test_an_evaluation_counts_each_example_once_on_any_devices_in_any_batches(
 
 def test_an_evaluation_of_nothing_counts_nothing():
     assert float(loop.evaluate([], eval_step=lambda batch: pytest.fail("called"))["count"]) == 0
+
+
+def test_each_call_of_a_training_and_an_evaluation_is_a_sign_of_life(monkeypatch):
+    beats: list[str] = []
+    monkeypatch.setattr(loop, "beat", lambda: beats.append("beat"))
+    run(total_steps=10)
+    assert len(beats) == 10
+    loop.evaluate([{"x": np.float32(1)}] * 3, eval_step=lambda batch: zero_sums())
+    assert len(beats) == 13

@@ -88,6 +88,6 @@ def test_keras_resnet50_on_one_image_of_every_class(keras_resnet50, real_images,
     result = json.loads(printed(evaluate.main, capsys, *options, "--num_workers=0", "--json"))
     assert result["num_examples"] == 1000
     # 91.0 and 98.5 % on the originals, of which these are smaller copies. Probably training images, so that this is no
-    # validation score.
-    assert result["top1"] == pytest.approx(0.910, abs=0.01)
+    # validation score. Half an image in a thousand: the figure of README.
+    assert result["top1"] == pytest.approx(0.906, abs=0.0005)
     assert result["top5"] == pytest.approx(0.985, abs=0.01)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_jax.runtime.sharding import data_mesh, sharded
+from resnet_jax.runtime.sharding import data_mesh, replicated, sharded
 from resnet_jax.workdir import async_save
 from resnet_jax.workdir.async_save import save_in_background
 
@@ -66,6 +66,14 @@ def test_what_lies_divided_is_saved_at_once():
     divided = jax.device_put(jnp.zeros(8), sharded(data_mesh()))
     with save_in_background(failing) as save, pytest.raises(OSError, match="no space for 1"):
         save(1, divided)
+
+
+def test_what_lies_on_several_cpu_devices_is_saved_at_once():
+    """In a thread its programs would meet the training step's all-reduce, which then ends the process."""
+    on_all = jax.device_put(jnp.zeros(8), replicated(data_mesh()))
+    assert on_all.is_fully_replicated
+    with save_in_background(failing) as save, pytest.raises(OSError, match="no space for 1"):
+        save(1, on_all)
 
 
 def test_where_there_is_no_room_for_a_copy_it_is_saved_at_once(monkeypatch):
