@@ -108,6 +108,8 @@ def open_weights(name: str, source: str | Path | None = None, weights_key: str =
             raise InputError(f"{name} has no default weights; name a file or a hub id")
         source = default.name
     if keras.is_tfjs(source):
+        if weights_key:
+            raise InputError(f"--weights_key={weights_key}: {source} holds one set of weights; leave it out")
         return _open_tfjs(name, source)
     on_hub = not Path(source).exists() and not formats.has_known_ending(source) and catalog.is_hub_id(str(source))
     known = catalog.known_weights(source)

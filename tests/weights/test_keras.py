@@ -130,6 +130,8 @@ def test_what_is_not_this_network_is_refused(tmp_path, invented):
     with pytest.raises(InputError, match="not Keras's ResNet-50: 1 unknown tensors, extra"):
         to_ours(invented | {"extra": np.zeros(1)})
     folder = write_tfjs(tmp_path / "x", {"a": np.ones(9, np.float32)})
+    with pytest.raises(InputError, match=r"--weights_key=ema: .*x holds one set of weights"):
+        load_pretrained("resnet50_v1", tmp_path / "x", weights_key="ema")
     with pytest.raises(InputError, match="x holds weights of resnet50_v1, not of resnet50"):
         load_pretrained("resnet50", folder)
     with pytest.raises(InputError, match="not Keras's ResNet-50: there is no fc1000/kernel"):
