@@ -14,11 +14,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.evaluate import evaluate
+from resnet_jax.evaluation.image_set import Split
 from resnet_jax.evaluation.precise_bn import with_precise_stats
 from resnet_jax.evaluation.protocols import Protocol
 from resnet_jax.inference.trained import Trained
@@ -45,7 +45,7 @@ class Options(WhichNetwork):
     """Data set, as in training. Empty: the run's own"""
     data_dir: str = ""
     """Folder of the data. Empty: the run's own"""
-    split: Literal["val", "train", "test"] = "val"
+    split: Split = "val"
     """Validation or training images, or those of ROOT/test; all without augmentation"""
     subset: bool = False
     """Count the logits of the set's classes alone, which are some of the network's, by name"""

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from resnet_jax.data.decode import decode_image
-from resnet_jax.data.sources.source import Source
+from resnet_jax.data.sources.source import Source, pixels_of
 
 SIDE = 16  # pixels of a thumbnail; smaller images say too little
 # Measured: the most alike of different photographs have 0.82 (imagenette, 37 million pairs) and 0.51 (hymenoptera, 243
@@ -63,7 +62,7 @@ def _pairs(ours: np.ndarray, theirs: np.ndarray, mirrored: np.ndarray) -> Iterat
 def thumbnails(source: Source) -> np.ndarray:
     """Return float32 [N,SIDE,SIDE], small gray images; of a single shade where the image is smaller than that."""
     with ThreadPoolExecutor() as threads:  # decoding and resizing leave Python's lock to others
-        return np.stack(list(threads.map(lambda index: _thumbnail(pixels_of(source, index)), range(len(source)))))
+        return np.stack(list(threads.map(lambda index: _thumbnail(pixels_of(source[index])), range(len(source)))))
 
 
 def _thumbnail(pixels: np.ndarray) -> np.ndarray:
@@ -90,9 +89,3 @@ def outlines(gray: np.ndarray) -> np.ndarray:
     roots = np.sign(steps) * np.sqrt(np.abs(steps))
     length = np.linalg.norm(roots, axis=1, keepdims=True)
     return roots / np.where(length > 0, length, 1)
-
-
-def pixels_of(source: Source, index: int) -> np.ndarray:
-    """Return a whole image, uint8 [H,W,3]."""
-    image, _, name = source[index]
-    return image if isinstance(image, np.ndarray) else decode_image(image, name)

@@ -12,10 +12,10 @@ import jax
 import numpy as np
 from jax.sharding import Sharding
 
-from resnet_jax.data.decode import UnreadableImage, decode_image
+from resnet_jax.data.decode import UnreadableImage
 from resnet_jax.data.order import Order, eval_rows, example_rng, local_slice
 from resnet_jax.data.prefetch import read_ahead
-from resnet_jax.data.sources.source import Source
+from resnet_jax.data.sources.source import Source, pixels_of
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.batch import Batch
 
@@ -218,5 +218,5 @@ class _EvalSteps:
 
 
 def _decoded(source: Source, index: int) -> tuple[np.ndarray, int]:
-    image, label, name = source[index]
-    return (image if isinstance(image, np.ndarray) else decode_image(image, name)), label
+    example = source[index]
+    return pixels_of(example), example.label

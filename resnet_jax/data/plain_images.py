@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from resnet_jax.data.decode import decode_image
 from resnet_jax.data.order import epoch_order
 from resnet_jax.data.preprocessing import Preprocessing
-from resnet_jax.data.sources.source import ArraySource, Source
+from resnet_jax.data.sources.source import ArraySource, Example, Source, pixels_of
 
 
 def plain_images(source: Source, preprocessing: Preprocessing, seed: int, count: int) -> np.ndarray:
@@ -20,11 +19,12 @@ def plain_images(source: Source, preprocessing: Preprocessing, seed: int, count:
         seed: of that order.
         count: N at most.
     """
-    crop, size = preprocessing.crop(), preprocessing.image_size
     order = range(len(source)) if isinstance(source, ArraySource) else epoch_order(seed, 0, len(source))
-    images = []
-    for index in order[:count]:
-        image, _, name = source[int(index)]
-        image = image if isinstance(image, np.ndarray) else decode_image(image, name)
-        images.append(image if image.shape[:2] == (size, size) else crop(image))
+    images = [network_input(source[int(index)], preprocessing) for index in order[:count]]
     return np.asarray(preprocessing.normalize({"image": np.stack(images)})["image"])
+
+
+def network_input(example: Example, preprocessing: Preprocessing) -> np.ndarray:
+    """Return an example as a network sees it in evaluation, uint8 [image_size,image_size,3]."""
+    image, size = pixels_of(example), preprocessing.image_size
+    return image if image.shape[:2] == (size, size) else preprocessing.crop()(image)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from resnet_jax.data.augment.host import Interpolation, resize
-from resnet_jax.data.decode import decode_image, decoded_size
+from resnet_jax.data.decode import decoded_size
 from resnet_jax.data.order import local_slice
 from resnet_jax.data.prefetch import read_ahead
-from resnet_jax.data.sources.source import ArraySource, Source
+from resnet_jax.data.sources.source import ArraySource, Source, pixels_of
 from resnet_jax.runtime.batch import Batch
 
 Shape = tuple[int, int]  # height and width
@@ -148,9 +148,8 @@ class _WholeSteps:
             "mask": np.zeros(count, np.float32),
             "index": np.zeros(count, np.int32),
         }
-        for row, example in enumerate(mine.tolist()):
-            image, label, name = self.source[example]
-            pixels = image if isinstance(image, np.ndarray) else decode_image(image, name)
-            arrays["image"][row] = resize(pixels, *planned.shape, self.interpolation)
-            arrays["label"][row], arrays["mask"][row], arrays["index"][row] = label, 1, example
+        for row, index in enumerate(mine.tolist()):
+            example = self.source[index]
+            arrays["image"][row] = resize(pixels_of(example), *planned.shape, self.interpolation)
+            arrays["label"][row], arrays["mask"][row], arrays["index"][row] = example.label, 1, index
         return arrays

@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""Confusion matrix, and the pairs of classes that are confused most."""
 
 from dataclasses import dataclass
 

@@ -10,8 +10,7 @@ from PIL import Image
 
 from resnet_jax.analysis.grad_cam import grad_cam
 from resnet_jax.analysis.plots.grad_cam import overlay
-from resnet_jax.data.near_duplicates import pixels_of
-from resnet_jax.data.preprocessing import Preprocessing
+from resnet_jax.data.plain_images import network_input
 from resnet_jax.data.sources.source import Source
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.predictions import Predictions
@@ -63,24 +62,16 @@ def pictures(
         (pictures, why they have no maps); the second is "" where they have.
     """
     chosen = sorted(set(indices))
-    seen = np.stack([network_input(source, index, trained.preprocessing) for index in chosen])
+    seen = np.stack([network_input(source[index], trained.preprocessing) for index in chosen])
     normalized = np.asarray(trained.preprocessing.normalize({"image": seen})["image"])
+    images = [data_uri(image) for image in seen]
+    maps, problem = [""] * len(chosen), ""
     try:
         found = grad_cam(trained.model, trained.variables, normalized, predictions.predicted[chosen])
+        maps = [data_uri(overlay(image, map_)) for image, map_ in zip(seen, found.maps, strict=True)]
     except InputError as error:
-        return {index: Picture(index, data_uri(image), "") for index, image in zip(chosen, seen, strict=True)}, str(
-            error
-        )
-    return {
-        index: Picture(index, data_uri(image), data_uri(overlay(image, map_)))
-        for index, image, map_ in zip(chosen, seen, found.maps, strict=True)
-    }, ""
-
-
-def network_input(source: Source, index: int, preprocessing: Preprocessing) -> np.ndarray:
-    """Return an example as the network sees it, uint8 [image_size,image_size,3]."""
-    image, size = pixels_of(source, index), preprocessing.image_size
-    return image if image.shape[:2] == (size, size) else preprocessing.crop()(image)
+        problem = str(error)
+    return {index: Picture(index, *uris) for index, *uris in zip(chosen, images, maps, strict=True)}, problem
 
 
 def data_uri(pixels: np.ndarray) -> str:

@@ -37,7 +37,7 @@ class ImageSet:
 
     @property
     def title(self) -> str:
-        """What to call the set: a folder by its own name."""
+        """Name of the set in text; of a folder, its own."""
         return Path(self.data_dir).name if self.dataset in ("folder", "prepared") else self.dataset
 
 

@@ -1,9 +1,8 @@
-"""How sure an accuracy is, and whether two networks differ, from counts of images."""
+"""Confidence intervals of accuracies, and the paired test of two networks; scipy.stats takes a second to import."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,8 @@ class Proportion:
 
 def proportion(count: int, total: int) -> Proportion:
     """Return `count` of `total` images, 1 or more, with its interval."""
+    from scipy.stats import binomtest
+
     interval = binomtest(count, total).proportion_ci(confidence_level=0.95, method="wilson")
     return Proportion(count, total, count / total, float(interval.low), float(interval.high))
 
@@ -48,6 +49,8 @@ class PairedTest:
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> PairedTest:
     """Compare two networks on the same images, bool [N] each: whether the network has the image right."""
+    from scipy.stats import binomtest
+
     first_only, second_only = int((first & ~second).sum()), int((second & ~first).sum())
     different = first_only + second_only
     p_value = float(binomtest(first_only, different, 0.5).pvalue) if different else 1.0

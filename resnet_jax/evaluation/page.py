@@ -14,7 +14,7 @@ from resnet_jax.workdir.folder import git_commit, versions
 
 @dataclass(frozen=True)
 class Origin:
-    """How a page was made.
+    """Origin of a page.
 
     Attributes:
         command: that made it.

@@ -1,4 +1,4 @@
-"""What a network says of every image of a set."""
+"""Predictions of a network for every image of a set."""
 
 import os
 from collections.abc import Sequence

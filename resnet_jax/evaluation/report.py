@@ -28,7 +28,7 @@ from resnet_jax.workdir.verified_log import verified_rows
 
 @dataclass(frozen=True)
 class Report:
-    """What the page of a network shows.
+    """Contents of the page of a network.
 
     Attributes:
         trained: the network.

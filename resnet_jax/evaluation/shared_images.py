@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resnet_jax.data.near_duplicates import MOST_IMAGES, NearDuplicate, near_duplicates, pixels_of
-from resnet_jax.data.sources.source import Source
+from resnet_jax.data.near_duplicates import MOST_IMAGES, NearDuplicate, near_duplicates
+from resnet_jax.data.sources.source import Source, pixels_of
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.gallery import data_uri
 from resnet_jax.evaluation.image_set import ImageSet, image_set, open_set
@@ -84,8 +84,8 @@ def shared_images(trained: Trained, source: Source, images: ImageSet, names: Seq
             name=names[pair.second],
             train_class=classes[train[pair.first].label],
             class_name=classes[source[pair.second].label],
-            train_image=data_uri(pixels_of(train, pair.first)),
-            image=data_uri(pixels_of(source, pair.second)),
+            train_image=data_uri(pixels_of(train[pair.first])),
+            image=data_uri(pixels_of(source[pair.second])),
             similarity=pair.similarity,
         )
 

@@ -19,6 +19,7 @@ from resnet_jax.optim.freeze import check_freeze, frozen_by
 from resnet_jax.optim.param_paths import by_path
 from resnet_jax.run.build import Run, build_run
 from resnet_jax.run.cached_features import check_cache
+from resnet_jax.run.distill import add_teacher
 from resnet_jax.run.report import say_once
 from resnet_jax.weights.checksum import checksum
 from resnet_jax.weights.layout import OURS, to_tensors
@@ -168,7 +169,7 @@ def fresh_run(config: Config) -> Run:
         InputError: as `read_initial`, `build_run` and `fit_initial`.
     """
     trained = read_initial(config)
-    run = build_run(with_preprocessing_of(trained, config))
+    run = add_teacher(build_run(with_preprocessing_of(trained, config)))
     initial = fit_initial(trained, run)
     if initial is None:
         return run

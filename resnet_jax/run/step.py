@@ -84,11 +84,11 @@ def several_steps(run: Run, *, thawed: bool = False) -> Step:
 
 def build_train_steps(run: Run) -> Callable[[int], jax.stages.Wrapped]:
     """Return the function from a step's number, counted from 1, to its program: with --unfreeze_at there are two."""
-    first = build_train_step(run)
-    if not run.thaw_step:
+    first, thaw = build_train_step(run), run.thaw_step
+    if not thaw:
         return lambda number: first
     second = build_train_step(run, thawed=True)
-    return lambda number: first if number <= run.thaw_step else second
+    return lambda number: first if number <= thaw else second
 
 
 def build_train_step(run: Run, *, thawed: bool = False) -> jax.stages.Wrapped:

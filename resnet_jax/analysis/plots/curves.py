@@ -15,7 +15,7 @@ COLORS = [f"tab:{name}" for name in ("blue", "orange", "green", "red", "purple",
 
 @dataclass(frozen=True)
 class Quantity:
-    """What is plotted of the rows of a metrics.jsonl.
+    """Quantity of the rows of a metrics.jsonl that is plotted.
 
     Attributes:
         key: short name.

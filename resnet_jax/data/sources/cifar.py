@@ -6,9 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from resnet_jax.data.decode import decode_image
 from resnet_jax.data.sources.cifar_files import Version, read_files
-from resnet_jax.data.sources.source import ArraySource, Source
+from resnet_jax.data.sources.source import ArraySource, Source, pixels_of
 from resnet_jax.data.sources.tfds import NotPrepared, tfds_source
 from resnet_jax.errors import InputError
 
@@ -119,9 +118,8 @@ def read_version(folder: Path, published: Published, version: Version, split: Li
 def decoded(source: Source) -> ArraySource:
     """Decode a small source of images of one size into memory."""
     examples = [source[index] for index in range(len(source))]
-    images = [image if isinstance(image, np.ndarray) else decode_image(image, name) for image, _, name in examples]
     return ArraySource(
-        images=np.stack(images),
+        images=np.stack([pixels_of(example) for example in examples]),
         labels=np.array([example.label for example in examples], np.int32),
         class_names=source.class_names,
         length=len(examples),

@@ -12,7 +12,7 @@ from resnet_jax.errors import InputError
 
 @dataclass(frozen=True)
 class FolderRule:
-    """How one's own pictures are read, and split into training and validation images; by default as they lie.
+    """Rule by which one's own pictures are read, and split for training and validation; by default as they lie.
 
     Attributes:
         val_fraction: part of every class that is for validation, in (0, 1); 0: none.

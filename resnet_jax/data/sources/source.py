@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from resnet_jax.data.decode import decode_image
 from resnet_jax.data.notices import print_notice
 from resnet_jax.errors import InputError
 
@@ -24,6 +25,16 @@ class Example(NamedTuple):
     image: bytes | np.ndarray
     label: int
     name: str
+
+
+def pixels_of(example: Example) -> np.ndarray:
+    """Return the whole image of an example, uint8 [H,W,3].
+
+    Raises:
+        UnreadableImage: it cannot be decoded.
+    """
+    image = example.image
+    return image if isinstance(image, np.ndarray) else decode_image(image, example.name)
 
 
 class Source(Protocol):
