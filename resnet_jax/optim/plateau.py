@@ -22,7 +22,14 @@ def fall_on_plateau(*, factor: float, patience: int, epoch_steps: int) -> optax.
     Returns:
         A transformation whose `update` takes the loss of the step as `value`.
     """
-    return reduce_on_plateau(factor=factor, patience=patience, accumulation_size=epoch_steps)
+    plateau = reduce_on_plateau(factor=factor, patience=patience, accumulation_size=epoch_steps)
+
+    def init(params: Any) -> ReduceLROnPlateauState:
+        state: Any = plateau.init(params)
+        # optax begins with a lowest loss of infinity, and a training stops where its state is not finite.
+        return state._replace(best_value=jnp.full_like(state.best_value, jnp.finfo(state.best_value.dtype).max))
+
+    return optax.GradientTransformationExtraArgs(init, plateau.update)
 
 
 def plateau_scale(opt_state: Any) -> jax.Array:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 import pytest
@@ -46,6 +47,12 @@ def test_the_losses_of_an_epoch_are_averaged():
 
 def test_a_factor_of_ones_own():
     assert rates([1, 1, 1], 1, milestone_factor=0.5, plateau_patience=1) == pytest.approx([0.5, 0.25, 0.125])
+
+
+def test_the_state_is_finite_from_the_first_step():
+    # Infinity as the lowest loss would end a run at its first step as one that diverged, where an epoch has several.
+    optimizer = build_optimizer(PLATEAU, 1000)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(optimizer.tx.init({"kernel": jnp.ones(1)})))
 
 
 def test_an_optimizer_whose_momentum_holds_the_rate_is_refused():
