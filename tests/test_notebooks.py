@@ -90,6 +90,7 @@ def toys(tmp_path_factory) -> Path:
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs_on_toys(name, toys):
     copy = notebook(name, ".py")

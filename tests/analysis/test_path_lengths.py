@@ -22,6 +22,7 @@ def test_path_lengths_follow_the_binomial_distribution():
     assert path_length_shares(1800).sum() == pytest.approx(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("block", "options"),
     [

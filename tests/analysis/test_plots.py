@@ -100,6 +100,7 @@ def pixels(path: Path) -> np.ndarray:
         return np.asarray(image.convert("RGB"), np.int32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_a_drawing_shows_its_numbers(name, tmp_path):
     seen = []

@@ -61,6 +61,7 @@ OPTIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("name", ANALYSES)
 def test_an_analysis_does_not_depend_on_how_the_network_is_compiled(name, options):
@@ -73,6 +74,7 @@ def test_an_analysis_does_not_depend_on_how_the_network_is_compiled(name, option
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_resnet20_has_nine_blocks_and_nineteen_convolutions_however_it_is_compiled():
     for options in ({}, {"scan": True}, {"remat": True}):
         model = create_model("resnet20_cifar", num_classes=3, width=4, **options)

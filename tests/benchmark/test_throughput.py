@@ -85,6 +85,7 @@ def test_normalizations_are_folded_unless_that_is_refused(monkeypatch):
     assert len(folded) == 1
 
 
+@pytest.mark.slow
 def test_a_checkpoint():
     found = printed("--mode=resume")
     assert found["checkpoint_mib"] > 0.3  # parameters and momentum

@@ -108,6 +108,7 @@ def test_a_batch_has_the_size_of_its_step():
         np.testing.assert_array_equal(batch["image"][3:], part["image"])
 
 
+@pytest.mark.slow
 def test_the_stream_does_not_depend_on_the_workers(write_folder):
     root = write_folder({"train/a": 10, "train/b": 9})
     (root / "train" / "a" / "3.png").write_bytes(b"")

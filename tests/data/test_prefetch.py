@@ -114,6 +114,7 @@ def assert_ends(condition: Callable[[], object]) -> None:
     assert not condition()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("action", "status", "says"),
     [
@@ -138,6 +139,7 @@ def test_the_error_arrives_and_nothing_is_left(start, segments, action, status, 
         assert_ends(segments)
 
 
+@pytest.mark.slow
 def test_workers_die_with_a_killed_parent(start, segments):
     process = start("wait")
     workers = [int(pid) for pid in process.stdout.readline().split()]

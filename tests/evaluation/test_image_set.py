@@ -43,6 +43,7 @@ def trained() -> Trained:
     return Trained("resnet8_cifar", model, variables, Preprocessing(8, 8), CLASSES, "net", dataset="folder")
 
 
+@pytest.mark.slow
 def test_a_part_of_the_classes_is_evaluated_by_their_names(trained, tmp_path, capsys):
     print_notice.cache_clear()  # each line once in a process
     write(tmp_path / "part", PART)

@@ -145,6 +145,7 @@ def test_ten_crops(root, devices, batch_size):
     assert_result(result, root, lambda image: ten_crop(network, image))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [7, 64])
 def test_whole_images_at_several_scales(root, devices, batch_size):
     network, scales = toy(root), (12, 17)
@@ -152,12 +153,14 @@ def test_whole_images_at_several_scales(root, devices, batch_size):
     assert_result(result, root, lambda image: multi_scale(network, image, scales))
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_networks_of_other_sizes_and_normalizations(root, devices):
     networks = [toy(root), toy(root, seed=1, size=13, mean=(0.4, 0.5, 0.6)), toy(root, seed=2)]
     result = evaluate(networks, batch_size=4, num_workers=0)
     assert_result(result, root, lambda image: np.mean([center(network, image) for network in networks], axis=0))
 
 
+@pytest.mark.slow
 def test_in_an_ensemble_each_network_weighs_the_same_at_all_its_scales(root):
     networks, scales = [toy(root), toy(root, seed=1)], (12, 17)
     result = evaluate(networks, protocol="multi_scale", scales=scales, batch_size=9, num_workers=0)

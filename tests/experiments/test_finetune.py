@@ -26,6 +26,7 @@ def pictures(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_a_training_ends_with_its_report(pictures, tmp_path, capsys):
     argv = [f"--data_dir={pictures}", "--val_fraction=0.3", f"--workdir={tmp_path / 'run'}", *SMALL]
     finetune.main(argv)
@@ -39,6 +40,7 @@ def test_a_training_ends_with_its_report(pictures, tmp_path, capsys):
     assert page.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_every_fold_is_trained_and_the_page_compares_them(pictures, tmp_path, capsys):
     argv = [f"--data_dir={pictures}", "--folds=2", f"--workdir={tmp_path}", *SMALL]
     finetune.main(argv)
@@ -51,11 +53,13 @@ def test_every_fold_is_trained_and_the_page_compares_them(pictures, tmp_path, ca
     assert "their images differ" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_one_fold_alone_is_a_run_of_its_own(pictures, tmp_path):
     finetune.main([f"--data_dir={pictures}", "--folds=2", "--fold=1", f"--workdir={tmp_path / 'one'}", *SMALL])
     assert (tmp_path / "one" / "result.json").exists()
 
 
+@pytest.mark.slow
 def test_a_search_writes_no_report(pictures, tmp_path, capsys):
     argv = [f"--data_dir={pictures}", "--val_fraction=0.3", f"--workdir={tmp_path / 'run'}", *SMALL, "--find_batch"]
     finetune.main(argv)

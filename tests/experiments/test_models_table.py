@@ -24,6 +24,7 @@ def test_every_network_has_a_row_and_every_row_a_network():
     assert len(list_models()) >= 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list_models())
 def test_a_row_says_what_is_built_and_where_it_is_proved(name):
     parameters, _, size, original, proof = rows()[name]

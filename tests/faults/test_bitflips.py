@@ -36,6 +36,7 @@ def read_all(workdir: Path, target: Any) -> tuple[dict[str, Any], list[str]]:
     return {"step": step, "arrays": arrays, "rows": rows, "config": options, "facts": facts, "result": result}, lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flips", [25, pytest.param(200, marks=pytest.mark.slow)])
 def test_no_flipped_bit_is_silently_wrong(original, tmp_path, flips):
     home = Path(shutil.copytree(original, tmp_path / "whole"))

@@ -45,6 +45,7 @@ def test_the_run_continues_and_ends_as_it_did(home, original):
     assert rows == (original / "run" / "metrics.jsonl").read_text().splitlines()
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_a_signal_cuts_short_is_neither_logged_nor_lost(home, original, monkeypatch):
     shutil.rmtree(home / "run" / "checkpoints" / "4")
     answers = iter([False])  # of the first batch; then the signal has come
@@ -194,6 +195,7 @@ def test_relative_data_are_kept_absolute_and_compared_alike(home, monkeypatch):
     folder.check_config_matches(home / "fresh", relative)
 
 
+@pytest.mark.slow
 def test_after_divergence_a_lower_rate_may_begin_where_nothing_was_saved(home):
     fresh = replace(config(home), workdir=str(home / "fresh"))
     with pytest.raises(NonFiniteError, match="nothing was saved before, so that other options may begin in the same"):

@@ -24,6 +24,7 @@ def pair(start, name, *arguments):
     return [start(name, *arguments, address, "--num_processes=2", f"--process_id={i}") for i in range(2)]
 
 
+@pytest.mark.slow
 def test_two_processes_train_three_steps_as_one_does(start, command, tmp_path):
     arguments = [*TOY, "--steps=3", "--log_every=1"]
     two = pair(start, "quickstart", f"--workdir={tmp_path}/two", *arguments)
@@ -37,6 +38,7 @@ def test_two_processes_train_three_steps_as_one_does(start, command, tmp_path):
         assert abs(a["loss"] - b["loss"]) < 1e-4 * abs(b["loss"])
 
 
+@pytest.mark.slow
 def test_a_sigterm_to_one_process_stops_both_and_they_continue(start, tmp_path):
     # With several steps a call, the step that one process stops after is not any step of the other.
     arguments = [f"--workdir={tmp_path}", *TOY, "--epochs=100", "--steps_per_call=3"]

@@ -2,11 +2,13 @@
 
 import jax
 import numpy as np
+import pytest
 
 import resnet_jax
 from tests.faults.processes import TOY, whole
 
 
+@pytest.mark.slow
 def test_a_non_finite_step_is_named_and_never_becomes_a_checkpoint(command, tmp_path):
     diverging = ["--learning_rate=1e38", "--warmup_fraction=0.5", "--checkpoint_every=1"]
     status, output = command("quickstart", f"--workdir={tmp_path}", *TOY, *diverging)

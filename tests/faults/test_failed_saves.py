@@ -90,6 +90,7 @@ def home(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_after_a_save_and_a_row_that_failed(home, monkeypatch, capsys):
     whole_save, whole_append = saves.save, metrics_log.append_row
     monkeypatch.setattr(
@@ -108,6 +109,7 @@ def test_a_training_goes_on_after_a_save_and_a_row_that_failed(home, monkeypatch
     assert train(config(home))["step"] == 4
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_removed_during_a_training_is_named_at_its_end(home, monkeypatch, capsys):
     whole = saves._check_writable
 
@@ -124,6 +126,7 @@ def test_a_folder_that_is_removed_during_a_training_is_named_at_its_end(home, mo
     assert "step 4, epoch " in printed  # it went on to its end
 
 
+@pytest.mark.slow
 def test_a_last_save_that_failed_is_no_good_end(home, monkeypatch):
     whole = saves.save
     monkeypatch.setattr(

@@ -9,6 +9,7 @@ import pytest
 from tests.faults.processes import TOY, metrics, result, wait_for_checkpoint, wait_for_line, whole
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_equals_the_unbroken_one(command, start, unbroken, tmp_path):
     broken = tmp_path
     # A step takes about ten milliseconds: the first kill falls between checkpoints or into the writing of one, the
@@ -31,6 +32,7 @@ def test_a_run_killed_at_random_equals_the_unbroken_one(command, start, unbroken
     assert metrics(broken) == metrics(unbroken)
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_its_first_save_begins_again_and_equals_the_unbroken_one(command, start, unbroken, tmp_path):
     for attempt in range(5):  # a save takes a few hundredths of a second, and may end before the kill arrives
         broken = tmp_path / str(attempt)
@@ -86,6 +88,7 @@ def unfinished(workdir):
     return list((workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
 
 
+@pytest.mark.slow
 def test_sigterm_saves_leaves_with_75_and_the_run_continues_equal(command, start, unbroken, tmp_path):
     stopped = tmp_path
     process = start("quickstart", f"--workdir={stopped}", *TOY)
@@ -104,6 +107,7 @@ def test_sigterm_saves_leaves_with_75_and_the_run_continues_equal(command, start
     assert metrics(stopped) == metrics(unbroken)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_as_it_is(command, tmp_path):
     command("quickstart", f"--workdir={tmp_path}", *TOY)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != ".lock"}

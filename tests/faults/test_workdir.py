@@ -1,8 +1,11 @@
 """What happens to a run's folder when something is wrong with it."""
 
+import pytest
+
 from tests.faults.processes import TOY, wait_for_line
 
 
+@pytest.mark.slow
 def test_a_second_process_is_kept_out_of_a_running_workdir(command, start, tmp_path):
     first = start("quickstart", f"--workdir={tmp_path}", *TOY, "--epochs=500")
     wait_for_line(first, "step ")
@@ -15,6 +18,7 @@ def test_a_second_process_is_kept_out_of_a_running_workdir(command, start, tmp_p
     assert "is training in it" not in output
 
 
+@pytest.mark.slow
 def test_another_config_is_refused_and_the_fields_are_named(command, tmp_path):
     command("quickstart", f"--workdir={tmp_path}", *TOY)
     status, output = command("quickstart", f"--workdir={tmp_path}", *TOY, "--seed=3", "--learning_rate=0.5")
@@ -44,6 +48,7 @@ def test_a_workdir_that_is_a_file_is_refused(command, tmp_path):
     assert f"--workdir={tmp_path}/run: cannot be written" in output
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_is_named_set_aside_and_the_one_before_used(command, tmp_path):
     command("quickstart", f"--workdir={tmp_path}", *TOY)
     checkpoints = tmp_path / "checkpoints"

@@ -29,6 +29,7 @@ def workdir(tmp_path_factory):
     return home / "run"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["ours", "torch"])
 def test_a_run_of_another_width_is_loaded_again(workdir, tmp_path, to):
     name, _ = convert(str(workdir), tmp_path / "weights.npz", to=to)

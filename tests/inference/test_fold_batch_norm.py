@@ -33,6 +33,7 @@ def network(name, dtype=jnp.float32, **options):
     return model, some_values(abstract_variables(model, SIZE)), images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "left"),
     [
@@ -62,6 +63,7 @@ def test_what_has_other_readers_is_not_folded():
     assert ("stage1_block01", "norm1") not in pairs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"), [("resnet8_cifar", {}), ("preresnet164_cifar", {"stage_sizes": (1, 1, 1)})]
 )
@@ -75,6 +77,7 @@ def test_features_and_other_sizes(name, options):
         np.testing.assert_allclose(features[feature], values, rtol=0, atol=2e-5 * np.abs(values).max(), err_msg=feature)
 
 
+@pytest.mark.slow
 def test_bfloat16_stays_bfloat16():
     model, variables, images = network("resnet8_cifar", dtype=jnp.bfloat16)
     apply, folded = fold_batch_norm(model, variables, SIZE)

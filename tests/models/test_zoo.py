@@ -37,6 +37,7 @@ def test_the_zoo_is_what_is_meant():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "blocks"), short_and_full(ZOO))
 def test_features_hold_stem_stages_pooled_and_logits_in_their_types(name, blocks):
     outputs, variables = shapes_in_evaluation(name, blocks)

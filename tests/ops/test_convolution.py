@@ -62,6 +62,7 @@ def parts(monkeypatch):
     small_parts(monkeypatch)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30, derandomize=True)
 @given(
     k=st.sampled_from([1, 2, 3, 5, 7]),

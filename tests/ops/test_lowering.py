@@ -50,6 +50,7 @@ def without_lowerings(network) -> Any:
 
 
 # float32_gradients is for bfloat16: tests/ops/test_convolution.py.
+@pytest.mark.slow
 @pytest.mark.parametrize("lowering", [name for name in LOWERINGS if name != "float32_gradients"])
 def test_the_gradient_of_a_network_is_the_same(lowering, network, without_lowerings, monkeypatch):
     model, params, images = network

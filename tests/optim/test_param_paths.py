@@ -10,6 +10,7 @@ from resnet_jax.optim.param_paths import by_path, layer_of
 from tests.models.short import network, short_and_full
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "blocks"), short_and_full(list_models()))
 def test_a_network_has_layers_and_matrices(name, blocks):
     params = abstract_variables(network(name, blocks), 32 if name.endswith("_cifar") else 224)["params"]

@@ -44,6 +44,7 @@ def exchanged(compiled) -> list[tuple[str, int]]:
     return found
 
 
+@pytest.mark.slow
 def test_the_devices_exchange_gradients_sums_and_the_statistics_that_were_asked_for(step):
     group_size, state, compiled = step
     collectives = exchanged(compiled)
@@ -65,11 +66,13 @@ def program_of(config, tmp_path) -> Any:
     return build_train_step(run).lower(first_state(run), jax.jit(zero_sums)(), batch)
 
 
+@pytest.mark.slow
 def test_runs_that_differ_in_their_seed_have_one_program(tmp_path):
     one, other = (program_of(replace(TOY, seed=seed, flip="random"), tmp_path).as_text() for seed in (0, 1))
     assert one == other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lowerings", "kind"), [("", "bf16"), ("float32_gradients", "f32")])
 def test_devices_sum_the_gradients_of_bfloat16_in_the_type_that_is_asked_for(lowerings, kind, tmp_path, monkeypatch):
     monkeypatch.setenv("RESNET_JAX_FORMS", lowerings)
@@ -95,12 +98,14 @@ def test_a_deterministic_run_asks_the_compiler_for_it(tmp_path, monkeypatch):
     assert asked[-1]["compiler_options"] == {"xla_gpu_deterministic_ops": True}
 
 
+@pytest.mark.slow
 def test_the_state_is_updated_in_place(step):
     _, state, compiled = step
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     assert compiled.memory_analysis().alias_size_in_bytes >= held
 
 
+@pytest.mark.slow
 def test_steps_and_evaluations_compile_once(tmp_path, monkeypatch):
     programs = []
 

@@ -16,6 +16,7 @@ from resnet_jax.recipes import CIFAR, IMAGENET
 from resnet_jax.run.dry_run import SMALL_SIZES, trace_of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "recipe"), [*((imagenet, name) for name in IMAGENET), *((cifar, name) for name in CIFAR)]
 )
@@ -78,6 +79,7 @@ def test_an_unknown_set_that_is_not_there_is_refused(tmp_path):
         imagenet.main(["--dry_run", "--dataset=folder", f"--data_dir={tmp_path / 'none'}", f"--workdir={tmp_path}"])
 
 
+@pytest.mark.slow
 def test_the_picture_of_a_batch_has_its_labels(tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr(

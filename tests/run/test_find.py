@@ -16,6 +16,7 @@ from resnet_jax.run.train import train
 from tests.run.test_train import TOY
 
 
+@pytest.mark.slow
 def test_a_rate_is_suggested_and_drawn_and_the_folder_is_not_taken(tmp_path, capsys):
     config = replace(TOY, find_rate=True, workdir=str(tmp_path))
     assert train(config) == {}
@@ -25,6 +26,7 @@ def test_a_rate_is_suggested_and_drawn_and_the_folder_is_not_taken(tmp_path, cap
     train(replace(TOY, steps=1, workdir=str(tmp_path)))  # the same folder may be trained in
 
 
+@pytest.mark.slow
 def test_the_losses_fall_and_then_explode(tmp_path):
     test = find_rate(replace(TOY, workdir=str(tmp_path), reference_batch_size=32))
     best = test.means.argmin()
@@ -46,6 +48,7 @@ def needed(run, size: int) -> int:
     return step_memory(build_train_step(run), *shapes).total
 
 
+@pytest.mark.slow
 def test_the_largest_batch_fits_and_the_next_one_does_not():
     run = build_run(TOY)
     limit = needed(run, 200) + 1
@@ -54,6 +57,7 @@ def test_the_largest_batch_fits_and_the_next_one_does_not():
     assert needed(run, size) <= limit < needed(run, size + 16)
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_fit_at_all_is_named():
     with pytest.raises(InputError, match="not even the smallest batch of resnet8_cifar at 8 px fits"):
         largest_that_fits(build_run(TOY), 1000)

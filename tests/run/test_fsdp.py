@@ -58,6 +58,7 @@ def continued(stopped, workdir, **options):
     return train(replace(DIVIDED, workdir=str(workdir), **options))
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_and_continued_equals_the_unbroken_one(finished, stopped, tmp_path):
     unbroken, reached = finished
     again = continued(stopped, tmp_path / "run")
@@ -65,6 +66,7 @@ def test_a_run_that_was_stopped_and_continued_equals_the_unbroken_one(finished, 
     assert metrics(tmp_path / "run") == metrics(unbroken)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fsdp", "devices"), [(False, 8), (True, 2)], ids=["whole", "on two devices"])
 def test_it_may_be_continued_otherwise(finished, stopped, tmp_path, monkeypatch, fsdp, devices):
     monkeypatch.setattr(build_module, "data_mesh", lambda: Mesh(np.array(jax.devices()[:devices]), ("data",)))
@@ -77,6 +79,7 @@ def test_it_may_be_continued_otherwise(finished, stopped, tmp_path, monkeypatch,
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), variables, expected)
 
 
+@pytest.mark.slow
 def test_what_began_whole_may_be_continued_divided(finished, tmp_path):
     stop(tmp_path, fsdp=False)
     train(replace(DIVIDED, workdir=str(tmp_path)))

@@ -32,6 +32,7 @@ def interrupted(config: Config, at: int, monkeypatch) -> None:
             train(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [3, 4, 5])
 def test_a_run_that_is_interrupted_in_either_phase_ends_as_the_unbroken_one(
     at, gradual, weights, tmp_path, monkeypatch
@@ -47,6 +48,7 @@ def test_a_run_that_is_interrupted_in_either_phase_ends_as_the_unbroken_one(
     assert train(halves)["fingerprint"] == whole["fingerprint"]
 
 
+@pytest.mark.slow
 def test_a_plateau_lowers_the_rate_in_the_log_and_is_continued(tmp_path, monkeypatch):
     # Without a rate the loss of a batch is random, and of six epochs of one step some are no better.
     config = replace(TOY, schedule="plateau", plateau_patience=1, batch_size=1436, learning_rate=1e-4, log_every=1)
@@ -60,6 +62,7 @@ def test_a_plateau_lowers_the_rate_in_the_log_and_is_continued(tmp_path, monkeyp
     assert train(halves)["fingerprint"] == whole["fingerprint"]
 
 
+@pytest.mark.slow
 def test_patience_ends_a_training_that_gets_no_better(tmp_path, capsys):
     config = replace(TOY, learning_rate=0.0, patience=2, steps=12, eval_every=2, workdir=str(tmp_path))
     result = train(config)

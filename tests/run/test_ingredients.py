@@ -71,6 +71,7 @@ def rich(tmp_path_factory) -> Path:
     return workdir
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_with_every_ingredient_ends_bit_for_bit_the_same(rich, tmp_path, monkeypatch):
     config = replace(RICH, workdir=str(tmp_path))
     with monkeypatch.context() as patched:
@@ -84,6 +85,7 @@ def test_an_interrupted_run_with_every_ingredient_ends_bit_for_bit_the_same(rich
             np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.slow
 def test_the_average_is_evaluated_beside_the_weights_and_can_be_restored(rich):
     last = json.loads((rich / "metrics.jsonl").read_text().splitlines()[-1])
     assert {"top1", "ema_top1", "ema_top5", "ema_loss"} <= last.keys()
@@ -94,18 +96,21 @@ def test_the_average_is_evaluated_beside_the_weights_and_can_be_restored(rich):
         assert again["top1"] == last[f"{prefix}top1"]
 
 
+@pytest.mark.slow
 def test_a_run_without_an_average_has_none_to_restore(tmp_path):
     train(replace(TOY, workdir=str(tmp_path), steps=1))
     with pytest.raises(InputError, match="kept no average"):
         resnet_jax.restore_run(tmp_path, ema=True)
 
 
+@pytest.mark.slow
 def test_lookahead_ends_as_its_average(tmp_path):
     train(replace(TOY, workdir=str(tmp_path), ema=0.5, ema_every=4, ema_rise="none", lookahead=True))
     for weights, average in zip(arrays(tmp_path), arrays(tmp_path, ema=True), strict=True):
         np.testing.assert_array_equal(weights, average)
 
 
+@pytest.mark.slow
 def test_a_run_learns_from_the_run_that_is_its_teacher(rich, tmp_path):
     config = replace(TOY, teacher=str(rich), distill_weight=1.0, temperature=2.0)
     train(replace(config, workdir=str(tmp_path / "taught")))
@@ -118,12 +123,14 @@ def test_a_run_learns_from_the_run_that_is_its_teacher(rich, tmp_path):
         np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_teacher_of_other_classes_is_refused(rich, tmp_path):
     with pytest.raises(InputError, match=r"--teacher=.*: --dataset=fake has 1000 classes, the network 10"):
         train(replace(TOY, workdir=str(tmp_path), dataset="fake", image_size=32, teacher=str(rich)))
     assert not (tmp_path / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_growing_images_compile_once_a_size(tmp_path, monkeypatch):
     steps = []
     build_train_step = step_module.build_train_step
@@ -133,6 +140,7 @@ def test_growing_images_compile_once_a_size(tmp_path, monkeypatch):
     assert steps[0]._cache_size() == 2
 
 
+@pytest.mark.slow
 def test_the_stem_stays_once_its_part_of_the_training_is_over(tmp_path):
     train(replace(TOY, workdir=str(tmp_path / "short"), steps=3, schedule="constant", weight_decay=0.1))
     frozen = replace(TOY, schedule="constant", weight_decay=0.1, stem_fraction=0.5)

@@ -46,12 +46,14 @@ def moved(before, after) -> set[str]:
     return {path for path in before if not np.array_equal(before[path], after[path])}
 
 
+@pytest.mark.slow
 def test_what_is_frozen_keeps_its_bits_statistics_included(weights, frozen):
     before, after = leaves(weights), leaves(frozen[1])
     learns = {path for path in before if "stage3" in path or "head" in path}
     assert moved(before, after) == learns
 
 
+@pytest.mark.slow
 def test_config_json_says_which_bits_it_started_from(weights, frozen):
     _, facts = read_run_config(frozen[1])
     assert facts["init"]["source"] == weights
@@ -68,6 +70,7 @@ def test_a_run_that_is_interrupted_ends_as_the_unbroken_one(weights, frozen, tmp
     assert train(halves)["fingerprint"] == frozen[0]["fingerprint"]
 
 
+@pytest.mark.slow
 def test_scanned_blocks_start_from_the_same_weights(tmp_path):
     deep = replace(FROZEN, model="resnet20_cifar", freeze="", steps=2, eval_every=2)  # three blocks a stage
     train(replace(deep, workdir=str(tmp_path / "weights"), steps=1))
@@ -81,6 +84,7 @@ def test_scanned_blocks_start_from_the_same_weights(tmp_path):
         np.testing.assert_allclose(leaf, found[False][path], rtol=1e-3, atol=1e-5, err_msg=path)
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_its_first_save_starts_from_the_weights_again(weights, frozen, tmp_path):
     config = replace(FROZEN, init_from=weights, workdir=str(tmp_path))
     (tmp_path / "checkpoints" / "3.orbax-checkpoint-tmp").mkdir(parents=True)
@@ -110,6 +114,7 @@ def test_an_unreadable_image_is_replaced_by_the_next_one():
     np.testing.assert_array_equal(next_readable(readable), [1, 1, 4, 4, 4, 1])
 
 
+@pytest.mark.slow
 def test_frozen_statistics_stay_while_scales_learn(weights, tmp_path):
     train(replace(TOY, init_from=weights, freeze_statistics=True, steps=3, workdir=str(tmp_path)))
     before = leaves(weights)
@@ -119,6 +124,7 @@ def test_frozen_statistics_stay_while_scales_learn(weights, tmp_path):
 HEAD_ALONE = replace(TOY, freeze="stem..stage3", crop_padding=1, steps=30, eval_every=30, log_every=10)
 
 
+@pytest.mark.slow
 def test_cached_features_train_the_head_as_the_images_do(weights, tmp_path):
     epochs = 30 * TOY.batch_size // 1437 + 1
     found = {}
@@ -131,6 +137,7 @@ def test_cached_features_train_the_head_as_the_images_do(weights, tmp_path):
         np.testing.assert_allclose(found[epochs][path], found[0][path], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_cached_run_continues_with_the_same_bits(weights, tmp_path, monkeypatch):
     config = replace(HEAD_ALONE, init_from=weights, cache_features=1, steps=12, eval_every=4)
     whole = train(replace(config, workdir=str(tmp_path / "whole")))
@@ -142,6 +149,7 @@ def test_a_cached_run_continues_with_the_same_bits(weights, tmp_path, monkeypatc
     assert train(halves)["fingerprint"] == whole["fingerprint"]
 
 
+@pytest.mark.slow
 def test_the_preprocessing_is_the_weights(weights, tmp_path):
     config, _, variables = restore_run(weights)
     file = tmp_path / "weights.safetensors"
@@ -172,6 +180,7 @@ def test_a_class_keeps_its_part_of_the_head_by_its_name():
     assert head["kernel"][:, 1].std() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "why"),
     [

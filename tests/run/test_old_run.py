@@ -32,6 +32,7 @@ def workdir(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_its_network_is_restored_and_evaluates_as_it_did(workdir):
     model: Any
     _, model, variables = resnet_jax.restore_run(workdir)
@@ -46,6 +47,7 @@ def test_its_network_is_restored_and_evaluates_as_it_did(workdir):
     assert evaluate(trained_from_run(workdir, ema=True), num_workers=0)["loss"] == pytest.approx(EMA_LOSS, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_command_continues_it_to_the_end(workdir):
     before = (workdir / "metrics.jsonl").read_text()
     config = (workdir / "config.json").read_text()

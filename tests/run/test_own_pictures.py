@@ -45,6 +45,7 @@ def pictures(tmp_path_factory) -> str:
     return str(root / "list.csv")
 
 
+@pytest.mark.slow
 def test_a_set_smaller_than_a_batch_repeats_and_says_so(pictures, tmp_path, capsys, monkeypatch):
     config = replace(FEW, data_dir=pictures, val_fraction=0.3, workdir=str(tmp_path))
     with monkeypatch.context() as patched:
@@ -69,6 +70,7 @@ def test_checkpoints_of_epochs_shorter_than_a_step_are_counted_by_steps():
     assert third_save(run) == 5
 
 
+@pytest.mark.slow
 def test_a_fold_is_evaluated_on_the_pictures_that_it_held_out(pictures, tmp_path):
     held: list[float] = []
     for fold in range(2):
@@ -101,6 +103,7 @@ def trained_arrays(config, workdir) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(resnet_jax.restore_run(workdir)[2])]
 
 
+@pytest.mark.slow
 def test_balanced_batches_continue_with_the_same_bits(tmp_path, monkeypatch):
     config = replace(TOY, sampling="balanced", steps_per_call=4, eval_every=12, checkpoint_every=6)
     whole = train(replace(config, workdir=str(tmp_path / "whole")))
@@ -112,6 +115,7 @@ def test_balanced_batches_continue_with_the_same_bits(tmp_path, monkeypatch):
     assert train(halves)["fingerprint"] == whole["fingerprint"]
 
 
+@pytest.mark.slow
 def test_weighted_losses_are_the_same_in_micro_batches_and_sharded_states(tmp_path):
     config = replace(TOY, class_weights="balanced", loss="binary_cross_entropy", mixup=0.2, bn_group_size=4, steps=3)
     plain = trained_arrays(config, tmp_path / "plain")

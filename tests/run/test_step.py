@@ -58,6 +58,7 @@ def test_a_call_is_fed_what_its_steps_are_fed_one_by_one(run):
             assert not np.any(rows[len(span) :])
 
 
+@pytest.mark.slow
 def test_a_call_gives_the_bits_of_its_steps_from_one_program(run):
     single = made(run, build_train_step(singly(run)), run.data.train.batches(0, 8))
     program: Any = build_train_step(run)
@@ -65,6 +66,7 @@ def test_a_call_gives_the_bits_of_its_steps_from_one_program(run):
     assert program._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_the_first_bad_step_of_a_call_is_named(run):
     tx = optax.sgd(lambda count: jnp.where(count == 6, jnp.nan, 0.01))
     failing = replace(run, optimizer=replace(run.optimizer, tx=tx))
@@ -73,6 +75,7 @@ def test_the_first_bad_step_of_a_call_is_named(run):
     assert state.step == 8
 
 
+@pytest.mark.slow
 def test_a_run_that_is_interrupted_between_two_calls_ends_as_the_unbroken_one(tmp_path, monkeypatch):
     programs: list[Any] = []
 

@@ -110,6 +110,7 @@ def test_a_prediction_names_the_classes_of_a_file_by_their_probability(finished,
         predict(trained_from_run(finished), [tmp_path / "missing.png"])
 
 
+@pytest.mark.slow
 def test_bfloat16_and_fake_data_and_adamw_run(tmp_path):
     config = replace(
         TOY, dataset="fake", image_size=32, dtype="bfloat16", optimizer="adamw", steps=2, workdir=str(tmp_path)
@@ -128,6 +129,7 @@ def photographs(root, per_class=6):
                 Image.fromarray((shade + noise).astype(np.uint8)).save(folder / f"{index}.jpg")
 
 
+@pytest.mark.slow
 def test_an_unreadable_photograph_is_named_and_counted_in_training_and_refused_in_evaluation(tmp_path, capsys):
     root, workdir = tmp_path / "photographs", tmp_path / "run"
     photographs(root)
@@ -193,6 +195,7 @@ def test_a_missing_opencv_is_found_before_the_run_begins(tmp_path, monkeypatch):
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_the_best_evaluated_checkpoint_stays(tmp_path):
     train(replace(TOY, workdir=str(tmp_path), steps=16, eval_every=5, checkpoint_every=3, keep=1, learning_rate=0.02))
     scores = {row["step"]: row["top1"] for row in rows(tmp_path) if row["split"] == "eval"}

@@ -52,6 +52,7 @@ def complaints(lines):
     return [line for line in lines if "Warning:" in line or "machine" in line or "compilation cache" in line]
 
 
+@pytest.mark.slow
 def test_the_second_start_compiles_nothing_and_trains_the_same(tmp_path):
     first, _, fresh = run(tmp_path / "first", XDG_CACHE_HOME=str(tmp_path))
     assert first["cache_misses"] > 10
@@ -155,6 +156,7 @@ def test_programs_of_which_a_part_was_written_go_and_whole_ones_are_looked_at_on
     remove_torn(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_benchmark_compiles_anew_and_keeps_nothing(tmp_path):
     toy = ["--mode=compile", "--model=resnet8_cifar", "--image_size=8", "--batch_size=8", "--rounds=1"]
     subprocess.run(

@@ -74,6 +74,7 @@ def run_pair(script, act: str) -> list[tuple[int, str]]:
     return [(process.returncode, output) for process, output in zip(two, outputs, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("act", "status", "line"),
     [
@@ -92,6 +93,7 @@ def test_an_error_of_one_process_ends_both_with_its_line_and_status(script, act,
     assert "Traceback" not in own + other
 
 
+@pytest.mark.slow
 def test_when_one_process_is_killed_the_other_says_that_it_is_gone(script):
     (first, other), (second, _) = run_pair(script, "killed")
     assert (first, second) == (70, -signal.SIGKILL)
@@ -119,6 +121,7 @@ def test_equal_processes_go_on(script):
     assert [status for status, _ in run_pair(script, "same")] == [0, 0]
 
 
+@pytest.mark.slow
 def test_a_stalled_process_shows_the_stacks_of_both_and_ends_both_with_70(script):
     for status, output in run_pair(script, "stall"):
         assert status == 70, output
@@ -126,6 +129,7 @@ def test_a_stalled_process_shows_the_stacks_of_both_and_ends_both_with_70(script
         assert "in main" in output
 
 
+@pytest.mark.slow
 def test_when_one_process_is_stopped_the_watchdog_of_the_other_ends_both(script):
     address = f"127.0.0.1:{free_port()}"
     waiting, stopped = (script(PAIR, address, number, "stopped") for number in range(2))

@@ -74,6 +74,7 @@ def test_a_signal_that_a_callback_swallowed_is_heard_by_the_training(script):
     assert process.stdout.read().endswith("heard\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", STOP)
 def test_a_training_hears_every_signal_and_a_second_one_waits_for_the_save(script, number):
     process = script(TRAINS, 2)
@@ -133,6 +134,7 @@ def run(text, *arguments, shell="", **variables):
     return done.returncode, done.stdout.decode() + done.stderr.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["| head -1", ">&-", "2>&-", ">&- 2>&- <&-", "> /dev/full"])
 def test_output_that_is_closed_broken_or_full_does_not_decide_a_command(tmp_path, shell):
     status, output = run(PRINTS, tmp_path / "result", shell=shell)

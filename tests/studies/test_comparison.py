@@ -21,6 +21,8 @@ from resnet_jax.studies.comparison import compared_run, paired_tests
 
 from ..evaluation.test_report import check_whole
 
+pytestmark = pytest.mark.slow
+
 TOY = Config(
     model="resnet8_cifar",
     width=2,

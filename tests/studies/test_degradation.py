@@ -48,6 +48,7 @@ def test_what_is_no_study_is_refused(option, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_toy_study_is_interrupted_and_the_same_command_finishes_it(tmp_path, capsys, monkeypatch):
     argv = [*TOY, f"--workdir={tmp_path}"]
     tick = Progress.tick

@@ -55,6 +55,7 @@ def whole():
     return after_two_steps(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("parts", "devices"), [(2, 1), (8, 1), (2, 8), (4, 2)])
 def test_state_and_sums_are_those_of_the_whole_batch(whole, parts, devices):
     parted = after_two_steps(parts, devices)

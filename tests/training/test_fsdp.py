@@ -92,12 +92,14 @@ def assert_same_numbers(whole, parted):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-5, atol=2e-6), jax.device_get(parted), whole)
 
 
+@pytest.mark.slow
 def test_the_divided_state_is_that_of_whole_arrays(both):
     (whole, _), (parted, _) = both
     assert_same_numbers(jax.device_get(whole), parted)
 
 
 # Those that look at the norm of whole arrays or make them orthogonal, and one that has a state of other shapes.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tx", "options"),
     [
@@ -130,6 +132,7 @@ def divided_bytes(state) -> int:
     return sum(leaf.nbytes for leaf in jax.tree.leaves(trained) if leaf.size >= MIN_SHARDED_SIZE)
 
 
+@pytest.mark.slow
 def test_every_device_holds_an_eighth_of_all_that_is_trained(both):
     (whole, _), (parted, _) = both
     lies_where_it_should(parted)
@@ -150,6 +153,7 @@ def test_the_step_takes_and_returns_that_much_less(both):
     assert before.output_size_in_bytes - after.output_size_in_bytes == saved
 
 
+@pytest.mark.slow
 def test_parameters_are_gathered_once_gradients_summed_once_and_activations_never_sent(both):
     (whole, of_whole), (_, of_parted) = both
     collectives = exchanged(of_parted)

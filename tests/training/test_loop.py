@@ -219,6 +219,7 @@ def one_by_one(variables):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("devices", "batch_size"), [(1, 1), (1, 5), (1, 21), (1, 32), (4, 4), (4, 12), (8, 8), (8, 16), (8, 24)]
 )

@@ -107,6 +107,7 @@ def test_shards_are_read_as_they_were_written(tmp_path):
             np.testing.assert_array_equal(read[name], tensors[name])
 
 
+@pytest.mark.slow
 def test_the_conversion_is_exact(invented):
     ours = to_ours(invented)
     variables = unflatten_dict({tuple(name.split("/")): tensor for name, tensor in ours.items()})

@@ -53,6 +53,7 @@ def test_the_round_trip_keeps_every_bit(random_variables):
     assert all(tensors[name].dtype == np.int64 and tensors[name] == 0 for name in counters)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [name for name in list_models() if "1202" not in name])
 def test_no_two_leaves_share_a_name(model):
     try:

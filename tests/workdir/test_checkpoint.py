@@ -99,6 +99,7 @@ def restore_newest(folder: Path, devices: int = 1) -> tuple[Any, list[str]]:
         return checkpoint.restore_newest(manager, place(tree_of(0), devices), lines.append), lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [8, 4, 1])
 def test_what_eight_devices_saved_comes_back_bit_by_bit_on_any(folder, devices):
     (step, tree), lines = restore_newest(folder, devices)
@@ -147,6 +148,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", list(DAMAGE))
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(folder, damage):
     DAMAGE[damage](data_file(folder, 3))
@@ -162,6 +164,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(folder, damag
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "3.damaged"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["fingerprint", "state", "_CHECKPOINT_METADATA"])
 def test_a_checkpoint_that_lacks_a_part_is_not_restored(folder, lost):
     path = folder / "3" / lost
@@ -303,6 +306,7 @@ def test_the_writer_clears_what_a_crash_left_unfinished(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "3"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "named"),
     [

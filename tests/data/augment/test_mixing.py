@@ -124,6 +124,7 @@ def test_shares_are_drawn_from_beta_and_boxes_about_every_pixel():
     np.testing.assert_allclose(1 - pixels.mean(axis=0), covered, atol=0.035)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("probability", "switch"), [(1.0, 0.5), (0.6, 0.5), (0.6, 0.2), (0.0, 0.5)])
 def test_a_batch_is_mixed_and_switched_as_often_as_asked(probability, switch):
     options = {"probability": probability, "switch_probability": switch}

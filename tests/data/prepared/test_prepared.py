@@ -318,12 +318,14 @@ def test_a_manifest_of_another_time_is_refused(photographs, tmp_path):
         load_source("prepared", "train", str(out), 0)
 
 
+@pytest.mark.slow
 def test_the_shards_do_not_depend_on_the_workers(photographs, tmp_path):
     for workers in (0, 1):
         prepare("folder", str(photographs), tmp_path / str(workers), SMALL, num_workers=workers)
     assert files_of(tmp_path / "0") == files_of(tmp_path / "1")
 
 
+@pytest.mark.slow
 def test_a_training_on_it_runs_from_the_command_line(photographs, tmp_path):
     prepare("folder", str(photographs), tmp_path / "out", SMALL)
     options = ["--dataset=prepared", f"--data_dir={tmp_path}/out", f"--workdir={tmp_path}/run", "--num_workers=0"]

@@ -12,6 +12,7 @@ from resnet_jax.models.resnet.blocks import BasicBlock, Bottleneck
 from resnet_jax.models.resnet.resnet import ResNet
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image_size", [64, 75])
 @pytest.mark.parametrize("output_stride", [4, 8, 16])
 @pytest.mark.parametrize("block", [BasicBlock, Bottleneck])

@@ -107,6 +107,7 @@ def test_the_orders_of_table_2(order):
     compare(ResNet((1, 1), block, shortcut="A", **TOY), random_images(8), reference)
 
 
+@pytest.mark.slow
 def test_dropout_on_the_shortcut_draws_in_training():
     model = create_model("resnet8_cifar", merge="dropout", width=4)
     images = jnp.asarray(random_images(8))
@@ -133,6 +134,7 @@ def test_the_rate_of_stochastic_depth_rises_to_the_last_block():
     np.testing.assert_allclose(outputs["stage3"], alone, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_frozen_normalization_changes_neither_statistics_nor_scales():
     model = create_model("resnet8_cifar", norm="frozen", width=4)
     images = jnp.asarray(random_images(8))
@@ -148,6 +150,7 @@ def test_frozen_normalization_changes_neither_statistics_nor_scales():
     assert np.any(gradients["stage1_block01"]["conv1"]["kernel"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["resnet8_cifar", "preresnet8_cifar", "preresnet164_cifar", "resnet110_relu_first_cifar"]
 )

@@ -115,6 +115,7 @@ def test_the_papers_bottleneck_strides_on_the_1x1_and_torchvisions_on_the_3x3():
     assert intermediate_shapes("resnet50_v1", strided) == {"conv1": 8, "conv2": 8, "conv3": 8, "conv_proj": 8}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
 @pytest.mark.parametrize("zero_init", [True, False])
 def test_zero_init_starts_every_block_as_its_shortcut(block, zero_init):

@@ -79,6 +79,7 @@ def random_variables(model, images):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "mode"), [("basic", "scan"), ("basic", "remat"), *((kind, "both") for kind in TOYS)])
 def test_scanned_and_recomputed_networks_equal_the_unrolled(kind, mode):
     images, labels = batch()
@@ -98,6 +99,7 @@ def test_scanned_networks_start_with_the_same_values():
         jax.tree.map(np.testing.assert_array_equal, other, values[0])
 
 
+@pytest.mark.slow
 def test_the_loop_does_not_grow_with_the_depth():
     def convolutions(depth, **modes):
         model = create_model(f"resnet{depth}_cifar", width=4, **modes)

@@ -38,6 +38,7 @@ def test_stacking_takes_the_blocks_of_a_loop_together_and_back():
     assert jax.tree.structure(stack_scan_groups(tree, ())) == jax.tree.structure(tree)
 
 
+@pytest.mark.slow
 def test_steps_of_a_stacked_state_are_those_of_the_unrolled_network():
     # Decay of kernels alone, and an average: what could tell a stacked array from another.
     tx = make_optimizer("sgd", optax.constant_schedule(0.1), weight_decay=0.1, decay_norm_and_bias=False, clip_norm=1.0)
@@ -112,6 +113,7 @@ def test_a_scanned_run_stores_the_blocks_one_by_one_and_continues_bit_for_bit(tm
     np.testing.assert_allclose(model.apply(variables, images), unrolled.apply(variables, images), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ELEMENTWISE)
 def test_an_optimizer_moves_stacked_arrays_as_it_moves_each(kind):
     model: Any = create_model("resnet20_cifar", num_classes=5, width=4, scan=True)
