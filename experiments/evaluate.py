@@ -14,16 +14,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.evaluate import evaluate
 from resnet_jax.evaluation.image_set import Split
+from resnet_jax.evaluation.masks import Tiling, evaluate_masks
 from resnet_jax.evaluation.precise_bn import with_precise_stats
 from resnet_jax.evaluation.protocols import Protocol
 from resnet_jax.inference.trained import Trained
 from resnet_jax.inference.tta import SCALES
 from resnet_jax.inference.which_network import WhichNetwork, load_ensemble, load_named
+from resnet_jax.run.report import outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,10 @@ class Options(WhichNetwork):
     """Read symbolic links that leave --data_dir"""
     batch_size: int = 0
     """Images a step, crops and mirror images included. 0: the run's own; the result does not depend on it"""
+    tile: int = 0
+    """Side of tiles, of networks that classify pixels. 0: whole pictures"""
+    tile_margin: int = 32
+    """Pixels around each tile that the network sees and that are not counted"""
     num_workers: int = -1
     """Decoding processes. 0: threads; -1: one for every core but one, at most 16"""
     json: bool = False
@@ -75,7 +82,7 @@ def networks_of(options: Options) -> list[Trained]:
         if given := [f"--{name}" for name in others if getattr(options, name)]:
             raise InputError(f"{', '.join(given)}: not with --ensemble, which names its networks itself")
         networks = load_ensemble(options.ensemble, options.checkpoint, ema=options.ema)
-    if not options.precise_bn:
+    if not options.precise_bn or networks[0].classifies_pixels:
         return networks
     folder = "" if options.dataset else options.data_dir  # the folder of another set lacks the training images
     with_stats = partial(with_precise_stats, num_images=options.precise_bn, num_workers=options.num_workers)
@@ -85,8 +92,12 @@ def networks_of(options: Options) -> list[Trained]:
 def main(argv: Sequence[str]) -> None:
     """Evaluate, and print the result."""
     options = parse_options(Options, argv, "evaluate", __doc__)
+    networks = networks_of(options)
+    if networks[0].classifies_pixels:
+        show(pixels(options, networks[0]), options)
+        return
     result = evaluate(
-        networks_of(options),
+        networks,
         protocol=options.protocol,
         scales=options.scales,
         dataset=options.dataset,
@@ -97,13 +108,40 @@ def main(argv: Sequence[str]) -> None:
         batch_size=options.batch_size,
         num_workers=options.num_workers,
     )
+    show(result, options)
+
+
+def pixels(options: Options, network: Trained) -> dict[str, Any]:
+    """Evaluate a network that classifies pixels.
+
+    Raises:
+        InputError: the options do not go with it, or as `evaluate_masks`.
+    """
+    given = [f"--{name}" for name in ("ensemble", "precise_bn", "subset") if getattr(options, name)]
+    given += [f"--protocol={options.protocol}"] if options.protocol not in ("", "center", "flip") else []
+    if given:
+        raise InputError(f"{', '.join(given)} is for networks that classify images, not pixels; leave it out")
+    return evaluate_masks(
+        network,
+        data_dir=options.data_dir,
+        split=options.split,
+        views=options.protocol,
+        short=options.resize or None,
+        tiling=Tiling(options.tile, options.tile_margin),
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+    )
+
+
+def show(result: dict[str, Any], options: Options) -> None:
+    """Print a result."""
     if options.json:
         print(json.dumps(result))
         return
-    print(
-        f"top-1 {result['top1']:.4f}, top-5 {result['top5']:.4f}, loss {result['loss']:.4f}, "
-        f"over {result['num_examples']:,} images"
-    )
+    print(outcome(result))
+    for name, value in result.items():
+        if name.startswith("iou/"):
+            print(f"  IoU {value:.4f}  {name.removeprefix('iou/')}")
 
 
 if __name__ == "__main__":

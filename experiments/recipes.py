@@ -3,7 +3,7 @@
     python -m experiments.recipes
     python -m experiments.recipes --markdown > docs/recipes.md
 
-`--recipe=NAME` of experiments.imagenet, cifar and finetune starts from one.
+`--recipe=NAME` of experiments.imagenet, cifar, finetune and segment starts from one.
 """
 
 import textwrap
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.recipes import CIFAR, IMAGENET, TRANSFER, Recipe
+from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION, TRANSFER, Recipe
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ TITLES = {
     "imagenet": "Photographs: `experiments.imagenet`",
     "cifar": "Small images: `experiments.cifar`",
     "finetune": "One's own pictures: `experiments.finetune`",
+    "segment": "Pictures with masks: `experiments.segment`",
 }
 
 
@@ -63,7 +64,8 @@ def main(argv: Sequence[str]) -> None:
     options = parse_options(Options, argv, "recipes", __doc__)
     if options.markdown:
         print(HEAD)
-    for command, recipes in (("imagenet", IMAGENET), ("cifar", CIFAR), ("finetune", TRANSFER)):
+    families = (("imagenet", IMAGENET), ("cifar", CIFAR), ("finetune", TRANSFER), ("segment", SEGMENTATION))
+    for command, recipes in families:
         print(f"## {TITLES[command]}\n" if options.markdown else f"experiments.{command}\n")
         show(recipes, options.markdown)
 

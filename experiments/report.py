@@ -4,7 +4,8 @@
     python -m experiments.report --workdir=RUN --checkpoint=best --split=train --out=FILE.html
     python -m experiments.report --model=resnet50 --weights=FILE --dataset=folder --data_dir=ROOT
 
-The page holds its pictures and needs no other file. Beside it, predictions.csv has a line for every image.
+The page holds its pictures and needs no other file. Beside it, predictions.csv (of masks pictures.csv) has a
+line for every image.
 """
 
 import shlex
@@ -54,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
         command=shlex.join(["python", "-m", "experiments.report", *argv]),
     )
     print(report.headline)
-    print(f"the report is {out}, its predictions {out.with_name('predictions.csv')}")
+    print(f"the report is {out}, its table {out.with_name(report.table)}")
 
 
 if __name__ == "__main__":

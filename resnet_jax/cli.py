@@ -13,6 +13,7 @@ import tyro
 
 from resnet_jax.config.help import format_help
 from resnet_jax.config.options import Config, progressive_sizes
+from resnet_jax.config.segmentation_options import SegmentationOptions
 from resnet_jax.errors import DONE, InputError
 from resnet_jax.recipes import Recipe
 from resnet_jax.runtime import program, signals
@@ -47,7 +48,8 @@ def parse_options(
     program = f"python -m experiments.{name}"
     if "--help" in argv or "-h" in argv:
         summaries = {known: recipe.summary for known, recipe in recipes.items()}
-        print(f"usage: {program} [OPTIONS]\n{format_help(kind, default, description or '', summaries)}")
+        without = () if getattr(default, "dataset", "") == "masks" else (SegmentationOptions,)
+        print(f"usage: {program} [OPTIONS]\n{format_help(kind, default, description or '', summaries, without)}")
         sys.exit(DONE)
     fields = dataclasses.fields(cast(Any, kind))
     switches = {f"--{f.name}" for f in fields if f.type is bool}

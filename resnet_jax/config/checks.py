@@ -7,9 +7,11 @@ from typing import Any
 
 from resnet_jax.config.options import Config, progressive_sizes
 from resnet_jax.errors import InputError
-from resnet_jax.recipes import CIFAR, IMAGENET, TRANSFER
+from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION, TRANSFER
 
 INF = math.inf
+
+BALANCES = ("", "balanced")  # of the classes of whole pictures
 
 # Smallest and largest value of an option, or of every number in its tuple.
 RANGES: tuple[tuple[str, float, float], ...] = (
@@ -23,6 +25,12 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     *((name, 0, INF) for name in ("clip_norm", "adaptive_clip", "norm_bias_rate", "milestone_factor")),
     *((name, 0, INF) for name in ("cache_features", "head_rate", "unfreeze_at", "patience", "folds", "fold")),
     ("plateau_patience", 1, INF),
+    ("output_stride", 0, INF),
+    ("void_value", 0, 255),
+    ("crop_size", 1, INF),
+    ("scale", 0.05, 20),
+    ("rotate", 0, 180),
+    ("threshold", 0, 1),
     ("val_fraction", 0, 0.9),
     *((name, 0, 1) for name in ("milestones", "warmup_fraction", "warmup_from", "final_fraction", "momentum")),
     *((name, 0, 1) for name in ("label_smoothing", "stochastic_depth", "dropout", "erase", "mix_probability")),
@@ -73,6 +81,7 @@ def check_config(config: Config) -> None:
         )
     check_needs(config)
     check_pictures(config)
+    check_mask_options(config)
     whole = config.accumulate * max(1, config.bn_group_size)
     if config.batch_size % whole:
         groups = f" of groups of --bn_group_size={config.bn_group_size}" if config.bn_group_size else ""
@@ -120,9 +129,43 @@ def check_pictures(config: Config) -> None:
         raise InputError(f"--sampling=balanced repeats examples itself; leave --repeats={config.repeats} out")
 
 
+# Options that change pictures in ways that masks do not follow, or that are of one label a picture.
+NOT_FOR_MASKS = (
+    *("mixup", "cutmix", "erase", "cutout", "auto_augment", "progressive", "repeats", "teacher"),
+    *("sampling", "val_fraction", "folds", "eval_image_size", "steps_per_call"),
+)
+
+
+def check_mask_options(config: Config) -> None:
+    """Refuse options that do not go with masks, or with pictures without masks.
+
+    Raises:
+        InputError: the first of them.
+    """
+    masks = config.dataset == "masks"
+    if not masks and (config.loss in ("dice", "cross_entropy_dice", "focal") or config.class_weights not in BALANCES):
+        option = f"--class_weights={config.class_weights}" if config.class_weights not in BALANCES else config.loss
+        raise InputError(f"{option if option.startswith('--') else f'--loss={option}'} is for --dataset=masks")
+    if not masks:
+        return
+    for name in NOT_FOR_MASKS:
+        if getattr(config, name) != getattr(Config(), name):
+            raise InputError(f"--{name}{_shown(getattr(config, name))} does not go with masks; leave it out")
+    if len(config.crop_size) not in (0, 2):
+        raise InputError(f"--crop_size{_shown(config.crop_size)}: give height and width, or leave it out")
+    if config.scale[0] > config.scale[1]:
+        raise InputError(f"--scale{_shown(config.scale)}: the smaller one comes first")
+    if config.scale != (1.0, 1.0) and not (config.crop_size or config.image_size):
+        raise InputError(f"--scale{_shown(config.scale)} needs crops of one size: --crop_size=HEIGHT WIDTH")
+
+
 # Options without effect by themselves, when they have one, and what to add.
 NEEDS: dict[str, tuple[Callable[[Config], Any], str]] = {
     "fold": (lambda c: c.folds, "--folds"),
+    **{
+        name: (lambda c: c.dataset == "masks", "--dataset=masks")
+        for name in ("colors", "void_value", "crop_size", "scale", "rotate", "threshold")
+    },
     "mix_probability": (lambda c: c.mixup or c.cutmix, "--mixup or --cutmix"),
     "erase_fill": (lambda c: c.erase, "--erase"),
     "progressive_ramp": (lambda c: c.progressive, "--progressive"),
@@ -152,10 +195,8 @@ def check_needs(config: Config) -> None:
     Raises:
         InputError: the first such option.
     """
-    usual = [
-        Config(),
-        *(replace(Config(), **r[config.recipe].settings) for r in (IMAGENET, CIFAR, TRANSFER) if config.recipe in r),
-    ]
+    known = (IMAGENET, CIFAR, TRANSFER, SEGMENTATION)
+    usual = [Config(), *(replace(Config(), **r[config.recipe].settings) for r in known if config.recipe in r)]
     for name, (works, needed) in NEEDS.items():
         value = getattr(config, name)
         if not works(config) and all(value != getattr(c, name) for c in usual):

@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import shutil
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -20,7 +20,9 @@ METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT"}
 FOR_ALL = "Defaults are in brackets; --NAME=False turns a switch off; --debug prints tracebacks."
 
 
-def format_help(kind: type, default: Any, description: str, recipes: Mapping[str, str]) -> str:
+def format_help(
+    kind: type, default: Any, description: str, recipes: Mapping[str, str], without: Container[type] = ()
+) -> str:
     """Return the help of a command as text, wrapped to the terminal.
 
     Args:
@@ -28,8 +30,9 @@ def format_help(kind: type, default: Any, description: str, recipes: Mapping[str
         default: instance of `kind` with the defaults to show, or None for the fields' own.
         description: head of the help; its indented paragraphs are commands.
         recipes: one line on each value of --recipe.
+        without: base classes of `kind` that are left out.
     """
-    groups = dict(_groups(kind, default))
+    groups = dict(_groups(kind, default, without))
     if recipes:
         known = [(f"--recipe={name}", text) for name, text in recipes.items()]
         groups = {"Recipes (with --help: the defaults of the recipe; more: experiments.recipes)": known} | groups
@@ -49,11 +52,11 @@ def _head(description: str, width: int) -> str:
     return "\n".join(p if p.startswith(" ") else textwrap.fill(" ".join(p.split()), width) for p in paragraphs)
 
 
-def _groups(kind: type, default: Any) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def _groups(kind: type, default: Any, without: Container[type]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Yield the title and the (option, help) rows of each class that `kind` is made of, in the order of its fields."""
     fields = {f.name: f for f in dataclasses.fields(kind)}
     types = get_type_hints(kind, include_extras=True)
-    for base in reversed(kind.__mro__[:-1]):
+    for base in reversed([base for base in kind.__mro__[:-1] if base not in without]):
         texts = _field_docstrings(base)
         rows = []
         for name in [n for n in fields if n in vars(base).get("__annotations__", {}) and n != "debug"]:

@@ -9,7 +9,7 @@ class DataOptions:
     """Data."""
 
     dataset: str = "folder"
-    """folder, digits, cifar10, cifar100, prepared, fake, or a name in TFDS
+    """folder, masks, digits, cifar10, cifar100, prepared, fake, or a name in TFDS
 
     prepared is what experiments.prepare wrote; of TensorFlow Datasets any image classification set, such as
     imagenet2012.

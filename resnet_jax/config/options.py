@@ -12,6 +12,7 @@ from resnet_jax.config.run_options import (
     PrecisionAndMemoryOptions,
     RunOptions,
 )
+from resnet_jax.config.segmentation_options import SegmentationOptions
 from resnet_jax.config.training_options import (
     AverageOptions,
     BatchAndLengthOptions,
@@ -38,6 +39,7 @@ class Config(
     BatchAndLengthOptions,
     AugmentationOptions,
     DataOptions,
+    SegmentationOptions,
     TransferOptions,
     ModelOptions,
     RunOptions,

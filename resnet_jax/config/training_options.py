@@ -117,15 +117,16 @@ class RegularizationOptions:
 class LossOptions:
     """Loss."""
 
-    loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
-    """Softmax, or a sigmoid a class"""
+    loss: Literal["cross_entropy", "binary_cross_entropy", "dice", "cross_entropy_dice", "focal"] = "cross_entropy"
+    """Softmax, or a sigmoid a class; the last three are for masks"""
     target_threshold: float = -1.0
     """With binary cross-entropy: targets above it become 1, others 0. Negative: unchanged"""
-    class_weights: Literal["", "balanced"] = ""
+    class_weights: Literal["", "balanced", "median_frequency"] = ""
     """Weight of an example, also in the logged training loss: 1, or balanced
 
     balanced: in inverse proportion to the number of examples of its class, 1 on average over the training set; of mixed
-    examples, the mean of their classes. The loss of an evaluation is never weighted.
+    examples, the mean of their classes. Of masks, that of a pixel: balanced, or median_frequency, which counts the
+    pixels of the pictures that have the class. The loss of an evaluation is never weighted.
     """
     label_smoothing: float = 0.0
     """Fraction of the target spread over all classes"""

@@ -36,6 +36,7 @@ from resnet_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MEAN_STD,
 from resnet_jax.data.resolution import FixedSize, ProgressiveSize
 from resnet_jax.data.sources.held_out import FolderRule
 from resnet_jax.data.sources.load import load_source
+from resnet_jax.data.sources.mask_coding import MaskCoding
 from resnet_jax.data.sources.source import ArraySource, Source, example_digest, labels_of
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.batch import Batch
@@ -58,6 +59,9 @@ class Data:
         train_size_at: step -> the same in training.
         plain_images: count -> float32 [N,H,W,3], training images as in evaluation, for layers computed from images.
         train_labels: () -> int32 [N], of the training set; some sets are read from end to end for it.
+        train_shape: height and width of training pictures with masks.
+        coding: of masks; None where labels are of whole images.
+        class_pixels: of the training masks, the fields `pixels` and `beside` of `masks.MaskFacts`.
     """
 
     train: Loader
@@ -71,6 +75,9 @@ class Data:
     train_size_at: FixedSize | ProgressiveSize
     plain_images: Callable[[int], np.ndarray]
     train_labels: Callable[[], np.ndarray]
+    train_shape: tuple[int, int] = (0, 0)
+    coding: MaskCoding | None = None
+    class_pixels: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def build_data(config: Config, mesh: Mesh) -> Data:

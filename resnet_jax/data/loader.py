@@ -9,8 +9,10 @@ import jax
 from jax.sharding import Mesh
 
 from resnet_jax.data import pipeline, resident
+from resnet_jax.data.augment.host import short_side_size
 from resnet_jax.data.order import Order
 from resnet_jax.data.preprocessing import Preprocessing
+from resnet_jax.data.shape_buckets import Shape, shaped_batches, whole_images
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import put_whole, replicated, sharded
@@ -126,6 +128,44 @@ def eval_loader(
         return pipeline.to_device(host, sharded(mesh))
 
     return Loader(streamed_batches, preprocessing.normalize)
+
+
+def whole_masks_loader(
+    source: Source,
+    sizes: Any,
+    preprocessing: Preprocessing,
+    *,
+    short: int,
+    batch_size: int,
+    num_workers: int,
+    mesh: Mesh,
+) -> Loader:
+    """Return the loader of an evaluation on whole pictures with masks, each once, each batch of one size.
+
+    The networks take any size, so that nothing is padded: a picture's logits do not depend on those beside it.
+
+    Args:
+        source: the pictures.
+        sizes: [N,2], their heights and widths.
+        preprocessing: of the network, of which the normalization is used.
+        short: shorter side to which pictures and masks are resized; 0: as they are.
+        batch_size: rounded up to a multiple of the devices.
+        num_workers: as in `eval_loader`.
+        mesh: the devices.
+    """
+
+    def shape_of(height: int, width: int) -> Shape:
+        return short_side_size(height, width, short) if short else (height, width)
+
+    plan = shaped_batches(sizes, shape_of, lambda shape: batch_size, mesh.devices.size)
+    workers = worker_count(num_workers)
+
+    def batches() -> Iterator[Batch]:
+        kind = preprocessing.interpolation
+        host = whole_images(source, plan, interpolation=kind, num_workers=workers, **process_share())
+        return pipeline.to_device(host, sharded(mesh))
+
+    return Loader(batches, preprocessing.normalize)
 
 
 def process_share() -> dict[str, int]:

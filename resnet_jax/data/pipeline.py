@@ -19,7 +19,7 @@ from resnet_jax.data.sources.source import Source, pixels_of
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.batch import Batch
 
-HostTransform = Callable[[np.ndarray, np.random.Generator, Any], np.ndarray]
+HostTransform = Callable[..., Any]
 
 # Most unreadable images in a batch, for each view: 20, or a quarter of a large batch. Nor may they be those of more
 # than half of a process's rows, if two or more. More is a damaged data set, not a few damaged files.
@@ -45,7 +45,8 @@ def train_batches(
     Args:
         source: the examples.
         transform: (image uint8 [H,W,3], rng, size) -> uint8 [size,size,3]; must pickle. Where it has a method
-            `from_file` of (data, name, rng, size, intact), an image file goes there, not decoded.
+            `from_file` of (data, name, rng, size, intact), an image file goes there, not decoded. Of a source of masks:
+            (image, mask, rng, size) -> both, of one size.
         order: of the examples; its seed is that of the augmentation too.
         start: first step.
         stop: the step after the last.
@@ -56,8 +57,8 @@ def train_batches(
         process_count: number of processes that share every batch.
 
     Returns:
-        dicts of {"image" uint8 [b,size,size,3], "label" int32 [b], "mask" float32 [b] of ones, "epoch" int32 [b],
-        "index" int32 [b], "view" int32 [b], "skipped": the messages of the unreadable images}.
+        dicts of {"image" uint8 [b,size,size,3], "label" int32 [b] or of masks [b,H,W], "mask" float32 [b] of ones,
+        "epoch" int32 [b], "index" int32 [b], "view" int32 [b], "skipped": the messages of the unreadable images}.
 
     Raises:
         InputError: the processes cannot share the batch, too many images are unreadable, or a worker process died.
@@ -167,7 +168,7 @@ class _TrainSteps:
 
     def _readable(
         self, epoch: int, position: int, view: int, size: int | None, skipped: list[str]
-    ) -> tuple[np.ndarray, int, int]:
+    ) -> tuple[np.ndarray, Any, int]:
         """Transform the first readable example from a position of the epoch on; append errors to `skipped`."""
         order, examples = self.order, self.order.examples(epoch)
         while True:
@@ -180,10 +181,12 @@ class _TrainSteps:
                 raise InputError(f"{len(skipped)} unreadable images in one batch, the last: {skipped[-1]}")
             position += 1
 
-    def _transformed(self, index: int, rng: np.random.Generator, size: int | None) -> tuple[np.ndarray, int]:
+    def _transformed(self, index: int, rng: np.random.Generator, size: int | None) -> tuple[np.ndarray, Any]:
         from_file = getattr(self.transform, "from_file", None)
         if from_file is None:
             image, label = _decoded(self.source, index)
+            if isinstance(label, np.ndarray):
+                return self.transform(image, label, rng, size)
             return self.transform(image, rng, size), label
         image, label, name = self.source[index]
         if isinstance(image, np.ndarray):
@@ -217,6 +220,6 @@ class _EvalSteps:
         return {"image": image, "label": label, "mask": mask, "epoch": zeros, "index": chosen, "view": zeros}
 
 
-def _decoded(source: Source, index: int) -> tuple[np.ndarray, int]:
+def _decoded(source: Source, index: int) -> tuple[np.ndarray, Any]:
     example = source[index]
     return pixels_of(example), example.label

@@ -8,10 +8,12 @@ by less than 5.1 % for 95 of 100, in 16 shapes.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from resnet_jax.data.augment.host import Interpolation, resize
+from resnet_jax.data.augment.joint import resize_mask
 from resnet_jax.data.decode import decoded_size
 from resnet_jax.data.order import local_slice
 from resnet_jax.data.prefetch import read_ahead
@@ -54,7 +56,7 @@ def image_sizes(source: Source, num_workers: int) -> np.ndarray:
 
 
 def shaped_batches(
-    sizes: np.ndarray, short: int, rows_of: Callable[[Shape], int], multiple: int = 1
+    sizes: np.ndarray, shape_of: Callable[[int, int], Shape], rows_of: Callable[[Shape], int], multiple: int = 1
 ) -> tuple[ShapedBatch, ...]:
     """Return the batches of one pass over the images, shape by shape: a function of the sizes alone.
 
@@ -62,13 +64,13 @@ def shaped_batches(
 
     Args:
         sizes: [N,2], heights and widths.
-        short: shorter side of the resized images.
+        shape_of: height and width -> those of the resized image, such as `whole_shape`.
         rows_of: shape -> number of images of a full batch.
         multiple: divisor of every number of rows: the number of devices that share a batch.
     """
     groups: dict[Shape, list[int]] = {}
     for index, (height, width) in enumerate(sizes.tolist()):
-        groups.setdefault(whole_shape(height, width, short), []).append(index)
+        groups.setdefault(shape_of(height, width), []).append(index)
     batches = []
     for shape, members in sorted(groups.items()):
         rows = -(-min(max(1, rows_of(shape)), len(members)) // multiple) * multiple
@@ -97,7 +99,8 @@ def whole_images(
         process_count: number of processes that share every batch.
 
     Returns:
-        dicts of {"image" uint8 [b,H,W,3], "label" int32 [b], "mask" float32 [b], 0 for padding, "index" int32 [b]}.
+        dicts of {"image" uint8 [b,H,W,3], "label" int32 [b] or of masks uint8 [b,H,W], "mask" float32 [b], 0 for
+        padding, "index" int32 [b]}.
 
     Raises:
         InputError: the processes cannot share a batch, an image is unreadable, or a worker process died.
@@ -142,14 +145,24 @@ class _WholeSteps:
         local = local_slice(planned.rows, self.process_index, self.process_count)
         mine = planned.index[local]
         count = local.stop - local.start
+        examples = {row: self.source[index] for row, index in enumerate(mine.tolist())}
         arrays = {
             "image": np.zeros((count, *planned.shape, 3), np.uint8),
-            "label": np.zeros(count, np.int32),
             "mask": np.zeros(count, np.float32),
             "index": np.zeros(count, np.int32),
         }
-        for row, index in enumerate(mine.tolist()):
-            example = self.source[index]
+        for row, example in examples.items():
             arrays["image"][row] = resize(pixels_of(example), *planned.shape, self.interpolation)
-            arrays["label"][row], arrays["mask"][row], arrays["index"][row] = example.label, 1, index
+            arrays["mask"][row], arrays["index"][row] = 1, mine[row]
+        # Where all rows are padding, the first example still tells whether labels are masks.
+        labels = [example.label for example in examples.values()] or [self.source[int(planned.index[0])].label]
+        arrays["label"] = _padded_labels(labels, count, planned.shape)
         return arrays
+
+
+def _padded_labels(labels: list[Any], count: int, shape: Shape) -> np.ndarray:
+    """Return the labels of `count` rows, zeros behind the last: int32 [count], or of masks [count,H,W]."""
+    if isinstance(labels[0], np.ndarray):
+        labels = [resize_mask(label, *shape) for label in labels]
+    zeros = np.zeros_like(np.asarray(labels[0]))
+    return np.stack([*labels, *[zeros] * (count - len(labels))]).astype(np.int32)

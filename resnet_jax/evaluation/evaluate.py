@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from resnet_jax.evaluation.image_set import Split, image_set, open_any_set, open_set
+from resnet_jax.evaluation.masks import evaluate_masks
 from resnet_jax.evaluation.protocols import Pass, Protocol, build_passes
 from resnet_jax.evaluation.scores import Scores, collect, jit_score_step, mean_scores, score_sums
 from resnet_jax.inference.subset import with_classes
@@ -35,6 +36,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return loss (nats), top-1 and top-5 (fractions) of a network over every image of a set, each counted once.
 
+    Of a network that classifies pixels, return the metrics of `masks.evaluate_masks`.
+
     Args:
         trained: the network; or several, whose scores (softmax of the logits) are averaged. Each gets images of its own
             size and normalization.
@@ -57,6 +60,10 @@ def evaluate(
     networks = [trained] if isinstance(trained, Trained) else list(trained)
     # The images are normalized as in training, whatever set they come from: only the source changes.
     first = networks[0]
+    if first.classifies_pixels:
+        return evaluate_masks(
+            first, data_dir=data_dir, split=split, views=protocol, batch_size=batch_size, num_workers=num_workers
+        )
     images = image_set(first, dataset=dataset, data_dir=data_dir, split=split, links_out=links_out)
     mesh = data_mesh()
 

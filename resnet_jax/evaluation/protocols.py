@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from resnet_jax.data import pipeline
 from resnet_jax.data.augment.host import resize_and_five_crops
 from resnet_jax.data.loader import Loader, eval_loader, process_share, worker_count
-from resnet_jax.data.shape_buckets import Shape, image_sizes, shaped_batches, whole_images
+from resnet_jax.data.shape_buckets import Shape, image_sizes, shaped_batches, whole_images, whole_shape
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained
@@ -114,7 +114,7 @@ def whole_images_loader(
     def rows_of(shape: Shape) -> int:
         return pixels // (2 * shape[0] * shape[1])
 
-    plan = shaped_batches(sizes, short, rows_of, mesh.devices.size)
+    plan = shaped_batches(sizes, partial(whole_shape, short=short), rows_of, mesh.devices.size)
 
     def host_batches() -> Iterator[dict[str, Any]]:
         return whole_images(source, plan, interpolation=seen.interpolation, num_workers=workers, **process_share())

@@ -1,7 +1,5 @@
 """A report on a trained network: where it is wrong and how sure it is, as one HTML page."""
 
-import dataclasses
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,8 @@ from resnet_jax.evaluation.confusion import MOST_PAIRS, ConfusedPair, confused_p
 from resnet_jax.evaluation.gallery import Picture, drawn, pictures, worst
 from resnet_jax.evaluation.image_set import ImageSet, Split, image_set, open_set
 from resnet_jax.evaluation.intervals import Proportion, proportion
+from resnet_jax.evaluation.mask_report import MaskReport, write_mask_report
+from resnet_jax.evaluation.options_shown import changed_options
 from resnet_jax.evaluation.page import Origin, origin_of, render, write_page
 from resnet_jax.evaluation.predictions import Predictions, predict_set
 from resnet_jax.evaluation.shared_images import SharedImages, shared_images
@@ -49,6 +49,7 @@ class Report:
         shared: near-duplicates among the training images.
         training: options of the training that differ from the defaults.
         origin: of the report.
+        table: name of the table beside the page.
     """
 
     trained: Trained
@@ -69,6 +70,7 @@ class Report:
     shared: SharedImages
     training: tuple[str, ...]
     origin: Origin
+    table: str = "predictions.csv"
 
     @property
     def loss(self) -> float:
@@ -95,8 +97,10 @@ def write_report(
     batch_size: int = 0,
     num_workers: int = -1,
     command: str = "",
-) -> Report:
-    """Evaluate a network and write the page of its report, and predictions.csv beside it.
+) -> Report | MaskReport:
+    """Evaluate a network and write the page of its report, and a table of all images beside it.
+
+    The table is predictions.csv; of a network that classifies pixels the page is `write_mask_report`'s.
 
     One process does it: a training in several prints the command instead.
 
@@ -116,6 +120,8 @@ def write_report(
     """
     if not out.parent.is_dir():
         raise InputError(f"--out={out}: there is no folder {out.parent}; make it, or name another")
+    if trained.classifies_pixels:
+        return write_mask_report(trained, out, data_dir=data_dir, split=split, num_workers=num_workers, command=command)
     images = image_set(trained, dataset=dataset, data_dir=data_dir, split=split, links_out=links_out)
     source = open_set(images, trained, trained.preprocessing.image_size)
     predictions = predictions_of(trained, source, images, out.parent, batch_size=batch_size, num_workers=num_workers)
@@ -169,20 +175,6 @@ def gather(trained: Trained, source: Source, images: ImageSet, predictions: Pred
         training=changed_options(trained.run),
         origin=origin_of(command),
     )
-
-
-def changed_options(config: Any) -> tuple[str, ...]:
-    """Return the options of a training that differ from the defaults, as on a command line; () for no config."""
-    if config is None:
-        return ()
-    changed = [f for f in dataclasses.fields(config) if getattr(config, f.name) != f.default]
-    return tuple(f"--{f.name}{_written(getattr(config, f.name))}" for f in changed)
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "".join(f" {shlex.quote(str(part))}" for part in value)
-    return f"={shlex.quote(str(value))}"
 
 
 def page_of(report: Report) -> str:

@@ -84,6 +84,8 @@ def predict(trained: Trained, paths: Sequence[str | Path], top: int = 5, batch_s
         InputError: there is no image, some are missing or cannot be read, all of which are named, or the memory does
             not suffice.
     """
+    if trained.classifies_pixels:
+        raise InputError(f"{trained.name} classifies pixels: its masks are those of segment.segment_images")
     if not paths or batch_size < 1:
         raise InputError(f"--batch_size={batch_size} must be at least 1" if paths else NO_IMAGES)
     size = min(batch_size, len(paths))

@@ -11,6 +11,7 @@ from resnet_jax.models.build import build_model
 from resnet_jax.models.resnet.scan import unrolled
 from resnet_jax.optim.build import build_optimizer
 from resnet_jax.runtime.sharding import data_mesh
+from resnet_jax.tasks.build import build_task
 from resnet_jax.training.state import abstract_checkpoint
 from resnet_jax.workdir import checkpoint, metrics_log
 from resnet_jax.workdir.folder import read_run_config
@@ -29,7 +30,8 @@ def restore_run(
 
     Args:
         workdir: the run's folder.
-        which: "newest", "best" (the highest evaluated top-1 among the checkpoints that are kept), or a step.
+        which: "newest", "best" (the highest evaluated top-1 or mean IoU among the checkpoints that are kept), or a
+            step.
         ema: return the average of the weights instead of the weights themselves.
 
     Returns:
@@ -48,7 +50,10 @@ def restore_run(
     if ema and not averaged:
         raise InputError(f"{workdir}: this run kept no average of its weights (that is training's --ema)")
     mesh = data_mesh()
-    target = abstract_checkpoint(model, optimizer.tx, facts["image_size"], mesh, with_ema=averaged)
+    coding = facts.get("mask_coding")
+    task = build_task(config, facts["class_names"], binary=bool(coding and coding["binary"]))
+    size = facts["image_size"]
+    target = abstract_checkpoint(model, optimizer.tx, size, mesh, task.zero_sums, with_ema=averaged)
     state = _restored_state(workdir, which, target)
     return config, unrolled(model), state.ema if ema else state.variables
 

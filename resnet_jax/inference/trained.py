@@ -56,6 +56,11 @@ class Trained:
         """Number of classes, K."""
         return cast(Any, self.model).num_classes
 
+    @property
+    def classifies_pixels(self) -> bool:
+        """Whether its logits are those of pixels."""
+        return "mask_coding" in self.facts or self.name.startswith(("unet", "fcn_"))
+
     def class_name(self, k: int) -> str:
         """Return the name of class k."""
         return self.class_names[k] if self.class_names else f"class {k}"

@@ -63,7 +63,8 @@ def averaged_logits(apply: Callable[[jax.Array], Any], images: jax.Array, views:
     """Return the weighted mean of the logits of an image's views: [B,K], in the logits' type.
 
     Args:
-        apply: from images [B,H,W,C] to logits [B,K], such as `partial(model.apply, variables)`; called once a view.
+        apply: from images [B,H,W,C] to logits [B,K] or [B,H,W,K], such as `partial(model.apply, variables)`; called
+            once a view.
         images: [B,H,W,C], normalized, and so are the reflected margins.
         views: a key of `VIEWS`.
 
@@ -73,10 +74,23 @@ def averaged_logits(apply: Callable[[jax.Array], Any], images: jax.Array, views:
     if views not in VIEWS:
         raise InputError(f"--views={views}: there are no such views; known are {', '.join(VIEWS)}")
     (weight, view), *others = VIEWS[views]
-    mean = weight * apply(view(images))
+    mean = weight * seen_back(view, apply(view(images)))
     for weight, view in others:
-        mean = mean + weight * apply(view(images))
+        mean = mean + weight * seen_back(view, apply(view(images)))
     return mean
+
+
+def seen_back(view: View, logits: jax.Array) -> jax.Array:
+    """Return the logits of a view where the image is: those of pixels [B,H,W,K] are mirrored with it.
+
+    Raises:
+        InputError: the view moves pixels in other ways.
+    """
+    if logits.ndim == 2 or view is as_it_is:
+        return logits
+    if view is not mirror:
+        raise InputError("--eval_views=flip_translate is for classifiers; take center or flip")
+    return mirror(logits)
 
 
 Apply = Callable[[Any, jax.Array], jax.Array]  # (variables, images [B,H,W,C]) -> logits [B,K]

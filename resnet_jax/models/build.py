@@ -17,6 +17,7 @@ from resnet_jax.models.registry import create_model
 NETWORK_OPTIONS = (
     *("bn_group_size", "shortcut", "stem", "norm", "stochastic_depth", "width", "dropout"),
     *("scan", "remat"),
+    *("skips", "output_stride"),
 )
 
 
@@ -46,17 +47,19 @@ def _can_zero_init(model: Any) -> bool:
     return has_shortcuts and not model.standardize and model.norm != "frozen"
 
 
-def check_classifier(model: nn.Module, name: str, image_size: int) -> None:
-    """Refuse a network that does not classify images.
+def check_classifier(model: nn.Module, name: str, image_size: int, *, pixels: bool = False) -> None:
+    """Refuse a network that does not classify images; or, with `pixels`, one that does not classify pixels.
 
     Raises:
-        InputError: its logits are those of pixels, or it cannot take images of this size.
+        InputError: its logits are those of the other, or it cannot take images of this size.
     """
     image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
     variables = abstract_variables(model, image_size)
     logits: Any = jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, image)
-    if len(logits.shape) != 2:
-        raise InputError(f"--model={name} classifies pixels, not images; this command trains classifiers")
+    if pixels and len(logits.shape) != 4:
+        raise InputError(f"--model={name} classifies images, not pixels; take --model=unet_{name} or fcn_{name}")
+    if not pixels and len(logits.shape) != 2:
+        raise InputError(f"--model={name} classifies pixels, not images; experiments.segment trains it")
 
 
 def check_batch_norm(model: nn.Module, config: Config, image_size: int) -> None:

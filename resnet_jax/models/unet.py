@@ -1,6 +1,7 @@
 """U-Net: Ronneberger et al. 2015 (arXiv:1505.04597), and its decoder on the stages of any backbone."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,6 @@ from flax import linen as nn
 from resnet_jax.layers.conv import Conv
 from resnet_jax.layers.norm import BatchNorm
 from resnet_jax.layers.pooling import max_pool, resize_bilinear
-from resnet_jax.models.resnet import variants
 
 # The paper's initialization: variance 2 / fan_in.
 he_normal_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -63,7 +63,7 @@ class UNet(nn.Module):
             **types,
         )
         norm = partial(BatchNorm, use_running_average=not train, group_size=self.bn_group_size, **types)
-        twice = partial(TwoConvs, conv=conv, norm=norm if self.batch_norm else None)
+        twice = partial(Convs, count=2, conv=conv, norm=norm if self.batch_norm else None)
         dropout = nn.Dropout(self.dropout, deterministic=not train)
 
         outputs = {}
@@ -81,16 +81,17 @@ class UNet(nn.Module):
         return outputs if features else outputs["logits"]
 
 
-class TwoConvs(nn.Module):
-    """Two 3x3 convolutions with ReLUs, normalized if there is a `norm`: [B,H,W,C] -> [B,H,W,filters]."""
+class Convs(nn.Module):
+    """3x3 convolutions with ReLUs, normalized if there is a `norm`: [B,H,W,C] -> [B,H,W,filters]."""
 
     filters: int
+    count: int
     conv: Callable
     norm: Callable | None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        for index in (1, 2):
+        for index in range(1, self.count + 1):
             x = self.conv(self.filters, 3, name=f"conv{index}")(x)
             x = nn.relu(self.norm(name=f"norm{index}")(x) if self.norm else x)
         return x
@@ -127,57 +128,113 @@ def fit(skip: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return skip[:, top : top + x.shape[1], left : left + x.shape[2]], x
 
 
-class BackboneUNet(nn.Module):
-    """A U-Net with a classifier as its encoder: images [B,H,W,3] of any size -> float32 logits [B,H,W,K].
+SKIPS = ("concat", "add", "none")
 
-    Each step up resizes to the next finer stage, appends that stage and convolves twice. This is the U-Net of
-    segmentation_models_pytorch, with bilinear resizing.
+
+class Decoder(nn.Module):
+    """The way up of a U-Net: the stages of an encoder -> float32 logits [B,H,W,K].
+
+    Each step resizes to the next finer stage, joins that stage and convolves. With "concat" this is the decoder of
+    segmentation_models_pytorch's U-Net, with bilinear resizing; with "add" that of Feature Pyramid Networks (Lin et al.
+    2017, arXiv:1612.03144), whose cost hardly depends on the encoder's width.
 
     Attributes:
-        backbone: creates a network without a head from `name`, `dtype`, `param_dtype` and, if set, `bn_group_size`:
-            any whose `features=True` returns "stem" and stages.
         num_classes: K.
-        filters: of each step up; the last step has the image's size and no stage to append.
+        filters: of each step up; the last has the image's size and no stage to join. Empty: 16 in the last, twice as
+            many in each before, 256 at most.
+        skips: how a stage is joined: "concat" appends it, and two convolutions follow; "add" projects it by a 1x1
+            convolution to `width` channels and adds it, and one convolution follows; "none" leaves the stages out.
+        width: channels of the whole decoder with "add".
         bn_group_size: examples normalized together; 0 is the whole global batch.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.
+
+    Raises:
+        ValueError: an unknown kind of skips, or as many filters as do not fit the stages.
     """
 
-    backbone: Callable[..., nn.Module]
     num_classes: int = 1
-    filters: Sequence[int] = (256, 128, 64, 32, 16)
+    filters: Sequence[int] = ()
+    skips: str = "concat"
+    width: int = 96
     bn_group_size: int = 0
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
     @nn.compact
+    def __call__(self, stages: dict[str, jax.Array], size: Sequence[int], train: bool = False) -> dict[str, jax.Array]:
+        """Return "decoder1" and on, and "logits" [B,H,W,K] of height and width `size`."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        conv = partial(Conv, **types)
+        norm = partial(BatchNorm, use_running_average=not train, group_size=self.bn_group_size, **types)
+        *finer, coarsest = self.reads(stages)
+        all_filters = self.filters or [min(256, 16 * 2**step) for step in range(len(finer), -1, -1)]
+        if len(all_filters) != len(finer) + 1:
+            raise ValueError(f"{len(all_filters)} steps up do not fit a backbone of {len(finer)} stages and a stem")
+        add, outputs = self.skips == "add", {}
+        x = conv(self.width, 1, name="lateral0")(stages[coarsest]) if add else stages[coarsest]
+        for step, filters in enumerate(all_filters, start=1):
+            skip = stages[finer[-step]] if step <= len(finer) else None
+            if add and skip is None:
+                break  # nothing is left to add, and to resize the logits costs less
+            x = resize_bilinear(x, *(size if skip is None else skip.shape[1:3]))
+            if skip is not None and self.skips == "concat":
+                x = jnp.concatenate([x, skip], axis=-1)
+            elif skip is not None and add:
+                x += conv(self.width, 1, name=f"lateral{step}")(skip)
+            convs = Convs(self.width if add else filters, 1 if add else 2, conv=conv, norm=norm, name=f"decoder{step}")
+            x = outputs[f"decoder{step}"] = convs(x)
+        x = Conv(self.num_classes, 3, use_bias=True, param_dtype=self.param_dtype, name="head")(x)
+        return outputs | {"logits": resize_bilinear(x, *size)}
+
+    @staticmethod
+    def reads(outputs: Iterable[str]) -> list[str]:
+        """Return which of a backbone's outputs it reads, from the finest, the stem's, to the coarsest."""
+        return ["stem", *sorted(name for name in outputs if name.startswith("stage"))]
+
+
+class BackboneUNet(nn.Module):
+    """A U-Net with a classifier as its encoder: images [B,H,W,3] of any size -> float32 logits [B,H,W,K].
+
+    Attributes:
+        backbone: creates a network without a head from `name`, `dtype`, `param_dtype` and, if set, `bn_group_size`:
+            any whose `features=True` returns "stem" and stages.
+
+    The others are those of `Decoder`.
+    """
+
+    backbone: Callable[..., nn.Module]
+    num_classes: int = 1
+    filters: Sequence[int] = ()
+    skips: str = "concat"
+    width: int = 96
+    bn_group_size: int = 0
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    def __post_init__(self):
+        if self.skips not in SKIPS:
+            raise ValueError(f"skips={self.skips!r} is none of {', '.join(SKIPS)}")
+        super().__post_init__()
+
+    @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
         """Return logits [B,H,W,K]; with `features`, the backbone's dict, "decoder1" and on, and these logits."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        norm = partial(BatchNorm, use_running_average=not train, group_size=self.bn_group_size, **types)
-        twice = partial(TwoConvs, conv=partial(Conv, **types), norm=norm)
         # A backbone without normalization has no such option.
         group = {"bn_group_size": self.bn_group_size} if self.bn_group_size else {}
         backbone = self.backbone(name="backbone", **types, **group)
         outputs = backbone(images, train=train, features=True)
-        *finer, coarsest = ["stem", *sorted(name for name in outputs if name.startswith("stage"))]
-        if len(self.filters) != len(finer) + 1:
-            raise ValueError(f"{len(self.filters)} steps up do not fit a backbone of {len(finer)} stages and a stem")
-        x = outputs[coarsest]
-        for step, filters in enumerate(self.filters, start=1):
-            skip = outputs[finer[-step]] if step <= len(finer) else None
-            height, width = (images if skip is None else skip).shape[1:3]
-            x = resize_bilinear(x, height, width)
-            x = x if skip is None else jnp.concatenate([x, skip], axis=-1)
-            x = outputs[f"decoder{step}"] = twice(filters, name=f"decoder{step}")(x)
-        outputs["logits"] = Conv(self.num_classes, 3, use_bias=True, param_dtype=self.param_dtype, name="head")(x)
+        decoder = self.decoder()
+        nn.share_scope(self, decoder)  # "decoder1" stands beside "backbone"
+        outputs |= decoder(outputs, images.shape[1:3], train)
         return outputs if features else outputs["logits"]
 
+    @nn.nowrap
+    def decoder(self) -> Decoder:
+        """Return the way up by itself; its parameters are the network's without "backbone"."""
+        names = [field.name for field in dataclasses.fields(Decoder) if field.name not in ("name", "parent")]
+        return Decoder(**{name: getattr(self, name) for name in names})
 
-MODELS: dict[str, Callable[..., nn.Module]] = {
-    "unet": UNet,
-    **{
-        f"unet_resnet{depth}": partial(BackboneUNet, partial(variants.MODELS[f"resnet{depth}"], num_classes=0))
-        for depth in (18, 34, 50)
-    },
-}
+
+MODELS: dict[str, Callable[..., nn.Module]] = {"unet": UNet}

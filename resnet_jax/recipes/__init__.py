@@ -8,6 +8,7 @@ and `--batch_size` scale the whole. `--dry_run` prints the result.
 from resnet_jax.recipes.cifar import CIFAR
 from resnet_jax.recipes.imagenet import IMAGENET
 from resnet_jax.recipes.recipe import Recipe
+from resnet_jax.recipes.segmentation import SEGMENTATION
 from resnet_jax.recipes.transfer import TRANSFER
 
-__all__ = ["CIFAR", "IMAGENET", "TRANSFER", "Recipe"]
+__all__ = ["CIFAR", "IMAGENET", "SEGMENTATION", "TRANSFER", "Recipe"]

@@ -9,14 +9,18 @@ from jax.sharding import Mesh
 
 from resnet_jax.config.options import Config
 from resnet_jax.data.build import Data, build_data
+from resnet_jax.data.build_masks import build_mask_data
 from resnet_jax.errors import InputError
 from resnet_jax.models.build import build_model, check_batch_norm, check_classifier
 from resnet_jax.models.resnet.scan import ScanGroup
 from resnet_jax.optim.build import Optimizer, build_length, build_optimizer, build_thaw
 from resnet_jax.runtime.sharding import data_mesh
+from resnet_jax.tasks.build import build_task
+from resnet_jax.tasks.task import Task
 from resnet_jax.training.accumulate import check_micro_batches
 from resnet_jax.training.loop import Interval
 from resnet_jax.training.losses import Loss, balanced_weights, make_loss
+from resnet_jax.training.pixel_losses import class_weights_of, make_pixel_loss
 
 # Optimizers that treat every value of an array alike, so that arrays may as well be stacked; the others use an array's
 # norm, or orthogonalize it.
@@ -33,6 +37,7 @@ class Run:
         data: the loaders of the training and the test set, and facts about both.
         model: the network.
         optimizer: learning rate, update and average of the weights.
+        task: what the network is trained for.
         loss: minimized over the training set.
         total_steps: length of the training.
         initial: variables on the host to start from; None: a new network's.
@@ -43,6 +48,7 @@ class Run:
     data: Data
     model: nn.Module
     optimizer: Optimizer
+    task: Task
     loss: Loss
     total_steps: int
     initial: Any = None
@@ -79,11 +85,12 @@ def build_run(config: Config) -> Run:
         InputError: something in the config or the data cannot be used.
     """
     mesh = data_mesh()
-    data = build_data(config, mesh)
+    data = build_mask_data(config, mesh) if config.dataset == "masks" else build_data(config, mesh)
+    task = build_task(config, data.class_names, binary=data.coding is not None and data.coding.binary)
     total_steps = build_length(config, data.num_train)
     model = build_model(config, len(data.class_names))
     for size in sorted({data.image_size, data.train_size_at(0), data.train_size_at(total_steps)}):
-        check_classifier(model, config.model, size)
+        check_classifier(model, config.model, size, pixels=task.pixels)
     for size in sorted({data.train_size_at(0), data.train_size_at(total_steps)}):
         if not config.freeze_statistics:
             check_batch_norm(model, config, size)
@@ -99,6 +106,7 @@ def build_run(config: Config) -> Run:
         data=data,
         model=model,
         optimizer=build_optimizer(config, data.num_train),
+        task=task,
         loss=build_loss(config, data),
         total_steps=total_steps,
     )
@@ -112,6 +120,10 @@ def build_scan_groups(model: Any, config: Config) -> tuple[ScanGroup, ...]:
 
 def build_loss(config: Config, data: Data) -> Loss:
     """Return the loss of a config, on its training set."""
+    if data.coding is not None and data.class_pixels is not None:
+        pixel_weights = class_weights_of(config.class_weights, *data.class_pixels)
+        smoothing, binary = config.label_smoothing, data.coding.binary
+        return make_pixel_loss(config.loss, binary=binary, smoothing=smoothing, class_weights=pixel_weights)
     weights = balanced_weights(data.train_labels(), len(data.class_names)) if config.class_weights else None
     return make_loss(
         config.loss,

@@ -1,48 +1,40 @@
-"""A frozen backbone that is computed once: the head trains on the pooled features of every image, in seconds.
+"""A frozen encoder that is computed once: what follows it trains on the features of every image, in seconds.
 
 The images are those of the first `--cache_features` epochs, crops and all; a longer training shows their features
-again. With as many views as epochs it is the training without the cache, to rounding.
+again. With as many views as epochs it is the training without the cache, to rounding: the pooled features of a
+classifier are float32, the stages of a network for dense prediction float16, which are 4 MB an image of 180 x 240 with
+a ResNet-50.
 """
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
 from resnet_jax.config.options import Config
-from resnet_jax.data.loader import Loader, resident_train_loader, run_key
+from resnet_jax.data.loader import Loader, process_share, resident_train_loader, run_key
 from resnet_jax.data.order import Order
+from resnet_jax.data.pipeline import to_device
+from resnet_jax.data.resident import train_requests
 from resnet_jax.errors import InputError, InterruptedRunError
+from resnet_jax.models.registry import backbone_name
 from resnet_jax.models.resnet.scan import unrolled, unstack_scan_groups
 from resnet_jax.optim.freeze import frozen_by
-from resnet_jax.optim.param_paths import by_path
+from resnet_jax.optim.param_paths import by_path, layer_of
 from resnet_jax.run.build import Run
 from resnet_jax.run.report import say_once
+from resnet_jax.run.without_encoder import HEAD, POOLED, features_read
 from resnet_jax.runtime.batch import Batch
-from resnet_jax.runtime.sharding import put_whole, replicated
+from resnet_jax.runtime.sharding import put_whole, replicated, sharded
 from resnet_jax.runtime.watchdog import beat
 from resnet_jax.training.skipped import report_skipped
 from resnet_jax.training.state import TrainState
 
-HEAD = "head"
-
-
-@dataclass(frozen=True)
-class HeadAlone:
-    """The last layer of a network, applied like the network, to pooled features [B,C] in place of images."""
-
-    num_classes: int
-
-    def apply(self, variables: Any, features: Any, /, **settings: Any) -> Any:
-        """Return the features of the network that a training step reads, and its statistics."""
-        del settings
-        logits = nn.Dense(self.num_classes).apply({"params": variables["params"][HEAD]}, features)
-        return {"logits": logits}, {"batch_stats": variables["batch_stats"]}
+STAGE = "stage:"  # begins the names of stages in a batch, which holds no dicts
+LARGEST = float(np.finfo(np.float16).max)
 
 
 def check_cache(config: Config, params: Any) -> None:
@@ -55,10 +47,13 @@ def check_cache(config: Config, params: Any) -> None:
         return
     option = f"--cache_features={config.cache_features}"
     is_frozen = frozen_by(config.freeze)
-    learning = sorted({path.split("/")[0] for path in by_path(params) if not is_frozen(path)})
-    if learning != [HEAD]:
-        raise InputError(f"{option} needs all but the head frozen; {', '.join(learning[:3])} would learn, see --freeze")
-    if set(params[HEAD]) != {"kernel", "bias"} or params[HEAD]["kernel"].ndim != 2:
+    dense = bool(backbone_name(config.model))
+    learning = [path for path in by_path(params) if not is_frozen(path)]
+    after = (lambda path: layer_of(path) is None) if dense else (lambda path: path.startswith(f"{HEAD}/"))
+    if below := sorted({path.split("/")[0] for path in learning if not after(path)}):
+        rest = "all of the encoder" if dense else "all but the head"
+        raise InputError(f"{option} needs {rest} frozen; {', '.join(below[:3])} would learn, see --freeze")
+    if not dense and (set(params[HEAD]) != {"kernel", "bias"} or params[HEAD]["kernel"].ndim != 2):
         raise InputError(f"{option}: {config.model} has no single dense layer after its pooled features; leave it out")
     others = {name: getattr(config, name) for name in ("mixup", "cutmix", "unfreeze_at", "teacher")}
     others |= {"accumulate": config.accumulate > 1}
@@ -90,18 +85,21 @@ def with_cached_features(
     config, views = run.config, run.config.cache_features
     variables = unstack_scan_groups(state, run.scan_groups).variables
     model: Any = unrolled(run.model)
+    kind = jnp.float16 if run.task.pixels else jnp.float32
 
     @jax.jit
-    def features_of(variables: Any, batch: Batch) -> dict[str, jax.Array]:
+    def features_of(variables: Any, batch: Batch) -> dict[str, Any]:
         prepared = run.data.train.prepare(batch, 0)
-        pooled = model.apply(variables, prepared["image"], train=False, features=True)["pooled"]
-        kept = {name: prepared[name] for name in ("epoch", "index", "label")}
-        return kept | {"features": pooled.astype(jnp.float32)}
+        outputs = model.apply(variables, prepared["image"], train=False, features=True)
+        read = {name: outputs[name] for name in features_read(run.model, outputs)}
+        features = {name: values.astype(kind) for name, values in read.items()}
+        largest = jnp.stack([jnp.abs(values).max() for values in read.values()]).max()
+        return {name: prepared[name] for name in ("epoch", "index", "label")} | {"features": features, "max": largest}
 
     count, size = run.data.num_train, config.batch_size
     say_once(f"computing the features of {count:,} images{f', {views} views of each' if views > 1 else ''}")
-    features: np.ndarray | None = None
-    labels = np.zeros(count, np.int32)
+    features: dict[str, np.ndarray] = {}
+    labels = np.zeros(0, np.int32)
     readable = np.zeros(count, bool)
     steps = -(-views * count // size)
     for _, batch in report_skipped(enumerate(run.data.train.batches(0, steps), 1), skipped):
@@ -111,16 +109,20 @@ def with_cached_features(
             raise InterruptedRunError(
                 "stopped by a signal while features were computed; the same command computes them again, and goes on"
             )
+        if kind == jnp.float16 and found["max"] > LARGEST:
+            raise InputError(f"--cache_features={views}: features of {config.model} exceed float16; leave it out")
         first_views = found["epoch"] < views
         rows = (found["epoch"] * count + found["index"])[first_views]
-        if features is None:
-            features = np.zeros((views * count, found["features"].shape[1]), np.float32)
-        features[rows] = found["features"][first_views]
-        labels[found["index"]], readable[found["index"]] = found["label"], True
-    assert features is not None
-    instead = next_readable(readable)
-    features = features.reshape(views, count, -1)[:, instead].reshape(views * count, -1)
-    loader = feature_loader(run, features, labels[instead])
+        if not features:
+            features = {n: np.zeros((views * count, *f.shape[1:]), f.dtype) for n, f in found["features"].items()}
+            labels = np.zeros((views * count, *found["label"].shape[1:]), np.int32)
+        for name, values in found["features"].items():
+            features[name][rows] = values[first_views]
+        labels[rows], readable[found["index"]] = found["label"][first_views], True
+    if not readable.all():
+        instead = np.concatenate([view * count + next_readable(readable) for view in range(views)])
+        features, labels = {name: values[instead] for name, values in features.items()}, labels[instead]
+    loader = pooled_loader(run, features[POOLED], labels) if POOLED in features else stage_loader(run, features, labels)
     return dataclasses.replace(run, data=dataclasses.replace(run.data, train=loader))
 
 
@@ -130,15 +132,15 @@ def next_readable(readable: np.ndarray) -> np.ndarray:
     return numbers[np.searchsorted(numbers, np.arange(len(readable))) % len(numbers)]
 
 
-def feature_loader(run: Run, features: np.ndarray, labels: np.ndarray) -> Loader:
-    """Return the loader of features [V N,C] and labels [N], in the order of the images; view v is epoch v's."""
-    config, count, whole = run.config, len(labels), replicated(run.mesh)
+def pooled_loader(run: Run, features: np.ndarray, labels: np.ndarray) -> Loader:
+    """Return the loader of features [V N,C] and labels [V N], in the order of the images; view v is epoch v's."""
+    config, count, whole = run.config, run.data.num_train, replicated(run.mesh)
     views = len(features) // count
 
     def prepare(batch: Batch, step: Any) -> Batch:
         request = batch["request"]
         row = request["epoch"] % views * count + request["index"]
-        return {"image": batch["features"][row], "label": batch["labels"][request["index"]], "mask": request["mask"]}
+        return {"image": batch["features"][row], "label": batch["labels"][row], "mask": request["mask"]}
 
     return resident_train_loader(
         {
@@ -150,3 +152,27 @@ def feature_loader(run: Run, features: np.ndarray, labels: np.ndarray) -> Loader
         prepare,
         run.mesh,
     )
+
+
+def stage_loader(run: Run, stages: dict[str, np.ndarray], labels: np.ndarray) -> Loader:
+    """Return the loader of stages, by name [V N,h,w,C], and masks [V N,H,W], which stay in the host's memory."""
+    config, count = run.config, run.data.num_train
+    views = len(labels) // count
+    order = Order(seed=config.seed, n=count, batch_size=config.batch_size)
+    key = run_key(config.seed, run.mesh)
+
+    def host_batches(start: int, stop: int) -> Iterator[Batch]:
+        for request in train_requests(order, start=start, stop=stop, **process_share()):
+            rows = request["epoch"] % views * count + request["index"]
+            chosen = {f"{STAGE}{name}": values[rows] for name, values in stages.items()}
+            yield chosen | {"label": labels[rows], "mask": request["mask"]}
+
+    def batches(start: int, stop: int) -> Iterator[Batch]:
+        for batch in to_device(host_batches(start, stop), sharded(run.mesh)):
+            yield {**batch, "key": key}
+
+    def prepare(batch: Batch, step: Any) -> Batch:
+        inputs = {n.removeprefix(STAGE): v.astype(jnp.float32) for n, v in batch.items() if n.startswith(STAGE)}
+        return {"image": inputs, "label": batch["label"], "mask": batch["mask"]}
+
+    return Loader(batches, prepare)

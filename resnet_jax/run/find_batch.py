@@ -17,7 +17,6 @@ from resnet_jax.run.state import first_state
 from resnet_jax.run.step import build_train_step, step_batches
 from resnet_jax.runtime.memory import device_memory, memory_remedy
 from resnet_jax.runtime.sharding import replicated
-from resnet_jax.training.metrics import zero_sums
 
 MAY_FILL = 0.9  # of the memory: the allocator loses some between its pieces
 MOST_COMPILATIONS = 6
@@ -85,7 +84,7 @@ def check_fits(run: Run, size: int) -> None:
 
 def first_arguments(run: Run) -> tuple[Any, Any, Any]:
     """Return the arguments of a run's first step: state, sums and batch."""
-    sums = jax.jit(zero_sums, out_shardings=replicated(run.mesh))()
+    sums = jax.jit(run.task.zero_sums, out_shardings=replicated(run.mesh))()
     _, batch = next(step_batches(run, 0))
     return first_state(run), sums, batch
 

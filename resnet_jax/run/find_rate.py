@@ -20,7 +20,6 @@ from resnet_jax.run.state import first_state
 from resnet_jax.run.step import build_train_steps, step_batches
 from resnet_jax.runtime.sharding import replicated
 from resnet_jax.training.loop import training_steps
-from resnet_jax.training.metrics import mean_metrics, zero_sums
 
 STEPS, LOWEST, HIGHEST = 100, 1e-6, 10.0
 SMOOTHING = 0.9  # of the mean of the losses that the suggestion looks at
@@ -81,7 +80,7 @@ def rate_test(run: Run) -> RateTest:
     state = first_state(run)
     if run.config.cache_features:
         run = with_cached_features(run, state, set())
-    sums = jax.jit(zero_sums, out_shardings=replicated(run.mesh))()
+    sums = jax.jit(run.task.zero_sums, out_shardings=replicated(run.mesh))()
     losses: list[float] = []
     means: list[float] = []
     mean = 0.0
@@ -96,7 +95,7 @@ def rate_test(run: Run) -> RateTest:
             checkpoint_every=STEPS,
             eval_every=STEPS,
         ):
-            losses.append(mean_metrics(step.sums)["loss"])
+            losses.append(run.task.metrics(step.sums)["loss"])
             mean = SMOOTHING * mean + (1 - SMOOTHING) * losses[-1]
             means.append(mean / (1 - SMOOTHING**step.number))
             if means[-1] > DIVERGED * min(means):

@@ -14,12 +14,13 @@ from resnet_jax.data.build import build_preprocessing
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained, takes_average, trained_from_run, trained_of
 from resnet_jax.models.counts import abstract_variables
-from resnet_jax.models.registry import create_model
+from resnet_jax.models.registry import backbone_name, create_model
 from resnet_jax.optim.freeze import check_freeze, frozen_by
 from resnet_jax.optim.param_paths import by_path
 from resnet_jax.run.build import Run, build_run
 from resnet_jax.run.cached_features import check_cache
 from resnet_jax.run.distill import add_teacher
+from resnet_jax.run.encoder import around_encoder
 from resnet_jax.run.report import say_once
 from resnet_jax.weights.checksum import checksum
 from resnet_jax.weights.layout import OURS, to_tensors
@@ -40,13 +41,14 @@ def read_initial(config: Config) -> Trained | None:
     """
     if not config.init_from:
         return None
+    encoder = backbone_name(config.model)
     if _is_run(config.init_from):
         try:
             ema = takes_average(config.weights_key)
             trained = trained_from_run(config.init_from, config.init_checkpoint, ema=ema)
         except InputError as error:
             raise InputError(f"--init_from={config.init_from}: {error}") from error
-        if trained.name != config.model:
+        if trained.name not in (config.model, encoder):
             raise InputError(f"--init_from={config.init_from} is a run of {trained.name}, not of {config.model}")
         return trained
     if config.init_checkpoint != "newest":
@@ -54,15 +56,25 @@ def read_initial(config: Config) -> Trained | None:
             f"--init_checkpoint={config.init_checkpoint} is of a run, and --init_from={config.init_from} is no run's "
             "folder"
         )
-    weights = open_weights(config.model, config.init_from, config.weights_key)
+    try:
+        return _read_file(config, config.model)
+    except InputError:
+        if not encoder:
+            raise
+    return _read_file(config, encoder)
+
+
+def _read_file(config: Config, name: str) -> Trained:
+    """Return the network of that name with the weights of --init_from, which are of a file or the hub."""
+    weights = open_weights(name, config.init_from, config.weights_key)
     for note in weights.notes:
         say_once(note)
     try:
         return trained_of(weights)
     except InputError:  # a head of a width that nothing tells; what else is wrong is said again
         variables = variables_of(weights, 0)
-        model = create_model(config.model, **weights.options)
-        return Trained(config.model, model, variables, weights.preprocessing, None, weights.source, "")
+        model = create_model(name, **weights.options)
+        return Trained(name, model, variables, weights.preprocessing, None, weights.source, "")
 
 
 def with_preprocessing_of(trained: Trained | None, config: Config, begun: Config | None = None) -> Config:
@@ -122,19 +134,25 @@ def fit_initial(trained: Trained | None, run: Run) -> Initial | None:
     classes = run.data.class_names
     old = jax.device_get(trained.variables)
     digest = checksum(to_tensors(old, OURS), {})
-    variables, kept = with_head(config, options_of(config.model, run.model), old, trained.class_names, classes)
+    encoder, kept = trained.name != config.model, 0
+    if encoder:
+        variables = around_encoder(run, old)
+    else:
+        variables, kept = with_head(config, options_of(config.model, run.model), old, trained.class_names, classes)
     _check_shapes(config, variables, run)
     check_freeze(config.freeze, variables["params"])
     check_scan(config, run.model, variables["params"])
     check_cache(config, variables["params"])
     head = f"its head keeps {kept} of {len(classes)} classes, by name" if kept else "with a new head"
+    head = f"the encoder, a {trained.name}; the rest is new" if encoder else head
     until = f" until epoch {config.unfreeze_at:g}" if config.unfreeze_at else ""
     frozen = f"; frozen{until}: {config.freeze}" if config.freeze else ""
     statistics = "; normalizations keep their statistics" if config.freeze_statistics else ""
     seen = build_preprocessing(config, run.data.image_size)
+    size = f"shorter side {seen.resize} px and {seen.image_size} px of it, "
     images = (
-        f"images as these weights need them: {seen.interpolation}, shorter side {seen.resize} px and {seen.image_size} "
-        f"px of it, minus {_numbers(seen.mean)}, over {_numbers(seen.std)}"
+        f"images as these weights need them: {'' if run.task.pixels else f'{seen.interpolation}, {size}'}"
+        f"minus {_numbers(seen.mean)}, over {_numbers(seen.std)}"
     )
     return Initial(
         variables,

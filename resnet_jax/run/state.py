@@ -14,7 +14,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.models.resnet.scan import stack_scan_groups, unstack_scan_groups
 from resnet_jax.run.build import Run
 from resnet_jax.runtime.sharding import replicated, state_shardings
-from resnet_jax.training.metrics import Sums, zero_sums
+from resnet_jax.training.metrics import Sums
 from resnet_jax.training.state import (
     TrainState,
     abstract_checkpoint,
@@ -83,7 +83,9 @@ def checkpoint_content(run: Run, state: TrainState, sums: Sums) -> dict[str, Any
 def checkpoint_shapes(run: Run) -> dict[str, Any]:
     """Return shapes, types and shardings of a checkpoint's content."""
     with_ema, fsdp = run.optimizer.ema is not None, run.config.fsdp
-    return abstract_checkpoint(run.model, run.optimizer.tx, run.data.image_size, run.mesh, with_ema=with_ema, fsdp=fsdp)
+    return abstract_checkpoint(
+        run.model, run.optimizer.tx, run.data.image_size, run.mesh, run.task.zero_sums, with_ema=with_ema, fsdp=fsdp
+    )
 
 
 def restore_or_init(run: Run, manager: Any, report: Callable[[str], None]) -> tuple[int, TrainState, Sums]:
@@ -100,7 +102,7 @@ def restore_or_init(run: Run, manager: Any, report: Callable[[str], None]) -> tu
     restored = checkpoint.restore_newest(manager, checkpoint_shapes(run), report)
     if restored is None:
         check_may_begin(Path(manager.directory).parent, third_save(run))
-        return 0, first_state(run), jax.jit(zero_sums, out_shardings=replicated(run.mesh))()
+        return 0, first_state(run), jax.jit(run.task.zero_sums, out_shardings=replicated(run.mesh))()
     step, content = restored
     check_own_step(f"{manager.directory}/{step}", step, content["state"])
     if step > run.total_steps:

@@ -16,10 +16,12 @@ from jax.sharding import NamedSharding, PartitionSpec
 from resnet_jax.config.options import Config
 from resnet_jax.data.pipeline import to_device
 from resnet_jax.layers.frozen_statistics import WithFrozenStatistics
-from resnet_jax.optim.freeze import frozen_by
+from resnet_jax.models.registry import backbone_name
+from resnet_jax.optim.freeze import IsFrozen, frozen_by
+from resnet_jax.optim.param_paths import layer_of
 from resnet_jax.run.build import Run
-from resnet_jax.run.cached_features import HeadAlone
 from resnet_jax.run.state import state_sharding
+from resnet_jax.run.without_encoder import without_encoder
 from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import replicated, sharded
 from resnet_jax.training.loop import Interval, chunks
@@ -40,9 +42,9 @@ def single_step(run: Run, *, thawed: bool = False) -> Step:
     config = run.config
     model: Any = run.model
     is_frozen = frozen_by(config.freeze) if config.freeze and not thawed else None
-    keeps_statistics = (lambda path: True) if config.freeze_statistics else is_frozen
+    keeps_statistics = of_weights(config) if config.freeze_statistics else is_frozen
     if config.cache_features:
-        model = HeadAlone(len(run.data.class_names))
+        model = without_encoder(run)
     elif keeps_statistics is not None:
         model = WithFrozenStatistics(model, keeps_statistics)
 
@@ -54,6 +56,7 @@ def single_step(run: Run, *, thawed: bool = False) -> Step:
             tx=run.optimizer.tx,
             key=jax.random.wrap_key_data(batch["key"]),
             loss=run.loss,
+            sums_of=run.task.train_sums,
             aux_weight=getattr(run.model, "aux_weight", 0.0),
             micro_batches=config.accumulate,
             group_size=max(1, config.bn_group_size),
@@ -64,6 +67,13 @@ def single_step(run: Run, *, thawed: bool = False) -> Step:
         return state, add_sums(sums, new)
 
     return step
+
+
+def of_weights(config: Config) -> IsFrozen:
+    """Return the function from a parameter's path to whether weights to start from have it: a decoder is new."""
+    if not backbone_name(config.model):
+        return lambda path: True
+    return lambda path: layer_of(path) is not None
 
 
 def several_steps(run: Run, *, thawed: bool = False) -> Step:

@@ -42,13 +42,12 @@ from resnet_jax.runtime.ending import ending_together
 from resnet_jax.runtime.memory import memory_remedy
 from resnet_jax.runtime.watchdog import watchdog
 from resnet_jax.training.loop import check_finite, due, training_steps
-from resnet_jax.training.metrics import mean_metrics
 from resnet_jax.training.progress import Progress
 from resnet_jax.training.skipped import report_skipped
 from resnet_jax.workdir import checkpoint, folder
 from resnet_jax.workdir.async_save import save_in_background
 from resnet_jax.workdir.data_facts import check_data_matches
-from resnet_jax.workdir.metrics_log import Row, best_step, read_rows, score
+from resnet_jax.workdir.metrics_log import Row, best_step, read_rows, score, score_text
 from resnet_jax.workdir.saves import Saves
 
 
@@ -167,12 +166,12 @@ def fit(run: Run, workdir: Path) -> Row:
                 reached = step.number
                 progress.tick(reached, step.sums["count"])
                 if step.log:
-                    row = position(run, step.number, "train") | mean_metrics(step.sums)
+                    row = position(run, step.number, "train") | run.task.metrics(step.sums)
                     rate = run.optimizer.rate(step.number - 1, step.state.opt_state)
                     row["learning_rate"] = float(jax.device_get(rate))
                     row["waiting"] = round(progress.waiting(), 4)
                     log.add(row)
-                    progress.show(row, config.batch_size)
+                    progress.show(row, config.batch_size, score_text(row))
                 if step.save:
                     save(step.number, step.state, step.unlogged, log=list(log.sums), skipped=over_processes(skipped))
                 if step.evaluate and (row := validate(step.number, step.state)) is not None:
@@ -210,7 +209,7 @@ def data_facts(data: Data) -> dict[str, Any]:
         "num_test": data.num_test,
         "train_examples": data.train_examples,
         "test_examples": data.test_examples,
-    }
+    } | ({"mask_coding": dataclasses.asdict(data.coding)} if data.coding else {})
 
 
 def after_divergence(workdir: Path) -> str:
@@ -236,5 +235,5 @@ def out_of_patience(evaluated: dict[int, Row], patience: int) -> str:
         return ""
     return (
         f"ended early: none of the {since} evaluations since step {best:,} was better; "
-        f"that one had top-1 {score(evaluated[best]):.4f}, and its weights are --checkpoint=best"
+        f"that one had {score_text(evaluated[best])}, and its weights are --checkpoint=best"
     )

@@ -13,13 +13,10 @@ from resnet_jax.run.step import compiler_options
 from resnet_jax.runtime.memory import memory_remedy
 from resnet_jax.runtime.sharding import replicated
 from resnet_jax.training import loop
-from resnet_jax.training.metrics import mean_metrics
 from resnet_jax.training.progress import Progress
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import jit_eval_step
 from resnet_jax.workdir.metrics_log import Row
-
-MEANS = ("loss", "top1", "top5")  # also reported of the average of the weights
 
 Validate = Callable[[int, TrainState], Row | None]
 
@@ -37,9 +34,17 @@ def build_validation(run: Run, progress: Progress, stop_requested: Callable[[int
         own values as "ema_…". None where a signal cut it short.
     """
     apply = build_apply(run.model, run.config.eval_views)
-    eval_step = jit_eval_step(apply, run.data.test.prepare, replicated(run.mesh), compiler_options(run.config))
+    task, whole = run.task, replicated(run.mesh)
+    eval_step = jit_eval_step(
+        apply,
+        run.data.test.prepare,
+        whole,
+        compiler_options(run.config),
+        loss=task.eval_loss,
+        sums_of=task.eval_sums,
+    )
     # One program: with an all-gather for each array, processes could come to them in different orders.
-    all_gather = jax.jit(lambda tree: tree, out_shardings=replicated(run.mesh))
+    all_gather = jax.jit(lambda tree: tree, out_shardings=whole)
     # Several processes can stop together only, after a step; a single one may leave an evaluation.
     alone = jax.process_count() == 1
 
@@ -51,13 +56,12 @@ def build_validation(run: Run, progress: Progress, stop_requested: Callable[[int
         with progress.paused(), memory_remedy(lambda: "take a smaller --eval_batch_size"):
             for prefix, variables in weights.items():
                 batches = takewhile(lambda _: not (alone and stop_requested(step)), run.data.test.batches())
-                whole = all_gather(variables) if run.config.fsdp else variables
-                sums = loop.evaluate(batches, partial(eval_step, whole))
+                weights_of = all_gather(variables) if run.config.fsdp else variables
+                sums = loop.evaluate(batches, partial(eval_step, weights_of))
                 if alone and stop_requested(step):
                     return None
-                row |= {
-                    prefix + name: value for name, value in mean_metrics(sums).items() if not prefix or name in MEANS
-                }
+                metrics = task.metrics(sums)
+                row |= {prefix + n: value for n, value in metrics.items() if not prefix or n in task.averaged}
         return row
 
     return validate

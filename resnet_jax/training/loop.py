@@ -11,7 +11,7 @@ import jax
 from resnet_jax.errors import NonFiniteError
 from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.watchdog import beat
-from resnet_jax.training.metrics import NO_STEP, Sums, add_sums, all_finite, zero_sums
+from resnet_jax.training.metrics import NO_STEP, Sums, add_sums, all_finite, zero_sums, zeros_like_sums
 
 # Device calls that may be under way before the host waits for the oldest: enough to hide the host's work behind the
 # device's, few enough that batches do not pile up in memory and a signal to stop is heard at once.
@@ -104,7 +104,7 @@ def training_steps(
     Raises:
         NonFiniteError: a step was not finite; before anything is due, so that nothing of it is logged or saved.
     """
-    no_sums = jax.jit(zero_sums, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, sums))
+    no_sums = jax.jit(zeros_like_sums, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, sums))
     in_flight: deque[Any] = deque()
     for number, batch in batches:
         state, sums = step_at(number)(state, sums, batch)
@@ -113,7 +113,7 @@ def training_steps(
         save = evaluate or due(number, checkpoint_every, total_steps)
         if log or save:
             check_finite(number, state, sums)
-        unlogged = no_sums() if log else sums
+        unlogged = no_sums(sums) if log else sums
         yield Step(number, state, sums, unlogged, log, save, evaluate)
         in_flight.append(sums["count"])
         sums = unlogged

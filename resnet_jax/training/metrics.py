@@ -7,22 +7,39 @@ import jax.numpy as jnp
 
 from resnet_jax.runtime.batch import Batch
 
-# float32 scalars "loss", "top1", "top5" and "count", and int32 "first_bad_step".
+# Sums over examples by name: float32 scalars "loss" and "count", int32 "first_bad_step", and what the task adds.
 Sums = dict[str, jax.Array]
-SUMMED = ("loss", "top1", "top5", "count")
 NO_STEP = jnp.iinfo(jnp.int32).max  # the value of "first_bad_step" while all steps are finite
 
 
 def zero_sums() -> Sums:
-    """Return the sums over no examples, with which a log interval starts."""
-    zeros = {name: jnp.zeros((), jnp.float32) for name in SUMMED}
-    return zeros | {"first_bad_step": jnp.full((), NO_STEP, jnp.int32)}
+    """Return the sums over no examples of a classifier, with which a log interval starts."""
+    zeros = {name: jnp.zeros((), jnp.float32) for name in ("loss", "top1", "top5", "count")}
+    return zeros | no_bad_step()
+
+
+def zeros_like_sums(sums: Sums) -> Sums:
+    """Return the sums over no examples of the task that these sums are of."""
+    return {name: jnp.zeros_like(value) for name, value in sums.items()} | no_bad_step()
+
+
+def no_bad_step() -> Sums:
+    """Return the "first_bad_step" of steps that were all finite."""
+    return {"first_bad_step": jnp.full((), NO_STEP, jnp.int32)}
 
 
 def add_sums(a: Sums, b: Sums) -> Sums:
     """Merge the sums of two disjoint sets of examples."""
-    total = {name: a[name] + b[name] for name in SUMMED}
+    total = {name: a[name] + b[name] for name in a if name not in ("first_bad_step", "pixels")}
+    if "pixels" in a:
+        total["pixels"] = add_counts(a["pixels"], b["pixels"])
     return total | {"first_bad_step": jnp.minimum(a["first_bad_step"], b["first_bad_step"])}
+
+
+def add_counts(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Add counts of pixels, int32 [2,…]: the part below 2^30, and how often 2^30 is in them; exact to 2^60."""
+    low = a[0] + b[0]
+    return jnp.stack([low & (2**30 - 1), a[1] + b[1] + (low >> 30)])
 
 
 def all_finite(tree: Any) -> jax.Array:

@@ -70,8 +70,8 @@ class Progress:
         finally:
             self.resting += time.perf_counter() - began
 
-    def show(self, row: dict[str, Any], batch_size: int) -> None:
-        """Show a row of the log, with the speed since the last one."""
+    def show(self, row: dict[str, Any], batch_size: int, score: str) -> None:
+        """Show a row of the log and its score as text, with the speed since the last one."""
         speed = self._images_per_second(self.last_shown, batch_size)
         self.last_shown = (row["step"], self._now())
         numbers = {"loss": f"{row['loss']:.4f}", "rate": f"{row['learning_rate']:.4g}"}
@@ -82,7 +82,7 @@ class Progress:
         self.bar.set_postfix(numbers)
         if self.bar.disable and not self.quiet:
             text = ", ".join(f"{name} {value}" for name, value in numbers.items())
-            say(f"step {row['step']:,} of {self.total_steps:,}: top-1 {row['top1']:.4f}, {text}")
+            say(f"step {row['step']:,} of {self.total_steps:,}: {score}, {text}")
 
     def average_images_per_second(self, batch_size: int) -> float | None:
         """Return the speed over all timed steps; None where there were none."""

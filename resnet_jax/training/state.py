@@ -12,7 +12,7 @@ from flax import struct
 from jax.sharding import Mesh
 
 from resnet_jax.runtime.sharding import replicated, state_shardings
-from resnet_jax.training.metrics import zero_sums
+from resnet_jax.training.metrics import Sums, zero_sums
 
 
 @struct.dataclass
@@ -115,12 +115,13 @@ def abstract_checkpoint(
     tx: optax.GradientTransformation,
     image_size: int,
     mesh: Mesh,
+    sums: Callable[[], Sums] = zero_sums,
     *,
     with_ema: bool,
     fsdp: bool = False,
 ) -> dict[str, Any]:
     """Return shapes, types and shardings of a checkpoint of such a training, block by block, for its restoration."""
     fresh = partial(create_train_state, model, tx, image_size, with_ema=with_ema)
-    shapes = jax.eval_shape(lambda: {"state": fresh(jax.random.key(0)), "sums": zero_sums()})
+    shapes = jax.eval_shape(lambda: {"state": fresh(jax.random.key(0)), "sums": sums()})
     shardings = state_shardings(shapes, mesh, fsdp=fsdp)
     return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)

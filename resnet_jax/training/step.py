@@ -17,8 +17,10 @@ from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import all_gather, reduce_scatter
 from resnet_jax.training.accumulate import accumulate_gradients
 from resnet_jax.training.losses import Loss, cross_entropy
-from resnet_jax.training.metrics import NO_STEP, SUMMED, Sums, all_finite, classification_sums
+from resnet_jax.training.metrics import NO_STEP, Sums, all_finite, classification_sums
 from resnet_jax.training.state import TrainState
+
+SumsOf = Callable[[jax.Array, Batch, jax.Array], Sums]  # (logits, batch, loss of each example) -> its sums
 
 
 class Applicable(Protocol):
@@ -36,6 +38,7 @@ def train_step(
     tx: optax.GradientTransformation,
     key: jax.Array,
     loss: Loss = cross_entropy,
+    sums_of: SumsOf = classification_sums,
     aux_weight: float = 0.0,
     micro_batches: int = 1,
     group_size: int = 1,
@@ -57,6 +60,7 @@ def train_step(
         tx: the optimizer.
         key: of dropout and stochastic depth; the step is folded in.
         loss: (logits, batch) -> [B]; its mean over the counted examples is minimized.
+        sums_of: (logits, batch, losses [B]) -> the batch's sums.
         aux_weight: weight of the losses of auxiliary heads, the model's features "aux1", "aux2", …; the sums are the
             main head's alone.
         micro_batches: parts of the batch that are computed one after the other, to save memory.
@@ -86,14 +90,14 @@ def train_step(
         auxiliary = [outputs[name] for name in sorted(outputs) if name.startswith("aux")] if aux_weight else []
         all_losses = losses + sum(aux_weight * loss(a, part) for a in auxiliary)
         share = (all_losses * part["mask"]).sum() / count
-        return share, (classification_sums(logits, part, losses), updates.get("batch_stats", {}))
+        return share, (sums_of(logits, part, losses), updates.get("batch_stats", {}))
 
     def gradients_of(part: Batch, number: jax.Array) -> tuple:
         value_and_grad = jax.value_and_grad(loss_of, has_aux=True)
         (share, (sums, batch_stats)), gradients = value_and_grad(params, part, number)
         if fsdp_mesh is not None:
             gradients = reduce_scatter(gradients, fsdp_mesh)
-        return (share, gradients, {name: sums[name] for name in SUMMED}), batch_stats
+        return (share, gradients, {n: s for n, s in sums.items() if n != "first_bad_step"}), batch_stats
 
     (mean, gradients, sums), batch_stats = accumulate_gradients(gradients_of, batch, micro_batches, group_size)
     update = optax.with_extra_args_support(tx).update
@@ -112,10 +116,17 @@ def train_step(
     return new_state, sums | {"first_bad_step": jnp.where(finite, NO_STEP, new_state.step)}
 
 
-def eval_step(variables: Any, batch: Batch, *, apply: Callable[[Any, jax.Array], jax.Array]) -> Sums:
+def eval_step(
+    variables: Any,
+    batch: Batch,
+    *,
+    apply: Callable[[Any, jax.Array], jax.Array],
+    loss: Loss = cross_entropy,
+    sums_of: SumsOf = classification_sums,
+) -> Sums:
     """Return the metric sums of one evaluation batch, of the logits `apply(variables, image)`."""
     logits = apply(variables, batch["image"])
-    return classification_sums(logits, batch, cross_entropy(logits, batch))
+    return sums_of(logits, batch, loss(logits, batch))
 
 
 def jit_eval_step(
@@ -123,10 +134,13 @@ def jit_eval_step(
     prepare: Callable[[Any], Batch],
     sharding: jax.sharding.Sharding,
     compiler_options: dict[str, Any] | None = None,
+    *,
+    loss: Loss = cross_entropy,
+    sums_of: SumsOf = classification_sums,
 ) -> Callable[[Any, Any], Sums]:
     """Compile `eval_step` as a function of (variables, loader's batch), which `prepare` preprocesses."""
 
     def prepared_step(variables: Any, batch: Any) -> Sums:
-        return eval_step(variables, prepare(batch), apply=apply)
+        return eval_step(variables, prepare(batch), apply=apply, loss=loss, sums_of=sums_of)
 
     return jax.jit(prepared_step, out_shardings=sharding, compiler_options=compiler_options)

@@ -16,6 +16,10 @@ from resnet_jax.files.atomic import write_atomically
 Row = dict[str, Any]
 
 
+# What one row of the log is better by than another, the first that it has.
+SCORES = {"ema_top1": "top-1", "top1": "top-1", "ema_miou": "mean IoU", "miou": "mean IoU"}
+
+
 def read_rows(path: Path) -> list[Row]:
     """Return the rows of a metrics file, without lines that are no rows, such as a last one that a crash cut off."""
     return [row for row in parsed_lines(path) if row is not None]
@@ -102,13 +106,23 @@ def append_row(path: Path, row: Row) -> None:
 
 
 def score(row: Row) -> float:
-    """Return the top-1 by which an evaluation is better than another: where an average was kept, the average's."""
-    return row.get("ema_top1", row["top1"])
+    """Return by what an evaluation is better than another: top-1 or mean IoU, of the average where one was kept."""
+    return row[_score_name(row)]
+
+
+def score_text(row: Row) -> str:
+    """Return the score of a row of the log as text, "top-1 0.9346"."""
+    name = _score_name(row)
+    return f"{SCORES[name]} {row[name]:.4f}"
+
+
+def _score_name(row: Row) -> str:
+    return next(name for name in SCORES if name in row)
 
 
 def best_step(path: Path, steps: Sequence[int]) -> int | None:
     """Return, of the given steps, the first with the highest `score`; None where none was evaluated."""
-    scores = {row["step"]: score(row) for row in read_rows(path) if row["split"] == "eval" and "top1" in row}
+    scores = {row["step"]: score(row) for row in read_rows(path) if row["split"] == "eval"}
     return max((s for s in sorted(steps) if s in scores), key=lambda s: scores[s], default=None)
 
 

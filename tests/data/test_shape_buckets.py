@@ -1,6 +1,7 @@
 """Whole images in batches of one shape, and the five crops, against plain loops."""
 
 import io
+from functools import partial
 
 import numpy as np
 import pytest
@@ -66,7 +67,9 @@ def test_no_image_up_to_three_to_one_is_stretched_by_more_than_an_eighth():
 @pytest.mark.parametrize("multiple", [1, 8])
 def test_every_image_is_in_one_batch_of_its_shape(multiple):
     sizes = RNG.integers(20, 60, (101, 2))
-    batches = shaped_batches(sizes, 16, lambda shape: 3000 // (shape[0] * shape[1]), multiple)
+    batches = shaped_batches(
+        sizes, partial(whole_shape, short=16), lambda shape: 3000 // (shape[0] * shape[1]), multiple
+    )
     shown = np.concatenate([batch.index for batch in batches])
     np.testing.assert_array_equal(np.sort(shown), np.arange(101))
     rows = {}
@@ -77,7 +80,9 @@ def test_every_image_is_in_one_batch_of_its_shape(multiple):
 
 
 def test_an_image_too_large_for_a_batch_is_alone_in_it():
-    assert [batch.rows for batch in shaped_batches(np.array([[9, 9]] * 3), 64, lambda shape: 0)] == [1, 1, 1]
+    assert [
+        batch.rows for batch in shaped_batches(np.array([[9, 9]] * 3), partial(whole_shape, short=64), lambda shape: 0)
+    ] == [1, 1, 1]
 
 
 @pytest.fixture
@@ -94,7 +99,7 @@ def folder(tmp_path):
 def test_batches_hold_the_resized_images_once(folder, process_count):
     source = folder_source("val", str(folder))
     sizes = image_sizes(source, 0)
-    plan = shaped_batches(sizes, 16, lambda shape: 2, process_count)
+    plan = shaped_batches(sizes, partial(whole_shape, short=16), lambda shape: 2, process_count)
     seen = []
     for process in range(process_count):
         shares = {"process_index": process, "process_count": process_count}

@@ -16,8 +16,9 @@ from experiments import report
 from resnet_jax.data.preprocessing import MEAN_STD, Preprocessing
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.gallery import data_uri, drawn, worst
+from resnet_jax.evaluation.options_shown import changed_options
 from resnet_jax.evaluation.predictions import Predictions
-from resnet_jax.evaluation.report import changed_options, write_report
+from resnet_jax.evaluation.report import Report, write_report
 from resnet_jax.inference.trained import Trained, load_trained
 
 from .conftest import CLASSES, ODD_FILE, TOY
@@ -152,6 +153,7 @@ def test_weights_of_no_run_have_a_report_too(tmp_path):
     found = write_report(trained, tmp_path / "report.html", num_workers=0)
     html = (tmp_path / "report.html").read_text()
     page = check_whole(html)
+    assert isinstance(found, Report)
     assert found.top1.total == 360
     assert len(page.images) == 40
     text = " ".join("".join(page.text).split())

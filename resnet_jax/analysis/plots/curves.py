@@ -32,6 +32,12 @@ class Quantity:
 
 LOSS = Quantity("loss", "loss (nats)", lambda row: row["loss"], from_zero=False)
 ERROR = Quantity("error", "top-1 error (%)", lambda row: 100 * (1 - row["top1"]), from_zero=True)
+IOU = Quantity("miou", "mean IoU (%)", lambda row: 100 * row["miou"], from_zero=True)
+
+
+def quantities_of(rows: Sequence[dict[str, Any]]) -> tuple[Quantity, Quantity]:
+    """Return the two quantities that are drawn of a run: the loss, and the error or, of masks, the IoU."""
+    return LOSS, IOU if rows and "miou" in rows[0] else ERROR
 
 
 def draw_trace(trace: dict[str, np.ndarray], path: Path, title: str) -> Drawing:
@@ -71,9 +77,9 @@ def draw_rate_test(
 
 
 def draw_curves(rows: Sequence[dict[str, Any]], path: Path, title: str) -> Drawing:
-    """Draw loss and error against steps, training and test, from the rows of a metrics.jsonl."""
+    """Draw loss and error or IoU against steps, training and test, from the rows of a metrics.jsonl."""
     figure, (left, right) = subplots(1, 2, figsize=(10, 4))
-    for axes, quantity in ((left, LOSS), (right, ERROR)):
+    for axes, quantity in zip((left, right), quantities_of(rows), strict=True):
         plot_curves(axes, rows, quantity)
         label_axes(axes, quantity)
         axes.legend()
@@ -84,7 +90,7 @@ def draw_curves(rows: Sequence[dict[str, Any]], path: Path, title: str) -> Drawi
 def svg_curves(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return the same as two <svg> elements: the loss, and the error."""
     drawn = []
-    for quantity in (LOSS, ERROR):
+    for quantity in quantities_of(rows):
         figure, axes = subplots(figsize=OF_A_PAGE)
         plot_curves(axes, rows, quantity)
         label_axes(axes, quantity)
@@ -96,7 +102,7 @@ def svg_curves(rows: Sequence[dict[str, Any]]) -> list[str]:
 def svg_curves_of_runs(runs: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> list[str]:
     """Return loss and error of several runs as two <svg> elements: each a label and the rows of its metrics.jsonl."""
     drawn = []
-    for quantity in (LOSS, ERROR):
+    for quantity in quantities_of(runs[0][1] if runs else ()):
         figure, axes = subplots(figsize=OF_A_PAGE)
         handles = [
             plot_curves(axes, rows, quantity, color=COLORS[number % len(COLORS)])
@@ -116,7 +122,7 @@ def plot_curves(axes: Any, rows: Sequence[dict[str, Any]], quantity: Quantity, c
     Args:
         axes: to plot in.
         rows: of a metrics.jsonl.
-        quantity: LOSS or ERROR.
+        quantity: one of `quantities_of`.
         color: of the run; None takes one for each of the two lines.
     """
     line = None

@@ -48,7 +48,7 @@ def random_flip(batch: Batch, keys: jax.Array) -> Batch:
 
 
 def alternating_flip(batch: Batch, key: jax.Array) -> Batch:
-    """Mirror each image left to right in every other epoch (Jordan 2024, https://arxiv.org/abs/2404.00498).
+    """Mirror each image, and its mask, left to right in every other epoch (Jordan 2024, https://arxiv.org/abs/2404.00498).
 
     A random bit of the example decides in which: epoch 0 equals `random_flip` of the first views. Any two consecutive
     epochs then show both orientations, which independent flips do in half of the cases.
@@ -111,5 +111,8 @@ def _random_bits(keys: jax.Array) -> jax.Array:
 
 
 def _mirrored(batch: Batch, flip: jax.Array) -> Batch:
-    image = batch["image"]
-    return {**batch, "image": jnp.where(flip[:, None, None, None], image[:, :, ::-1], image)}
+    def mirrored(x: jax.Array) -> jax.Array:
+        return jnp.where(flip.reshape(-1, *(1,) * (x.ndim - 1)), x[:, :, ::-1], x)
+
+    masks = {"label": mirrored(batch["label"])} if "label" in batch and batch["label"].ndim > 1 else {}
+    return {**batch, **masks, "image": mirrored(batch["image"])}

@@ -92,7 +92,7 @@ def scale_jitter_crop(
         uint8 [size,size,3].
     """
     low, high = (round(size * factor) for factor in short_side)
-    height, width = short_side_size(image, int(rng.integers(low, high + 1)))
+    height, width = short_side_size(image.shape[0], image.shape[1], int(rng.integers(low, high + 1)))
     interpolation = drawn_interpolation(interpolation, rng)
     corner = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
     return resized_windows(image, height, width, [corner], size, interpolation)[0]
@@ -131,7 +131,7 @@ def resize_and_center_crop(
     Returns:
         uint8 [size,size,3].
     """
-    height, width = short_side_size(image, resize)
+    height, width = short_side_size(image.shape[0], image.shape[1], resize)
     center = round(max(0, height - size) / 2), round(max(0, width - size) / 2)
     return at_least(resized_windows(image, height, width, [center], size, interpolation)[0], size)
 
@@ -150,7 +150,7 @@ def resize_and_five_crops(
     Returns:
         uint8 [5,size,size,3]: upper left and right, lower left and right, and the crop of `resize_and_center_crop`.
     """
-    height, width = short_side_size(image, resize)
+    height, width = short_side_size(image.shape[0], image.shape[1], resize)
     bottom, right = max(0, height - size), max(0, width - size)
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2))]
     windows = resized_windows(image, height, width, corners, size, interpolation)
@@ -221,12 +221,11 @@ def at_least(image: np.ndarray, size: int) -> np.ndarray:
 
 def resize_short_side(image: np.ndarray, short: int, interpolation: Interpolation = "bilinear") -> np.ndarray:
     """Resize the image [H,W,3] to a shorter side of `short` pixels."""
-    return resize(image, *short_side_size(image, short), interpolation)
+    return resize(image, *short_side_size(image.shape[0], image.shape[1], short), interpolation)
 
 
-def short_side_size(image: np.ndarray, short: int) -> tuple[int, int]:
-    """Return height and width of an image [H,W,C] resized to a shorter side of `short`; the longer one rounds down."""
-    height, width = image.shape[:2]
+def short_side_size(height: int, width: int, short: int) -> tuple[int, int]:
+    """Return height and width of an image resized to a shorter side of `short`; the longer one rounds down."""
     if height <= width:
         return short, int(short * width / height)
     return int(short * height / width), short

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -18,12 +18,12 @@ class Example(NamedTuple):
 
     Attributes:
         image: the bytes of an image file, or the decoded image, uint8 [H,W,3].
-        label: the class, 0 to K - 1.
+        label: the class, 0 to K - 1; or a mask, uint8 [H,W] or [H,W,K] (`mask_coding`).
         name: in error messages, usually the file's path.
     """
 
     image: bytes | np.ndarray
-    label: int
+    label: Any
     name: str
 
 

@@ -1,0 +1,34 @@
+"""Train a network that gives every pixel a class, on pictures with masks.
+
+    python -m experiments.segment --data_dir=ROOT --model=unet_resnet18
+    python -m experiments.segment --data_dir=ROOT --model=unet_resnet50 --weights=FILE_HUB_ID_OR_RUN --recipe=frozen
+    python -m experiments.segment --data_dir=ROOT --model=fcn_resnet50 --colors=FILE --crop_size 256 256
+
+ROOT holds train/images/*.jpg and train/masks/*.png of the same names, and the same in val. Networks are unet_NAME and
+fcn_NAME with any classifier of experiments.models as NAME, and unet. --weights are the encoder's, or of the whole
+network. The same command again continues the run, and the report is WORKDIR/report.html.
+"""
+
+import shlex
+from collections.abc import Sequence
+
+from experiments.finetune import report_run, with_init_from
+from resnet_jax.cli import parse_config, run_command
+from resnet_jax.config.options import Config
+from resnet_jax.recipes import SEGMENTATION
+from resnet_jax.run.train import train
+
+DEFAULTS = Config(model="unet_resnet18", recipe="scratch", dataset="masks", image_size=0)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the training of a command line, and write its report."""
+    command = shlex.join(["python", "-m", "experiments.segment", *argv])
+    argv = with_init_from(argv)
+    config = parse_config(argv, "segment", __doc__, DEFAULTS, recipes=SEGMENTATION, family="unet_resnet{depth}")
+    if train(config):
+        report_run(config, command)
+
+
+if __name__ == "__main__":
+    run_command(main)

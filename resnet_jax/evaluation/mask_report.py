@@ -1,0 +1,224 @@
+"""A report on a network that classifies pixels: which classes it finds, and pictures that show where it is wrong."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resnet_jax.analysis.plots.curves import svg_curves
+from resnet_jax.data.loader import worker_count
+from resnet_jax.data.notices import print_notice
+from resnet_jax.data.sources.mask_coding import IGNORE, MaskCoding
+from resnet_jax.data.sources.masks import MaskSource, absent_classes, check_masks
+from resnet_jax.data.sources.source import pixels_of
+from resnet_jax.errors import InputError
+from resnet_jax.evaluation.confusion import shown_classes
+from resnet_jax.evaluation.gallery import data_uri
+from resnet_jax.evaluation.image_set import Split
+from resnet_jax.evaluation.masks import open_masks_for
+from resnet_jax.evaluation.options_shown import changed_options
+from resnet_jax.evaluation.page import Origin, origin_of, render, write_page
+from resnet_jax.files.atomic import write_atomically
+from resnet_jax.inference.segment import build_labeling, coding_of, overlay
+from resnet_jax.inference.trained import Trained
+from resnet_jax.training.pixel_metrics import boundary_sums, scores_of_confusion
+from resnet_jax.workdir.verified_log import verified_rows
+
+SHOWN = 10  # pictures of each kind
+WRONG, RIGHT = (220, 38, 38), (34, 160, 84)
+
+
+@dataclass(frozen=True)
+class MaskPicture:
+    """A picture of the report.
+
+    Attributes:
+        name: of the file.
+        miou: mean over the classes that its mask or its prediction has.
+        accuracy: part of its counted pixels that are right.
+        truth: data URI of the picture under its mask.
+        predicted: data URI of the picture under the prediction.
+        errors: data URI of the picture with right and wrong pixels in green and red, those that do not count plain.
+    """
+
+    name: str
+    miou: float
+    accuracy: float
+    truth: str
+    predicted: str
+    errors: str
+
+
+@dataclass(frozen=True)
+class MaskReport:
+    """Contents of the page.
+
+    Attributes:
+        trained: the network.
+        source: the pictures and masks.
+        coding: of the masks.
+        split: of the set.
+        scores: of `scores_of_confusion`, and "boundary_f".
+        matrix: int64 [K,K], or [K,2,2].
+        shares: of each class in the counted pixels.
+        shown: classes whose part of the matrix is shown.
+        absent: names of classes without pixels.
+        worst: the pictures with the lowest mean IoU.
+        best: those with the highest.
+        rows: of metrics.jsonl.
+        training: options of the training that differ from the defaults.
+        origin: of the report.
+        table: name of the table beside the page.
+    """
+
+    trained: Trained
+    source: MaskSource
+    coding: MaskCoding
+    split: str
+    scores: dict[str, Any]
+    matrix: np.ndarray
+    shares: np.ndarray
+    shown: tuple[int, ...]
+    absent: tuple[str, ...]
+    worst: tuple[MaskPicture, ...]
+    best: tuple[MaskPicture, ...]
+    rows: list[dict[str, Any]]
+    training: tuple[str, ...]
+    origin: Origin
+    table: str = "pictures.csv"
+
+    @property
+    def headline(self) -> str:
+        """The result in one line."""
+        s = self.scores
+        return (
+            f"mean IoU {s['miou']:.4f}, pixel accuracy {s['pixel_accuracy']:.4f}, class accuracy "
+            f"{s['class_accuracy']:.4f}, boundary F {s['boundary_f']:.4f} over {len(self.source):,} pictures"
+        )
+
+
+def write_mask_report(
+    trained: Trained,
+    out: Path,
+    *,
+    data_dir: str = "",
+    split: Split = "val",
+    num_workers: int = -1,
+    command: str = "",
+) -> MaskReport:
+    """Evaluate a network on masks, write the page of its report, and pictures.csv beside it.
+
+    Args:
+        trained: the network.
+        out: the page to write or replace.
+        data_dir: ROOT; "" is that of the training.
+        split: "val", "train" or "test".
+        num_workers: as in `Config`.
+        command: that makes the report, for the page.
+
+    Raises:
+        InputError: the pictures or masks cannot be used, or a file cannot be written.
+    """
+    source, coding = open_masks_for(trained, data_dir, split), coding_of(trained)
+    facts = check_masks(source, worker_count(num_workers))
+    labels_of = build_labeling(trained, coding)
+    matrices, edges = [], []
+    for index in range(len(source)):
+        label = source.mask(index)
+        found = labels_of(pixels_of(source[index]))
+        matrices.append(matrix_of(label, found, coding))
+        edges.append(boundaries_of(label, found, coding))
+    matrix = np.sum(matrices, axis=0)
+    scores, each = scores_of_confusion(matrix), [scores_of_confusion(one) for one in matrices]
+    order = sorted(range(len(source)), key=lambda index: each[index]["miou"])
+
+    def picture(index: int) -> MaskPicture:
+        image, label = pixels_of(source[index]), source.mask(index)
+        found = labels_of(image)
+        return MaskPicture(
+            name=Path(source.images[index]).name,
+            miou=each[index]["miou"],
+            accuracy=each[index]["pixel_accuracy"],
+            truth=data_uri(overlay(image, label, coding)),
+            predicted=data_uri(overlay(image, found, coding)),
+            errors=data_uri(error_map(image, label, found)),
+        )
+
+    folder = Path(trained.source) if trained.run is not None else None
+    report = MaskReport(
+        trained=trained,
+        source=source,
+        coding=coding,
+        split=split,
+        scores=scores | {"boundary_f": boundary_f(edges)},
+        matrix=matrix,
+        shares=facts.pixels / max(1, facts.pixels.sum()),
+        shown=tuple(shown_classes(matrix)) if matrix.ndim == 2 else (),
+        absent=tuple(absent_classes(facts, coding.class_names)),
+        worst=tuple(map(picture, order[:SHOWN])),
+        best=tuple(map(picture, order[::-1][:SHOWN])),
+        rows=verified_rows(folder, print_notice) if folder else [],
+        training=changed_options(trained.run),
+        origin=origin_of(command),
+    )
+    lines = ["picture,miou,pixel_accuracy"]
+    lines += [f"{source.images[i]},{s['miou']:.6f},{s['pixel_accuracy']:.6f}" for i, s in enumerate(each)]
+    try:
+        write_atomically(out.with_name(report.table), "\n".join(lines) + "\n")
+    except OSError as error:
+        raise InputError(f"{out.parent} cannot be written ({error.strerror}); name another, --out=FILE") from error
+    curves = svg_curves(report.rows) if report.rows else []
+    write_page(out, render("mask_report.html", report=report, curves=curves))
+    return report
+
+
+def matrix_of(label: np.ndarray, found: np.ndarray, coding: MaskCoding) -> np.ndarray:
+    """Return the confusion matrix of one picture: int64 [K,K], or [K,2,2]."""
+    count = len(coding.class_names)
+    if coding.binary:
+        valid = label != IGNORE
+        pairs = [2 * label[..., k][valid[..., k]].astype(int) + found[..., k][valid[..., k]] for k in range(count)]
+        return np.stack([np.bincount(pair, minlength=4).reshape(2, 2) for pair in pairs])
+    valid = label != IGNORE
+    pairs = label[valid].astype(np.int64) * count + found[valid]
+    return np.bincount(pairs, minlength=count**2).reshape(count, count)
+
+
+@jax.jit
+def _edges(logits: jax.Array, label: jax.Array) -> dict[str, jax.Array]:
+    return boundary_sums(logits, {"label": label, "mask": jnp.ones(1)})
+
+
+@jax.jit
+def _binary_edges(logits: jax.Array, label: jax.Array) -> dict[str, jax.Array]:
+    return boundary_sums(logits, {"label": label, "mask": jnp.ones(1)}, threshold=0.5)
+
+
+def boundaries_of(label: np.ndarray, found: np.ndarray, coding: MaskCoding) -> dict[str, np.ndarray]:
+    """Return the sums of `boundary_sums` of one picture."""
+    if coding.binary:
+        sums = _binary_edges(jnp.where(found[None] == 1, 10.0, -10.0), label[None].astype(np.int32))
+    else:
+        logits = jax.nn.one_hot(found[None], len(coding.class_names))
+        sums = _edges(logits, label[None].astype(np.int32))
+    return jax.device_get(sums)
+
+
+def boundary_f(edges: list[dict[str, np.ndarray]]) -> float:
+    """Return the mean over classes of their mean boundary F over pictures."""
+    total, images = (np.stack([e[name] for e in edges]).sum(axis=0) for name in ("boundary_f", "boundary_images"))
+    return float((total[images > 0] / images[images > 0]).mean()) if (images > 0).any() else float("nan")
+
+
+def error_map(image: np.ndarray, label: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return a picture in gray with its right pixels in green and its wrong ones in red: uint8 [H,W,3]."""
+    valid, right = label != IGNORE, label == found
+    if label.ndim == 3:
+        valid, right = valid.any(axis=-1), (right | ~valid).all(axis=-1)
+    gray = np.repeat(image.mean(axis=-1, keepdims=True), 3, axis=-1)
+    tone = np.where(right[..., None], np.array(RIGHT), np.array(WRONG))
+    strength = np.where(right, 0.25, 0.65)[..., None]
+    return np.where(valid[..., None], gray * (1 - strength) + tone * strength, gray).round().astype(np.uint8)

@@ -1,0 +1,110 @@
+"""Evaluation of a network that classifies pixels, on whole pictures or tiles."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from resnet_jax.data.loader import whole_masks_loader, worker_count
+from resnet_jax.data.notices import print_notice
+from resnet_jax.data.sources.masks import MaskSource, absent_classes, check_masks, masks_with_coding
+from resnet_jax.errors import InputError
+from resnet_jax.evaluation.image_set import Split
+from resnet_jax.inference.segment import coding_of, threshold_of
+from resnet_jax.inference.tiles import jit_logits
+from resnet_jax.inference.trained import Trained
+from resnet_jax.inference.tta import build_apply
+from resnet_jax.runtime.memory import memory_remedy
+from resnet_jax.runtime.sharding import data_mesh, replicated
+from resnet_jax.tasks.segmentation import segmentation
+from resnet_jax.tasks.task import Task
+from resnet_jax.training import loop
+from resnet_jax.training.metrics import Sums
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Parts of pictures that are computed one after the other.
+
+    Attributes:
+        tile: pixels a side; 0: whole pictures.
+        margin: pixels seen around each.
+    """
+
+    tile: int = 0
+    margin: int = 32
+
+
+WHOLE = Tiling()
+
+
+def open_masks_for(trained: Trained, data_dir: str = "", split: Split = "val") -> MaskSource:
+    """Open the pictures and masks that a network is to be evaluated on; what is left open is the run's own.
+
+    Raises:
+        InputError: they are missing, or are not those of the network.
+    """
+    folder = data_dir or (trained.run.data_dir if trained.run is not None else "")
+    if not folder:
+        raise InputError("name the pictures: --data_dir=ROOT with ROOT/val/images and ROOT/val/masks")
+    return masks_with_coding(split, folder, coding_of(trained))
+
+
+def task_of(trained: Trained) -> Task:
+    """Return the task of a network that classifies pixels."""
+    coding = coding_of(trained)
+    return segmentation(coding.class_names, threshold_of(trained, coding))
+
+
+def evaluate_masks(
+    trained: Trained,
+    *,
+    data_dir: str = "",
+    split: Split = "val",
+    views: str = "",
+    short: int | None = None,
+    tiling: Tiling = WHOLE,
+    batch_size: int = 0,
+    num_workers: int = -1,
+) -> dict[str, Any]:
+    """Return the metrics of `pixel_metrics` over every picture of a set, each pixel counted once.
+
+    Args:
+        trained: the network.
+        data_dir: ROOT; "" is that of the training.
+        split: "val", "train" or "test".
+        views: "center", "flip", or "" for the network's own.
+        short: shorter side to which pictures and masks are resized, 0 for their own; None is the run's.
+        tiling: of the pictures.
+        batch_size: pictures of one size at once; 0 is the run's own. The result does not depend on it.
+        num_workers: as in `Config`.
+
+    Raises:
+        InputError: the pictures or masks cannot be used, or the memory does not suffice.
+    """
+    source = open_masks_for(trained, data_dir, split)
+    facts = check_masks(source, worker_count(num_workers))
+    if absent := absent_classes(facts, source.class_names):
+        print_notice(f"{source.folder}: no pixel is of class {', '.join(absent)}")
+    mesh, task = data_mesh(), task_of(trained)
+    own = trained.run.eval_resize if trained.run is not None else 0
+    loader = whole_masks_loader(
+        source,
+        facts.sizes,
+        trained.preprocessing,
+        short=own if short is None else short,
+        batch_size=batch_size or trained.batch_size,
+        num_workers=num_workers,
+        mesh=mesh,
+    )
+    logits_of = jit_logits(build_apply(trained.model, views or trained.views), tiling.tile, tiling.margin)
+    variables = jax.device_put(trained.variables, replicated(mesh))
+    prepare = jax.jit(loader.prepare)
+    sums_of = jax.jit(lambda logits, batch: task.eval_sums(logits, batch, task.eval_loss(logits, batch)))
+
+    def step(batch: Any) -> Sums:
+        prepared = prepare(batch)
+        return sums_of(logits_of(variables, prepared["image"]), {n: prepared[n] for n in ("label", "mask")})
+
+    with memory_remedy(lambda: "take a smaller --batch_size, or tiles, --tile=512"):
+        return task.metrics(loop.evaluate(loader.batches(), step))

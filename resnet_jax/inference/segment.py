@@ -1,0 +1,177 @@
+"""Masks of image files by a trained network: palette PNGs, and overlays for the eye."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from resnet_jax.data.augment.host import resize_short_side
+from resnet_jax.data.augment.joint import resize_mask
+from resnet_jax.data.decode import decode_image
+from resnet_jax.data.sources.mask_coding import Color, MaskCoding, usual_color
+from resnet_jax.errors import InputError
+from resnet_jax.files.atomic import atomic_path
+from resnet_jax.inference.tiles import jit_logits
+from resnet_jax.inference.trained import Trained
+from resnet_jax.inference.tta import build_apply
+from resnet_jax.runtime.memory import memory_remedy
+from resnet_jax.training.pixel_metrics import predicted_labels
+
+OPACITY = 0.5  # of an overlay's colors
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """The mask of one picture.
+
+    Attributes:
+        image: uint8 [H,W,3].
+        labels: uint8 [H,W] of classes, or [H,W,K] of 0 and 1 where classes may overlap.
+        name: of the file.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    name: str
+
+
+def coding_of(trained: Trained) -> MaskCoding:
+    """Return the classes of a network's masks: those of its run, or else numbers in PASCAL VOC's colors.
+
+    Raises:
+        InputError: the network does not classify pixels.
+    """
+    if "mask_coding" in trained.facts:
+        stored = trained.facts["mask_coding"]
+        lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
+        return MaskCoding(**(stored | lists | {"colors": tuple(tuple(color) for color in stored["colors"])}))
+    count, shape = trained.num_classes, jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    logits: Any = jax.eval_shape(build_apply(trained.model, "center"), trained.variables, shape)
+    if len(logits.shape) != 4:
+        raise InputError(f"{trained.name} classifies images, not pixels")
+    names = trained.class_names or tuple(f"class {k}" for k in range(count))
+    return MaskCoding(names, tuple(range(count)), (255,), tuple(map(usual_color, range(count))))
+
+
+def threshold_of(trained: Trained, coding: MaskCoding) -> float | None:
+    """Return the probability above which a pixel has a class; None where classes exclude each other."""
+    if not coding.binary:
+        return None
+    return trained.run.threshold if trained.run is not None else 0.5
+
+
+def segment_images(
+    trained: Trained, paths: Sequence[str | Path], tile: int = 0, margin: int = 32
+) -> Iterator[Segmented]:
+    """Yield the masks of image files, each of its picture's size.
+
+    Args:
+        trained: the network.
+        paths: of the files.
+        tile: side of the tiles, pixels; 0: whole pictures.
+        margin: pixels around each tile.
+
+    Raises:
+        InputError: a file is missing or unreadable, or the memory does not suffice.
+    """
+    coding = coding_of(trained)
+    labels_of = build_labeling(trained, coding, tile, margin)
+    for path in map(Path, paths):
+        try:
+            image = decode_image(path.read_bytes(), str(path))
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}") from error
+        yield Segmented(image, labels_of(image), str(path))
+
+
+def build_labeling(
+    trained: Trained, coding: MaskCoding, tile: int = 0, margin: int = 32
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function from a picture, uint8 [H,W,3], to its labels; arguments as in `segment_images`."""
+    threshold, short = threshold_of(trained, coding), trained.run.eval_resize if trained.run is not None else 0
+    kind = trained.preprocessing.interpolation
+    logits_of = jit_logits(build_apply(trained.model, trained.views), tile, margin)
+    variables = jax.device_put(trained.variables)
+    decide = jax.jit(lambda logits: predicted_labels(logits, threshold))
+
+    def labels_of(image: np.ndarray) -> np.ndarray:
+        seen = resize_short_side(image, short, kind) if short else image
+        batch = trained.preprocessing.normalize({"image": seen[None]})
+        with memory_remedy(lambda: "take tiles, --tile=512"):
+            found = np.asarray(decide(logits_of(variables, batch["image"])))[0].astype(np.uint8)
+        return found if found.shape[:2] == image.shape[:2] else resize_mask(found, *image.shape[:2])
+
+    return labels_of
+
+
+def write_masks(found: Segmented, coding: MaskCoding, folder: Path) -> list[Path]:
+    """Write STEM.png, one for each class where classes may overlap, and STEM_overlay.jpg; return their paths.
+
+    A mask's pixels are the values that the training masks have (0 to 255), with the classes' colors as its palette.
+
+    Raises:
+        InputError: they cannot be written.
+    """
+    stem, written = Path(found.name).stem, []
+    layers = [(stem, found.labels)]
+    if coding.binary and len(coding.class_names) > 1:
+        layers = [(f"{stem}_{name}", found.labels[..., k]) for k, name in enumerate(coding.class_names)]
+    elif coding.binary:
+        layers = [(stem, found.labels[..., 0])]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, labels in layers:
+            path = folder / f"{name}.png"
+            with atomic_path(path) as temporary:
+                palette_image(labels, coding).save(temporary, "PNG")
+            written.append(path)
+        path = folder / f"{stem}_overlay.jpg"
+        with atomic_path(path) as temporary:
+            Image.fromarray(overlay(found.image, found.labels, coding)).save(temporary, "JPEG", quality=90)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror}); name another, --out=FOLDER") from error
+    return [*written, path]
+
+
+def palette_image(labels: np.ndarray, coding: MaskCoding) -> Image.Image:
+    """Return labels uint8 [H,W] as a palette picture with the values of the training masks."""
+    in_values = not coding.in_colors and max(coding.values) <= 255
+    if coding.binary:
+        values: Sequence[int] = (0, coding.values[0])
+        colors: Sequence[Color] = ((0, 0, 0), coding.colors[0])
+    else:
+        values = coding.values if in_values else range(len(coding.class_names))
+        colors = coding.colors
+    image = Image.fromarray(np.array(values, np.uint8)[labels], "P")
+    palette = np.zeros((256, 3), np.uint8)
+    palette[list(values)] = np.array(colors, np.uint8)
+    image.putpalette(palette.tobytes())
+    return image
+
+
+def overlay(image: np.ndarray, labels: np.ndarray, coding: MaskCoding) -> np.ndarray:
+    """Return a picture uint8 [H,W,3] under the colors of its labels; what has no class stays as it is."""
+    if not coding.binary:
+        colors = np.array(coding.colors, np.float32)[labels.clip(max=len(coding.colors) - 1)]
+        shown = labels < len(coding.colors)
+    else:
+        tones = [usual_color(k + 1) for k in range(labels.shape[-1])]
+        shown = (labels == 1).any(axis=-1)
+        colors = np.array(tones, np.float32)[(labels == 1).argmax(axis=-1)]
+    mixed = image * (1 - OPACITY) + colors * OPACITY
+    return np.where(shown[..., None], mixed, image).round().astype(np.uint8)
+
+
+def class_shares(found: Segmented, coding: MaskCoding) -> list[tuple[str, float]]:
+    """Return the classes that a mask has, with their share of the pixels, the largest first."""
+    if coding.binary:
+        shares = (found.labels == 1).mean(axis=(0, 1))
+    else:
+        shares = np.bincount(found.labels.ravel(), minlength=len(coding.class_names)) / found.labels.size
+    named = [(name, float(share)) for name, share in zip(coding.class_names, shares, strict=False) if share > 0]
+    return sorted(named, key=lambda pair: -pair[1])

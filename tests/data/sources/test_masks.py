@@ -1,0 +1,180 @@
+"""Pictures with masks: which layouts and kinds of masks are read, and which are refused in one line."""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnet_jax.data.sources.mask_coding import IGNORE, coding_of_file, usual_color
+from resnet_jax.data.sources.masks import absent_classes, check_masks, mask_source
+from resnet_jax.errors import InputError
+from tests.masked_pictures import write_pictures
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    return write_pictures(tmp_path / "set", {"train": 4, "val": 2}, sizes=((24, 32), (20, 28)))
+
+
+def refused(pattern, action):
+    with pytest.raises(InputError, match=pattern) as caught:
+        action()
+    assert "\n" not in str(caught.value)
+
+
+def rewrite(path: Path, change) -> None:
+    Image.fromarray(change(np.array(Image.open(path)))).save(path)
+
+
+def checked(root, split: Literal["train", "val"] = "train"):
+    return check_masks(mask_source(split, str(root)), 0)
+
+
+def test_values_are_classes_and_255_does_not_count(root, capsys):
+    source = mask_source("val", str(root))
+    assert source.class_names == ("class 0", "class 1", "class 2")
+    assert "3 classes, values 0 to 2, and 255 does not count" in capsys.readouterr().err
+    example = source[1]
+    raw = np.array(Image.open(root / "val/masks/1.png"))
+    np.testing.assert_array_equal(example.label, raw)
+    assert example.name == str(root / "val/images/1.png")
+
+
+def test_the_counts_are_those_of_the_masks(root):
+    facts = checked(root)
+    masks = [np.array(Image.open(root / f"train/masks/{n}.png")) for n in range(4)]
+    for k in range(3):
+        assert facts.pixels[k] == sum((m == k).sum() for m in masks)
+        assert facts.beside[k] == sum((m != IGNORE).sum() for m in masks if (m == k).any())
+    assert facts.sizes.tolist() == [[24, 32], [20, 28]] * 2
+    assert absent_classes(facts, ("a", "b", "c")) == []
+
+
+def test_a_file_names_values(root, tmp_path):
+    (tmp_path / "names.txt").write_text("# of the toys\n0 floor\n1 red box\n2 void\n")
+    source = mask_source("train", str(root), str(tmp_path / "names.txt"))
+    assert source.class_names == ("floor", "red box")
+    raw = np.array(Image.open(root / "train/masks/0.png"))
+    np.testing.assert_array_equal(source.mask(0), np.where(raw == 2, IGNORE, raw))
+
+
+def test_a_file_names_colors(root, tmp_path):
+    colors = {0: (0, 0, 0), 1: (128, 64, 128), 2: (60, 40, 222), 255: (9, 9, 9)}
+    for path in root.rglob("masks/*.png"):
+        raw = np.array(Image.open(path))
+        painted = np.zeros((*raw.shape, 3), np.uint8)
+        for value, color in colors.items():
+            painted[raw == value] = color
+        Image.fromarray(painted).save(path)
+    refused("are in colors; name the classes, --colors=FILE", lambda: mask_source("train", str(root)))
+    (tmp_path / "colors.txt").write_text("0 0 0\tfloor\n128 64 128 road\n60,40,222 car\n9 9 9 Void\n")
+    source = mask_source("train", str(root), str(tmp_path / "colors.txt"))
+    assert source.class_names == ("floor", "road", "car")
+    assert source.coding.colors[1] == (128, 64, 128)
+    plain = write_pictures(tmp_path / "plain", {"train": 4, "val": 2}, sizes=((24, 32), (20, 28)))
+    np.testing.assert_array_equal(source.mask(2), np.array(Image.open(plain / "train/masks/2.png")))
+
+
+def test_palettes_are_values_and_color_the_classes(root):
+    palette = [c for k in range(256) for c in usual_color(k + 7)]
+    for path in root.rglob("masks/*.png"):
+        image = Image.fromarray(np.array(Image.open(path)), "P")
+        image.putpalette(palette)
+        image.save(path)
+    coding = mask_source("train", str(root)).coding
+    assert coding.colors == tuple(usual_color(k + 7) for k in range(3))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 255), (0, 1)])
+def test_two_values_are_one_class_and_the_rest(root, low, high, capsys):
+    for path in root.rglob("masks/*.png"):
+        rewrite(path, lambda m: np.where(m == 1, high, low).astype(np.uint8))
+    source = mask_source("val", str(root))
+    assert (source.coding.binary, source.class_names) == (True, ("foreground",))
+    assert source.mask(0).shape == (24, 32, 1)
+    assert set(np.unique(source.mask(0))) == {0, 1}
+    assert f"one class, foreground, of value {high}" in capsys.readouterr().err
+
+
+def test_classes_that_overlap_have_a_folder_each(root):
+    for split in ("train", "val"):
+        for path in (root / split / "masks").glob("*.png"):
+            raw = np.array(Image.open(path))
+            path.unlink()
+            for name, member in (("cell", raw == 1), ("edge", raw >= 1)):
+                (path.parent / name).mkdir(exist_ok=True)
+                Image.fromarray(np.where(member, 255, 0).astype(np.uint8)).save(path.parent / name / path.name)
+    source = mask_source("train", str(root))
+    assert source.class_names == ("cell", "edge")
+    assert source.mask(0).shape == (24, 32, 2)
+    assert source.mask(0)[..., 1].sum() > source.mask(0)[..., 0].sum()
+    (root / "train/masks/edge/3.png").unlink()
+    refused(r"images/3.png has no mask .*masks/edge/3.png; add it", lambda: mask_source("train", str(root)))
+
+
+def test_a_mask_of_another_size_is_named(root):
+    rewrite(root / "train/masks/2.png", lambda m: m[:, :-3])
+    refused(r"train/masks/2.png is 29 x 24 pixels, its picture .*images/2.png 32 x 24", lambda: checked(root))
+
+
+def test_an_unknown_value_is_named_with_its_count(root):
+    rewrite(
+        root / "val/masks/1.png", lambda m: np.where(np.arange(m.size).reshape(m.shape) < 5, 77, m).astype(np.uint8)
+    )
+    refused(r"val/masks/1.png has 3 pixels of value 77, which is no class; known are", lambda: checked(root, "val"))
+
+
+def test_a_picture_without_a_mask_is_named(root):
+    (root / "train/masks/1.png").unlink()
+    refused(r"train/images/1.png has no mask .*train/masks/1.png; add it", lambda: mask_source("train", str(root)))
+
+
+def test_a_mask_without_a_picture_is_a_notice(root, capsys):
+    (root / "train/images/1.png").unlink()
+    assert len(mask_source("train", str(root))) == 3
+    assert "1 masks have no picture, the first 1.png" in capsys.readouterr().err
+
+
+def test_a_mask_that_is_all_void_is_named(root):
+    rewrite(root / "train/masks/3.png", lambda m: np.full_like(m, 255))
+    refused(r"train/masks/3.png is all void: no pixel of it counts", lambda: checked(root))
+
+
+def test_a_lossy_or_damaged_mask_is_named(root):
+    image = Image.open(root / "train/masks/0.png")
+    image.save(root / "train/masks/0.png", "JPEG")
+    refused(r"masks/0.png is a JPEG, which changes values; write masks as PNG", lambda: checked(root))
+    (root / "train/masks/0.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    refused(r"masks/0.png cannot be read", lambda: checked(root))
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("", "names no class; write one a line"),
+        ("0 void\n", "names no class"),
+        ("0 a\n0 b\n", "has the value 0 twice"),
+        ("0 a\n1 a\n", "has the name a twice"),
+        ("0 a\n1 2 3 b\n", "mixes R G B NAME and VALUE NAME"),
+        ("zero a\n", re.escape("line 1: 'zero a' is neither R G B NAME nor VALUE NAME")),
+        ("300 a\n", "line 1"),
+    ],
+)
+def test_a_file_of_names_that_cannot_be_used_is_refused(text, pattern, tmp_path):
+    (tmp_path / "names.txt").write_text(text)
+    refused(pattern, lambda: coding_of_file(tmp_path / "names.txt", 255))
+
+
+def test_missing_folders_are_named(tmp_path):
+    refused("--dataset=masks needs --data_dir=ROOT", lambda: mask_source("train", None))
+    refused(r"train/images is not a folder; --dataset=masks needs", lambda: mask_source("train", str(tmp_path)))
+
+
+def test_the_usual_colors_are_pascal_vocs():
+    assert [usual_color(k) for k in (0, 1, 2, 3, 15, 20)] == [
+        *[(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0)],
+        *[(192, 128, 128), (0, 64, 128)],
+    ]
