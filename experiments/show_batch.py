@@ -2,9 +2,10 @@
 
     python -m experiments.show_batch --recipe=rsb_a3 --dataset=folder --data_dir=ROOT
     python -m experiments.show_batch --recipe=airbench94 --dataset=cifar10 --data_dir=DIR
+    python -m experiments.show_batch --dataset=masks --data_dir=ROOT
 
-It takes the options of experiments.imagenet (with CIFAR or digits, those of experiments.cifar) and draws the batch of
-step 0 to WORKDIR/batch.png.
+It takes the options of experiments.imagenet (with CIFAR or digits those of experiments.cifar, with masks of
+experiments.segment) and draws the batch of step 0 to WORKDIR/batch.png.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ from experiments import cifar
 from resnet_jax.cli import is_given, parse_config, run_command, value_of
 from resnet_jax.config.options import Config
 from resnet_jax.data.preprocessing import MEAN_STD
-from resnet_jax.recipes import CIFAR, IMAGENET
+from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION
 from resnet_jax.run.show_batch import show_batch
 
 RECIPES = IMAGENET | CIFAR | IMAGENET
@@ -27,6 +28,8 @@ def main(argv: Sequence[str]) -> None:
     small = value_of(argv, "dataset", DEFAULTS.dataset) in MEAN_STD
     defaults = dataclasses.replace(DEFAULTS, image_size=0) if small else DEFAULTS
     recipes = cifar.RECIPES if small else RECIPES
+    if value_of(argv, "dataset", "") == "masks":
+        defaults, recipes = dataclasses.replace(DEFAULTS, recipe="scratch"), SEGMENTATION
     config = parse_config(argv, "show_batch", __doc__, defaults, recipes=recipes, family="resnet{depth}")
     # The picture of a recipe's own batch would be too large; the options that divide that batch do not apply.
     if not is_given(argv, "batch_size"):

@@ -12,6 +12,7 @@ from resnet_jax.analysis.plots.curves import draw_trace
 from resnet_jax.config.options import Config
 from resnet_jax.data.augment.policies import policy
 from resnet_jax.data.build import build_sizes, folder_rule
+from resnet_jax.data.build_masks import open_masks
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.errors import InputError
 from resnet_jax.models.build import build_model, check_batch_norm, check_classifier
@@ -59,7 +60,7 @@ def dry_run(config: Config) -> Trace:
         policy(config.auto_augment)
     trace = trace_of(config, images, POINTS)
     for size in np.unique(trace.image_size).tolist():
-        check_classifier(model, config.model, size)
+        check_classifier(model, config.model, size, pixels=config.dataset == "masks")
         check_batch_norm(model, config, size)
     print(f"{config.model}, --recipe={config.recipe}: {images:,} training images, {trace.step[-1] + 1:,} steps")
     for name, value in changed_options(config).items():
@@ -80,6 +81,8 @@ def dry_run(config: Config) -> Trace:
 
 def training_images(config: Config) -> int:
     """Return the number of training images of a config's data set."""
+    if config.dataset == "masks":
+        return len(open_masks(config, "train"))
     try:
         return len(load_source(config.dataset, "train", config.data_dir or None, 0, folder_rule(config)))
     except InputError:
@@ -99,7 +102,8 @@ def trace_of(config: Config, images: int, points: int) -> Trace:
     optimizer = build_optimizer(config, images)
     ema = optimizer.ema
     rate = np.asarray(jax.vmap(optimizer.schedule)(jnp.asarray(step)))
-    sizes = build_sizes(config, config.image_size or SMALL_SIZES.get(config.dataset, 0), images)
+    side = max(config.crop_size, default=0) or config.image_size or SMALL_SIZES.get(config.dataset, 0)
+    sizes = build_sizes(config, side, images)
     # At the update nearest to each step: between updates the average rests.
     updates = jnp.asarray((step // config.ema_every + 1) * config.ema_every)
     kept = np.ones(len(step)) if ema is None else np.asarray(jax.vmap(ema.decay_at)(updates))

@@ -9,6 +9,9 @@ from resnet_jax.analysis.plots.images import draw_batch
 from resnet_jax.config.checks import check_config
 from resnet_jax.config.options import Config
 from resnet_jax.data.build import build_preprocessing, build_sizes, build_source, build_train_loader, image_size_of
+from resnet_jax.data.build_masks import build_mask_train_loader, crop_of, open_masks
+from resnet_jax.data.sources.masks import check_masks
+from resnet_jax.inference.segment import overlay
 from resnet_jax.run.dry_run import augmentation
 from resnet_jax.runtime.sharding import data_mesh
 
@@ -24,19 +27,30 @@ def show_batch(config: Config, step: int = 0) -> Path:
         InputError: something in the config or the data cannot be used.
     """
     check_config(config)
-    source = build_source(config, "train")
-    sizes = build_sizes(config, image_size_of(source, config), len(source))
-    loader = build_train_loader(source, config, sizes, data_mesh())
+    coding = None
+    if config.dataset == "masks":
+        source = open_masks(config, "train")
+        coding, crop = source.coding, crop_of(config, check_masks(source, 0).sizes)
+        loader = build_mask_train_loader(source, config, crop, data_mesh())
+    else:
+        source = build_source(config, "train")
+        sizes = build_sizes(config, image_size_of(source, config), len(source))
+        loader = build_train_loader(source, config, sizes, data_mesh())
     (raw,) = loader.batches(step, step + 1)
     raw.pop("skipped", None)
     batch = jax.device_get(jax.jit(loader.prepare)(raw, step))
     preprocessing = build_preprocessing(config, 0)
     images = np.clip(batch["image"] * np.array(preprocessing.std) + np.array(preprocessing.mean), 0, 1)
-    targets = batch.get("target", np.eye(len(source.class_names))[batch["label"]])
-    labels = ["\n".join(_shares(target, source.class_names)) for target in targets]
+    if coding is None:
+        targets = batch.get("target", np.eye(len(source.class_names))[batch["label"]])
+        labels = ["\n".join(_shares(target, source.class_names)) for target in targets]
+        title = f"{augmentation(config)}, {images.shape[1]} px"
+    else:
+        pairs = zip((255 * images).astype(np.uint8), batch["label"].astype(np.uint8), strict=True)
+        images, labels = np.stack([overlay(image, label, coding) for image, label in pairs]) / 255, [""] * len(images)
+        title = "pictures under their masks"
     path = Path(config.workdir) / "batch.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    title = f"{augmentation(config)}, {images.shape[1]} px"
     draw_batch(images, labels, path, f"{config.recipe}: {title}" if config.recipe else title)
     return path
 

@@ -13,7 +13,11 @@ from resnet_jax.workdir.folder import read_result, read_run_config
 
 # Options that may differ between the runs of one group.
 OF_A_RUN = FREE_TO_CHANGE | {"seed", "fold"}
+# Of classifiers, and of networks that classify pixels: columns, and the numbers of the last three.
 COLUMNS = ("network", "recipe", "runs", "epochs", "test top-1 (%)", "with averaged weights", "top-5 (%)")
+OF_PIXELS = (*COLUMNS[:4], "test mean IoU (%)", "with averaged weights", "pixel accuracy (%)")
+NUMBERS = ("top1", "ema_top1", "top5")
+NUMBERS_OF_PIXELS = ("miou", "ema_miou", "pixel_accuracy")
 
 
 @dataclass(frozen=True)
@@ -76,19 +80,33 @@ def differing_options(groups: Sequence[SeedGroup]) -> list[str]:
 
 
 def seed_table(groups: Sequence[SeedGroup]) -> str:
-    """Return a Markdown table: network and recipe, seeds, epochs, accuracies in % as mean and standard deviation."""
-    return markdown_table(COLUMNS, map(_row, groups))
+    """Return a Markdown table: network and recipe, seeds, epochs, accuracies in % as mean and standard deviation.
+
+    Raises:
+        InputError: some classify images, and others pixels.
+    """
+    pixels = {classifies_pixels(group) for group in groups}
+    if len(pixels) > 1:
+        raise InputError("some of these runs classify images and others pixels; compare either by themselves")
+    columns, numbers = (OF_PIXELS, NUMBERS_OF_PIXELS) if True in pixels else (COLUMNS, NUMBERS)
+    return markdown_table(columns, (_row(group, numbers) for group in groups))
 
 
-def _row(group: SeedGroup) -> tuple[str, ...]:
+def classifies_pixels(group: SeedGroup) -> bool:
+    """Return whether the runs of a group are of masks."""
+    return "miou" in group.results[0]
+
+
+def _row(group: SeedGroup, numbers: tuple[str, str, str]) -> tuple[str, ...]:
+    score, averaged, other = numbers
     return (
         group.config.model,
         group.config.recipe or "-",
         str(len(group.seeds)),
         f"{group.mean('epoch'):.4g}",
-        _percent(group, "top1"),
-        _percent(group, "ema_top1") if "ema_top1" in group.results[0] else "-",
-        _percent(group, "top5"),
+        _percent(group, score),
+        _percent(group, averaged) if averaged in group.results[0] else "-",
+        _percent(group, other),
     )
 
 

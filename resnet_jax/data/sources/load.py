@@ -10,6 +10,7 @@ from resnet_jax.data.sources.cifar import cifar_source
 from resnet_jax.data.sources.digits import digits_source
 from resnet_jax.data.sources.fake import fake_source
 from resnet_jax.data.sources.held_out import FolderRule
+from resnet_jax.data.sources.masks import mask_source
 from resnet_jax.data.sources.own_pictures import own_pictures
 from resnet_jax.data.sources.prepared import prepared_source
 from resnet_jax.data.sources.source import ArraySource, Source
@@ -31,7 +32,8 @@ def load_source(
     """Open one split of a data set.
 
     Args:
-        name: "digits", "cifar10", "cifar100", "folder", "prepared", "fake", or an image classification set of TFDS.
+        name: "digits", "cifar10", "cifar100", "folder", "masks" (whose values are its classes), "prepared", "fake", or
+            an image classification set of TFDS.
         split: "train"; "val", which is the test set where there is no other; or "test", of one's own pictures.
         data_dir: where the data lie; digits and fake need none, TFDS has a default.
         image_size: sets that are held in memory are resized to it, 0 for their own size; the images of the others
@@ -41,6 +43,8 @@ def load_source(
     Raises:
         InputError: there is no such set, or its data are missing, incomplete or inconsistent.
     """
+    if name == "masks":
+        return mask_source(split, data_dir)
     if name == "folder":
         return own_pictures(split, data_dir, rule)
     if rule.option:
