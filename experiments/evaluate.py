@@ -123,6 +123,7 @@ def pixels(options: Options, network: Trained) -> dict[str, Any]:
         raise InputError(f"{', '.join(given)} is for networks that classify images, not pixels; leave it out")
     return evaluate_masks(
         network,
+        dataset=options.dataset,
         data_dir=options.data_dir,
         split=options.split,
         views=options.protocol,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from resnet_jax.config.options import Config, progressive_sizes
+from resnet_jax.config.options import Config, of_masks, progressive_sizes
 from resnet_jax.errors import InputError
 from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION, TRANSFER
 
@@ -142,7 +142,7 @@ def check_mask_options(config: Config) -> None:
     Raises:
         InputError: the first of them.
     """
-    masks = config.dataset == "masks"
+    masks = of_masks(config)
     if not masks and (config.loss in ("dice", "cross_entropy_dice", "focal") or config.class_weights not in BALANCES):
         option = f"--class_weights={config.class_weights}" if config.class_weights not in BALANCES else config.loss
         raise InputError(f"{option if option.startswith('--') else f'--loss={option}'} is for --dataset=masks")
@@ -160,12 +160,12 @@ def check_mask_options(config: Config) -> None:
 
 
 # Options without effect by themselves, when they have one, and what to add.
+OF_MASKS = ("colors", "void_value", "crop_size", "scale", "rotate", "threshold")
 NEEDS: dict[str, tuple[Callable[[Config], Any], str]] = {
     "fold": (lambda c: c.folds, "--folds"),
-    **{
-        name: (lambda c: c.dataset == "masks", "--dataset=masks")
-        for name in ("colors", "void_value", "crop_size", "scale", "rotate", "threshold")
-    },
+    **dict.fromkeys(
+        ("colors", "void_value", "crop_size", "scale", "rotate", "threshold"), (of_masks, "--dataset=masks")
+    ),
     "mix_probability": (lambda c: c.mixup or c.cutmix, "--mixup or --cutmix"),
     "erase_fill": (lambda c: c.erase, "--erase"),
     "progressive_ramp": (lambda c: c.progressive, "--progressive"),

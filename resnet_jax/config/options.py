@@ -72,6 +72,11 @@ def differences(old: Config, new: Config) -> list[str]:
     ]
 
 
+def of_masks(config: Config) -> bool:
+    """Return whether the data are pictures with masks: files, or "masks:NAME" of TFDS."""
+    return config.dataset == "masks" or config.dataset.startswith("masks:")
+
+
 def from_json(values: dict[str, Any]) -> Config:
     """Return the config that `dataclasses.asdict` turned into these JSON values.
 

@@ -30,7 +30,7 @@ def build_mask_data(config: Config, mesh: Mesh) -> Data:
     test_facts = check_masks(test_set, worker_count(config.num_workers))
     for split, found in (("train", facts), ("val", test_facts)):
         if absent := absent_classes(found, train_set.class_names):
-            print_notice(f"{config.data_dir}/{split}: no pixel is of class {', '.join(absent)}")
+            print_notice(f"{config.data_dir or config.dataset}, {split}: no pixel is of class {', '.join(absent)}")
     crop = crop_of(config, facts.sizes)
     height, width = crop if crop != (0, 0) else facts.sizes[0].tolist()
     size = FixedSize(max(height, width))
@@ -55,7 +55,7 @@ def build_mask_data(config: Config, mesh: Mesh) -> Data:
 
 def open_masks(config: Config, split: Literal["train", "val", "test"]) -> MaskSource:
     """Open a split of a config's masks."""
-    return mask_source(split, config.data_dir or None, config.colors, config.void_value)
+    return mask_source(split, config.data_dir or None, config.colors, config.void_value, config.dataset)
 
 
 def crop_of(config: Config, sizes: np.ndarray) -> tuple[int, int]:

@@ -62,7 +62,13 @@ def evaluate(
     first = networks[0]
     if first.classifies_pixels:
         return evaluate_masks(
-            first, data_dir=data_dir, split=split, views=protocol, batch_size=batch_size, num_workers=num_workers
+            first,
+            dataset=dataset,
+            data_dir=data_dir,
+            split=split,
+            views=protocol,
+            batch_size=batch_size,
+            num_workers=num_workers,
         )
     images = image_set(first, dataset=dataset, data_dir=data_dir, split=split, links_out=links_out)
     mesh = data_mesh()

@@ -104,6 +104,7 @@ def write_mask_report(
     trained: Trained,
     out: Path,
     *,
+    dataset: str = "",
     data_dir: str = "",
     split: Split = "val",
     num_workers: int = -1,
@@ -114,6 +115,7 @@ def write_mask_report(
     Args:
         trained: the network.
         out: the page to write or replace.
+        dataset: "masks" or "masks:NAME" of TFDS; "" is that of the training.
         data_dir: ROOT; "" is that of the training.
         split: "val", "train" or "test".
         num_workers: as in `Config`.
@@ -122,7 +124,7 @@ def write_mask_report(
     Raises:
         InputError: the pictures or masks cannot be used, or a file cannot be written.
     """
-    source, coding = open_masks_for(trained, data_dir, split), coding_of(trained)
+    source, coding = open_masks_for(trained, dataset, data_dir, split), coding_of(trained)
     facts = check_masks(source, worker_count(num_workers))
     labels_of = build_labeling(trained, coding)
     matrices, edges = [], []
@@ -139,7 +141,7 @@ def write_mask_report(
         image, label = pixels_of(source[index]), source.mask(index)
         found = labels_of(image)
         return MaskPicture(
-            name=Path(source.images[index]).name,
+            name=Path(source.picture_name(index)).name,
             miou=each[index]["miou"],
             accuracy=each[index]["pixel_accuracy"],
             truth=data_uri(overlay(image, label, coding)),
@@ -165,7 +167,7 @@ def write_mask_report(
         origin=origin_of(command),
     )
     lines = ["picture,miou,pixel_accuracy"]
-    lines += [f"{source.images[i]},{s['miou']:.6f},{s['pixel_accuracy']:.6f}" for i, s in enumerate(each)]
+    lines += [f"{source.picture_name(i)},{s['miou']:.6f},{s['pixel_accuracy']:.6f}" for i, s in enumerate(each)]
     try:
         write_atomically(out.with_name(report.table), "\n".join(lines) + "\n")
     except OSError as error:

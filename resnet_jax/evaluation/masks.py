@@ -7,8 +7,7 @@ import jax
 
 from resnet_jax.data.loader import whole_masks_loader, worker_count
 from resnet_jax.data.notices import print_notice
-from resnet_jax.data.sources.masks import MaskSource, absent_classes, check_masks, masks_with_coding
-from resnet_jax.errors import InputError
+from resnet_jax.data.sources.masks import MaskSource, absent_classes, check_masks, open_masks_uncoded
 from resnet_jax.evaluation.image_set import Split
 from resnet_jax.inference.segment import coding_of, threshold_of
 from resnet_jax.inference.tiles import jit_logits
@@ -38,16 +37,16 @@ class Tiling:
 WHOLE = Tiling()
 
 
-def open_masks_for(trained: Trained, data_dir: str = "", split: Split = "val") -> MaskSource:
+def open_masks_for(trained: Trained, dataset: str = "", data_dir: str = "", split: Split = "val") -> MaskSource:
     """Open the pictures and masks that a network is to be evaluated on; what is left open is the run's own.
 
     Raises:
         InputError: they are missing, or are not those of the network.
     """
-    folder = data_dir or (trained.run.data_dir if trained.run is not None else "")
-    if not folder:
-        raise InputError("name the pictures: --data_dir=ROOT with ROOT/val/images and ROOT/val/masks")
-    return masks_with_coding(split, folder, coding_of(trained))
+    run = trained.run
+    name = dataset or ("masks" if run is None or data_dir else run.dataset)
+    folder = data_dir or (run.data_dir if run is not None and not dataset else "")
+    return open_masks_uncoded(split, folder or None, name).with_coding(coding_of(trained))
 
 
 def task_of(trained: Trained) -> Task:
@@ -59,6 +58,7 @@ def task_of(trained: Trained) -> Task:
 def evaluate_masks(
     trained: Trained,
     *,
+    dataset: str = "",
     data_dir: str = "",
     split: Split = "val",
     views: str = "",
@@ -71,6 +71,7 @@ def evaluate_masks(
 
     Args:
         trained: the network.
+        dataset: "masks" or "masks:NAME" of TFDS; "" is that of the training.
         data_dir: ROOT; "" is that of the training.
         split: "val", "train" or "test".
         views: "center", "flip", or "" for the network's own.
@@ -82,10 +83,10 @@ def evaluate_masks(
     Raises:
         InputError: the pictures or masks cannot be used, or the memory does not suffice.
     """
-    source = open_masks_for(trained, data_dir, split)
+    source = open_masks_for(trained, dataset, data_dir, split)
     facts = check_masks(source, worker_count(num_workers))
     if absent := absent_classes(facts, source.class_names):
-        print_notice(f"{source.folder}: no pixel is of class {', '.join(absent)}")
+        print_notice(f"{source.place}: no pixel is of class {', '.join(absent)}")
     mesh, task = data_mesh(), task_of(trained)
     own = trained.run.eval_resize if trained.run is not None else 0
     loader = whole_masks_loader(

@@ -121,7 +121,9 @@ def write_report(
     if not out.parent.is_dir():
         raise InputError(f"--out={out}: there is no folder {out.parent}; make it, or name another")
     if trained.classifies_pixels:
-        return write_mask_report(trained, out, data_dir=data_dir, split=split, num_workers=num_workers, command=command)
+        return write_mask_report(
+            trained, out, dataset=dataset, data_dir=data_dir, split=split, num_workers=num_workers, command=command
+        )
     images = image_set(trained, dataset=dataset, data_dir=data_dir, split=split, links_out=links_out)
     source = open_set(images, trained, trained.preprocessing.image_size)
     predictions = predictions_of(trained, source, images, out.parent, batch_size=batch_size, num_workers=num_workers)

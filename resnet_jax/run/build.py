@@ -7,7 +7,7 @@ from typing import Any
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from resnet_jax.config.options import Config
+from resnet_jax.config.options import Config, of_masks
 from resnet_jax.data.build import Data, build_data
 from resnet_jax.data.build_masks import build_mask_data
 from resnet_jax.errors import InputError
@@ -85,7 +85,7 @@ def build_run(config: Config) -> Run:
         InputError: something in the config or the data cannot be used.
     """
     mesh = data_mesh()
-    data = build_mask_data(config, mesh) if config.dataset == "masks" else build_data(config, mesh)
+    data = build_mask_data(config, mesh) if of_masks(config) else build_data(config, mesh)
     task = build_task(config, data.class_names, binary=data.coding is not None and data.coding.binary)
     total_steps = build_length(config, data.num_train)
     model = build_model(config, len(data.class_names))

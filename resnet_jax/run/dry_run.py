@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from resnet_jax.analysis.plots.curves import draw_trace
-from resnet_jax.config.options import Config
+from resnet_jax.config.options import Config, of_masks
 from resnet_jax.data.augment.policies import policy
 from resnet_jax.data.build import build_sizes, folder_rule
 from resnet_jax.data.build_masks import open_masks
@@ -60,7 +60,7 @@ def dry_run(config: Config) -> Trace:
         policy(config.auto_augment)
     trace = trace_of(config, images, POINTS)
     for size in np.unique(trace.image_size).tolist():
-        check_classifier(model, config.model, size, pixels=config.dataset == "masks")
+        check_classifier(model, config.model, size, pixels=of_masks(config))
         check_batch_norm(model, config, size)
     print(f"{config.model}, --recipe={config.recipe}: {images:,} training images, {trace.step[-1] + 1:,} steps")
     for name, value in changed_options(config).items():
@@ -81,7 +81,7 @@ def dry_run(config: Config) -> Trace:
 
 def training_images(config: Config) -> int:
     """Return the number of training images of a config's data set."""
-    if config.dataset == "masks":
+    if of_masks(config):
         return len(open_masks(config, "train"))
     try:
         return len(load_source(config.dataset, "train", config.data_dir or None, 0, folder_rule(config)))

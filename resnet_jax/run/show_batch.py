@@ -7,7 +7,7 @@ import numpy as np
 
 from resnet_jax.analysis.plots.images import draw_batch
 from resnet_jax.config.checks import check_config
-from resnet_jax.config.options import Config
+from resnet_jax.config.options import Config, of_masks
 from resnet_jax.data.build import build_preprocessing, build_sizes, build_source, build_train_loader, image_size_of
 from resnet_jax.data.build_masks import build_mask_train_loader, crop_of, open_masks
 from resnet_jax.data.sources.masks import check_masks
@@ -28,7 +28,7 @@ def show_batch(config: Config, step: int = 0) -> Path:
     """
     check_config(config)
     coding = None
-    if config.dataset == "masks":
+    if of_masks(config):
         source = open_masks(config, "train")
         coding, crop = source.coding, crop_of(config, check_masks(source, 0).sizes)
         loader = build_mask_train_loader(source, config, crop, data_mesh())

@@ -43,8 +43,8 @@ def load_source(
     Raises:
         InputError: there is no such set, or its data are missing, incomplete or inconsistent.
     """
-    if name == "masks":
-        return mask_source(split, data_dir)
+    if name == "masks" or name.startswith("masks:"):
+        return mask_source(split, data_dir, name=name)
     if name == "folder":
         return own_pictures(split, data_dir, rule)
     if rule.option:

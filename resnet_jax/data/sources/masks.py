@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -15,21 +15,50 @@ from resnet_jax.data.prefetch import read_ahead
 from resnet_jax.data.sources.image_files import image_extensions, images_in, listed, unread_line
 from resnet_jax.data.sources.mask_coding import (
     IGNORE,
+    Color,
     MaskCoding,
     coding_of_file,
     coding_of_values,
     read_mask,
 )
 from resnet_jax.data.sources.source import Example
+from resnet_jax.data.sources.tfds_masks import PREFIX, tfds_masks
 from resnet_jax.errors import InputError
 
 CHUNK = 32  # masks that are read as one piece of work
 LAYOUT = "ROOT/train/images/*.jpg with ROOT/train/masks/*.png, and the same in ROOT/val"
 
 
+class MaskSource(Protocol):
+    """Pictures with masks, by index; pickles, for worker processes."""
+
+    @property
+    def coding(self) -> MaskCoding: ...
+
+    @property
+    def place(self) -> str: ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Example: ...
+
+    def picture_name(self, index: int) -> str: ...
+
+    def mask_name(self, index: int) -> str: ...
+
+    def raw_masks(self, index: int) -> list[tuple[np.ndarray, list[Color] | None]]: ...
+
+    def mask(self, index: int) -> np.ndarray: ...
+
+    def with_coding(self, coding: MaskCoding) -> "MaskSource": ...
+
+
 @dataclass(frozen=True)
-class MaskSource:
-    """Pictures and their masks, by name.
+class MaskFiles:
+    """Picture files and their masks, by name.
 
     Attributes:
         folder: ROOT/SPLIT.
@@ -48,13 +77,31 @@ class MaskSource:
         """K names."""
         return self.coding.class_names
 
+    @property
+    def place(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> Example:
         """Return the picture's file, and as its label the mask: uint8 [H,W], or [H,W,K] of classes that overlap."""
-        path = self.folder / self.images[index]
-        return Example(_read(path), self.mask(index), str(path))
+        name = self.picture_name(index)
+        return Example(_read(Path(name)), self.mask(index), name)
+
+    def picture_name(self, index: int) -> str:
+        """Return the path of a picture."""
+        return str(self.folder / self.images[index])
+
+    def mask_name(self, index: int) -> str:
+        """Return the path of a picture's mask, the first of several."""
+        return str(self.folder / self.masks[index][0])
+
+    def raw_masks(self, index: int) -> list[tuple[np.ndarray, list[Color] | None]]:
+        """Return the values of each mask of a picture, int32 [H,W], and its palette."""
+        paths = [self.folder / name for name in self.masks[index]]
+        return [read_mask(_read(path), str(path)) for path in paths]
 
     def mask(self, index: int) -> np.ndarray:
         """Return the labels of a picture: uint8 [H,W], or [H,W,K].
@@ -62,11 +109,23 @@ class MaskSource:
         Raises:
             InputError: a mask cannot be read, or has a value that is no class.
         """
-        parts = []
-        for name in self.masks[index]:
-            path = self.folder / name
-            parts.append(self.coding.labels(read_mask(_read(path), str(path))[0], str(path)))
+        names = self.masks[index]
+        raw = self.raw_masks(index)
+        parts = [self.coding.labels(values, str(self.folder / n)) for (values, _), n in zip(raw, names, strict=True)]
         return np.stack(parts, axis=-1) if self.coding.binary else parts[0]
+
+    def with_coding(self, coding: MaskCoding) -> "MaskFiles":
+        """Return the same files, of other classes.
+
+        Raises:
+            InputError: their classes have masks of their own, and are others.
+        """
+        own = self.coding.class_names
+        if own and own != coding.class_names:
+            raise InputError(
+                f"{self.folder} has masks of {', '.join(own)}, the network has {', '.join(coding.class_names)}"
+            )
+        return replace(self, coding=coding)
 
     def identity(self) -> Iterator[bytes]:
         """Yield the names of pictures and masks, for `example_digest`."""
@@ -82,45 +141,50 @@ def _read(path: Path) -> bytes:
 
 
 def mask_source(
-    split: Literal["train", "val", "test"], data_dir: str | None, colors: str = "", void_value: int = IGNORE
+    split: Literal["train", "val", "test"],
+    data_dir: str | None,
+    colors: str = "",
+    void_value: int = IGNORE,
+    name: str = "masks",
 ) -> MaskSource:
     """Open one split.
 
     Args:
         split: of the set.
-        data_dir: ROOT.
+        data_dir: ROOT; of TFDS its folder, None for the usual one.
         colors: a file that names the classes (`coding_of_file`). Empty: they are the values of the training masks.
         void_value: that does not count, of masks without colors.
+        name: "masks" for files in ROOT, "masks:NAME" for a set of TFDS.
 
     Raises:
         InputError: a folder is missing, a picture has no mask, or the masks' classes cannot be known.
     """
-    if data_dir is None:
-        raise InputError(f"--dataset=masks needs --data_dir=ROOT with {LAYOUT}")
-    root = Path(data_dir).expanduser()
-    opened = _paired(root / split)
+    opened = open_masks_uncoded(split, data_dir, name)
     if colors:
-        return replace(opened, coding=coding_of_file(Path(colors).expanduser(), void_value))
-    if opened.coding.class_names:  # every class has masks of its own
+        return opened.with_coding(coding_of_file(Path(colors).expanduser(), void_value))
+    if opened.class_names:  # every class has masks of its own
         return opened
-    guessed = opened if split == "train" or not (root / "train").is_dir() else _paired(root / "train")
-    return replace(opened, coding=_seen_coding(guessed, void_value))
+    own = split == "train" or (name == "masks" and not (Path(data_dir or "").expanduser() / "train").is_dir())
+    guessed = opened if own else open_masks_uncoded("train", data_dir, name)
+    return opened.with_coding(_seen_coding(guessed, void_value))
 
 
-def masks_with_coding(split: Literal["train", "val", "test"], data_dir: str, coding: MaskCoding) -> MaskSource:
-    """Open one split of masks whose classes are known.
+def open_masks_uncoded(split: Literal["train", "val", "test"], data_dir: str | None, name: str) -> MaskSource:
+    """Open one split, whose classes are still to be found unless they have masks of their own.
 
     Raises:
-        InputError: a folder is missing, a picture has no mask, or classes have masks of their own and are others.
+        InputError: a folder is missing, or a picture has no mask.
     """
-    opened = _paired(Path(data_dir).expanduser() / split)
-    own = opened.coding.class_names
-    if own and own != coding.class_names:
-        raise InputError(f"{data_dir} has masks of {', '.join(own)}, the network has {', '.join(coding.class_names)}")
-    return replace(opened, coding=coding)
+    if name.startswith(PREFIX):
+        if split == "test":
+            raise InputError(f"--split=test: --dataset={name} has the splits train and val; take --split=val")
+        return tfds_masks(name.removeprefix(PREFIX), split, data_dir)
+    if data_dir is None:
+        raise InputError(f"--dataset=masks needs --data_dir=ROOT with {LAYOUT}")
+    return _paired(Path(data_dir).expanduser() / split)
 
 
-def _paired(folder: Path) -> MaskSource:
+def _paired(folder: Path) -> MaskFiles:
     """Return the pictures of a split with their masks, whose coding is still to be found."""
     images, masks = folder / "images", folder / "masks"
     for path in (images, masks):
@@ -150,7 +214,7 @@ def _paired(folder: Path) -> MaskSource:
         tuple(str(Path("masks", name, part[stem])) for name, part in zip(classes or [""], found, strict=True))
         for stem in stems
     )
-    return MaskSource(folder, tuple(str(Path("images", pictures[stem])) for stem in stems), rows, coding)
+    return MaskFiles(folder, tuple(str(Path("images", pictures[stem])) for stem in stems), rows, coding)
 
 
 def _by_stem(folder: Path, unread: Counter[str]) -> dict[str, str]:
@@ -176,15 +240,14 @@ def _seen_coding(source: MaskSource, void_value: int) -> MaskCoding:
     for part in read_ahead(_Values(source), 0):
         values |= set(part["values"])
         if len(values) > 256 or (values and max(values) > 255):
-            raise InputError(f"the masks in {source.folder / 'masks'} are in colors; name the classes, --colors=FILE")
-    path = source.folder / source.masks[0][0]
-    coding = coding_of_values(sorted(values), read_mask(_read(path), str(path))[1], void_value)
+            raise InputError(f"the masks in {source.place} are in colors; name the classes, --colors=FILE")
+    coding = coding_of_values(sorted(values), source.raw_masks(0)[0][1], void_value)
     if coding.binary:
         what = f"one class, foreground, of value {coding.values[0]}"
     else:
         void = f", and {void_value} does not count" if void_value in values else ""
         what = f"{len(coding.class_names)} classes, values 0 to {coding.values[-1]}{void}"
-    print_notice(f"{source.folder / 'masks'}: {what}; --colors=FILE names them")
+    print_notice(f"the masks in {source.place}: {what}; --colors=FILE names them")
     return coding
 
 
@@ -199,9 +262,8 @@ class _Values:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         values: set[int] = set()
-        for names in self.source.masks[index * CHUNK : (index + 1) * CHUNK]:
-            path = self.source.folder / names[0]
-            values |= set(np.unique(read_mask(_read(path), str(path))[0]).tolist())
+        for number in range(index * CHUNK, min((index + 1) * CHUNK, len(self.source))):
+            values |= set(np.unique(self.source.raw_masks(number)[0][0]).tolist())
         return {"values": sorted(values)}
 
 
@@ -282,7 +344,7 @@ class _Checks:
         image, label, name = self.source[number]
         assert isinstance(image, bytes)
         assert isinstance(label, np.ndarray)
-        size, path = decoded_size(image, name), self.source.folder / self.source.masks[number][0]
+        size, path = decoded_size(image, name), self.source.mask_name(number)
         if label.shape[:2] != size:
             height, width = label.shape[:2]
             raise InputError(

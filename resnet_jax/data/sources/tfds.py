@@ -3,7 +3,7 @@
 import difflib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,27 @@ def tfds_source(name: str, split: Literal["train", "val"], data_dir: str | None)
     """
     import tensorflow_datasets as tfds
 
+    builder, chosen, names = opened_split(name, split, data_dir)
+    features = builder.info.features
+    if (
+        not {"image", "label"} <= set(names)
+        or not isinstance(features["image"], tfds.features.Image)
+        or not isinstance(features["label"], tfds.features.ClassLabel)
+    ):
+        raise InputError(f"--dataset={name} is not image classification: it has {', '.join(names)}")
+    records, version = encoded_records(builder, name, chosen, data_dir, ("image",))
+    return TfdsSource(records, tuple(features["label"].names), f"{name} {chosen}", version)
+
+
+def opened_split(name: str, split: Literal["train", "val"], data_dir: str | None) -> tuple[Any, str, list[str]]:
+    """Return TFDS's builder of a set, its name of a split, and the names of its features.
+
+    Raises:
+        NotPrepared: it is not in `data_dir`.
+        InputError: there is no such set or split.
+    """
+    import tensorflow_datasets as tfds
+
     builder = opened_builder(name, data_dir)
     splits = builder.info.splits
     if not splits:
@@ -67,22 +88,31 @@ def tfds_source(name: str, split: Literal["train", "val"], data_dir: str | None)
     if chosen is None:
         raise InputError(f"--dataset={name} has no split {' or '.join(wanted)}, only {', '.join(sorted(splits))}")
     features = builder.info.features
-    names = sorted(features) if isinstance(features, tfds.features.FeaturesDict) else [type(features).__name__]
-    if (
-        not {"image", "label"} <= set(names)
-        or not isinstance(features["image"], tfds.features.Image)
-        or not isinstance(features["label"], tfds.features.ClassLabel)
-    ):
-        raise InputError(f"--dataset={name} is not image classification: it has {', '.join(names)}")
+    dictionary = isinstance(features, tfds.features.FeaturesDict)
+    return builder, chosen, sorted(features) if dictionary else [type(features).__name__]
+
+
+def encoded_records(
+    builder: Any, name: str, split: str, data_dir: str | None, pictures: Sequence[str]
+) -> tuple[Any, str]:
+    """Return the records of a split, whose pictures stay encoded, and its version with the lengths of its shards.
+
+    Raises:
+        NotPrepared: it was prepared in another format.
+        InputError: its files are incomplete.
+    """
+    import tensorflow_datasets as tfds
+
     if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
         raise NotPrepared(
             f"--dataset={name} in {builder.data_dir} is in another format, {builder.info.file_format}. "
             + how_to_prepare(name, data_dir)
         )
-    check_records(splits[chosen])
-    records = builder.as_data_source(split=chosen, decoders={"image": tfds.decode.SkipDecoding()})
-    version = f"{builder.info.full_name} {chosen} {list(splits[chosen].shard_lengths)}"
-    return TfdsSource(records, tuple(features["label"].names), f"{name} {chosen}", version)
+    info = builder.info.splits[split]
+    check_records(info)
+    decoders = {picture: tfds.decode.SkipDecoding() for picture in pictures}
+    version = f"{builder.info.full_name} {split} {list(info.shard_lengths)}"
+    return builder.as_data_source(split=split, decoders=decoders), version
 
 
 def opened_builder(name: str, data_dir: str | None) -> Any:

@@ -3,6 +3,7 @@
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +18,15 @@ from resnet_jax.data.sources.tfds import TfdsSource, tfds_source
 from resnet_jax.errors import InputError
 
 
+def png(pixels: np.ndarray) -> io.BytesIO:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    file.seek(0)
+    return file
+
+
 def prepare(data_dir: Path, splits: dict[str, int], labels=("a", "b", "c"), name="toy") -> Path:
     """Writes DATA_DIR/toy/1.0.0; all pixels of example i are i, its class is i % 3."""
-    root = data_dir / name / "1.0.0"
-    root.mkdir(parents=True)
     features = tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(shape=(None, None, 3)),
@@ -28,22 +34,29 @@ def prepare(data_dir: Path, splits: dict[str, int], labels=("a", "b", "c"), name
             "file_name": tfds.features.Text(),
         }
     )
+
+    def example(i: int) -> dict[str, Any]:
+        return {"image": png(np.full((4, 5, 3), i, np.uint8)), "label": i % 3, "file_name": f"{i}.png"}
+
+    return prepare_records(data_dir, name, features, {s: [example(i) for i in range(n)] for s, n in splits.items()})
+
+
+def prepare_records(data_dir: Path, name: str, features: Any, splits: dict[str, list[dict[str, Any]]]) -> Path:
+    """Write a set as `download_and_prepare` leaves it, and return its folder."""
+    root = data_dir / name / "1.0.0"
+    root.mkdir(parents=True)
     infos = []
-    for split, count in splits.items():
+    for split, examples in splits.items():
         path = root / f"{name}-{split}.array_record-00000-of-00001"
         writer = ArrayRecordWriter(str(path), "group_size:1")
-        for i in range(count):
-            png = io.BytesIO()
-            Image.fromarray(np.full((4, 5, 3), i, np.uint8)).save(png, "PNG")
-            png.seek(0)
-            example = {"image": png, "label": i % 3, "file_name": f"{i}.png"}
+        for example in examples:
             writer.write(features.serialize_example(example))
         writer.close()
         template = tfds.core.ShardedFileTemplate(
             dataset_name=name, data_dir=root, split=split, filetype_suffix="array_record"
         )
         info = tfds.core.SplitInfo(
-            name=split, shard_lengths=[count], num_bytes=path.stat().st_size, filename_template=template
+            name=split, shard_lengths=[len(examples)], num_bytes=path.stat().st_size, filename_template=template
         )
         infos.append(info)
     tfds.folder_dataset.write_metadata(
