@@ -143,7 +143,7 @@ def check_mask_options(config: Config) -> None:
         InputError: the first of them.
     """
     masks = of_masks(config)
-    if not masks and (config.loss in ("dice", "cross_entropy_dice", "focal") or config.class_weights not in BALANCES):
+    if not masks and (config.loss in ("dice", "entropy_and_dice", "focal") or config.class_weights not in BALANCES):
         option = f"--class_weights={config.class_weights}" if config.class_weights not in BALANCES else config.loss
         raise InputError(f"{option if option.startswith('--') else f'--loss={option}'} is for --dataset=masks")
     if not masks:

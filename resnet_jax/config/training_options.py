@@ -117,12 +117,15 @@ class RegularizationOptions:
 class LossOptions:
     """Loss."""
 
-    loss: Literal["cross_entropy", "binary_cross_entropy", "dice", "cross_entropy_dice", "focal"] = "cross_entropy"
-    """Softmax, or a sigmoid a class; the last three are for masks"""
+    loss: Literal["cross_entropy", "binary_cross_entropy", "dice", "entropy_and_dice", "focal"] = "cross_entropy"
+    """Loss
+
+    Of softmax, or of a sigmoid a class; dice, its sum with cross-entropy, and focal loss are for masks.
+    """
     target_threshold: float = -1.0
     """With binary cross-entropy: targets above it become 1, others 0. Negative: unchanged"""
     class_weights: Literal["", "balanced", "median_frequency"] = ""
-    """Weight of an example, also in the logged training loss: 1, or balanced
+    """Weight of an example in the training loss. Empty: 1
 
     balanced: in inverse proportion to the number of examples of its class, 1 on average over the training set; of mixed
     examples, the mean of their classes. Of masks, that of a pixel: balanced, or median_frequency, which counts the

@@ -50,7 +50,7 @@ def on_backbone(name: str) -> Callable[..., nn.Module] | None:
     Options that the network for dense prediction does not have are its encoder's.
     """
     backbone = backbone_name(name)
-    if not backbone or backbone_name(backbone):
+    if not backbone or backbone in ON_BACKBONE or backbone_name(backbone):
         return None
     kind = ON_BACKBONE[name.partition("_")[0]]
 

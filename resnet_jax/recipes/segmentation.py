@@ -45,7 +45,7 @@ FROZEN = Recipe(
         "color_jitter": 0.0,
         "flip": "alternating",
         "class_weights": "",
-        "loss": "cross_entropy_dice",
+        "loss": "entropy_and_dice",
         "skips": "add",
         "eval_every": AT_THE_END,
     },
@@ -58,7 +58,7 @@ FINETUNE = Recipe(
     cost="20 epochs",
     settings=SCRATCH.settings
     | {"epochs": 20.0, "learning_rate": 1e-4, "head_rate": 10.0, "freeze_statistics": True, "skips": "add"}
-    | {"class_weights": "", "loss": "cross_entropy_dice"},
+    | {"class_weights": "", "loss": "entropy_and_dice"},
 )
 
 SEGMENTATION = {"scratch": SCRATCH, "frozen": FROZEN, "finetune": FINETUNE}

@@ -13,7 +13,7 @@ from resnet_jax.runtime.batch import Batch
 from resnet_jax.training.losses import Loss
 from resnet_jax.training.pixel_metrics import IGNORE
 
-PIXEL_LOSSES = ("cross_entropy", "dice", "cross_entropy_dice", "focal")
+PIXEL_LOSSES = ("cross_entropy", "dice", "entropy_and_dice", "focal")
 FOCUS = 2.0  # gamma of Lin et al. 2017, arXiv:1708.02002
 SMOOTH = 1.0  # pixels that Dice adds to both sides: a class that an image lacks has no 0 / 0
 
@@ -51,7 +51,7 @@ def make_pixel_loss(
             losses = each(logits, target, smoothing, FOCUS if kind == "focal" else 0.0)
             losses = losses if weights is None else losses * (target * weights).sum(axis=-1, keepdims=not binary)
             total += (losses * valid).sum(axis=(1, 2, 3)) / jnp.maximum(valid.sum(axis=(1, 2, 3)), 1)
-        if kind in ("dice", "cross_entropy_dice"):
+        if kind in ("dice", "entropy_and_dice"):
             probabilities = jax.nn.sigmoid(logits) if binary else jax.nn.softmax(logits)
             total += dice(probabilities * valid, target * valid, weights)
         return total

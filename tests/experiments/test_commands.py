@@ -23,21 +23,25 @@ from experiments import (
     quickstart,
     recipes,
     report,
+    segment,
     show_batch,
     tables,
 )
 from resnet_jax import cli
 from resnet_jax.config.help import COLUMN
 from resnet_jax.config.options import Config
+from resnet_jax.config.segmentation_options import SegmentationOptions
 from resnet_jax.errors import InputError
-from resnet_jax.recipes import CIFAR, IMAGENET, TRANSFER
+from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION, TRANSFER
 
 ROOT = Path(__file__).parents[2]
 console = importlib.import_module("experiments.__main__")
+OF_MASKS = {field.name for field in dataclasses.fields(SegmentationOptions)}  # in the help of experiments.segment
 TRAINING = {
     "imagenet": (imagenet, imagenet.RECIPES, "resnet{depth}"),
     "cifar": (cifar, cifar.RECIPES, "resnet{depth}_cifar"),
     "finetune": (finetune, finetune.RECIPES, "resnet{depth}"),
+    "segment": (segment, SEGMENTATION, "unet_resnet{depth}"),
     "show_batch": (show_batch, show_batch.RECIPES, "resnet{depth}"),
     "quickstart": (quickstart, {}, "resnet{depth}_cifar"),
 }
@@ -58,7 +62,7 @@ OPTIONS = {
 
 def parse(name, *argv):
     module, recipes, family = TRAINING[name]
-    argv = finetune.with_init_from(argv) if name == "finetune" else argv
+    argv = finetune.with_init_from(argv) if name in ("finetune", "segment") else argv
     return cli.parse_config(argv, name, module.__doc__, module.DEFAULTS, recipes=recipes, family=family)
 
 
@@ -75,9 +79,9 @@ def test_help_explains_every_option(name, capsys, monkeypatch):
     assert status_of(module.main, "--help") == 0
     printed = capsys.readouterr().out
     for field in dataclasses.fields(OPTIONS.get(name, Config)):
-        if field.name not in ("images", "source", "workdirs"):
+        if field.name not in ("images", "source", "workdirs") and (name == "segment" or field.name not in OF_MASKS):
             assert re.search(rf"--{field.name}\b", printed), field.name
-    for recipe in {"imagenet": IMAGENET, "cifar": CIFAR, "finetune": TRANSFER}.get(name, {}):
+    for recipe in {"imagenet": IMAGENET, "cifar": CIFAR, "finetune": TRANSFER, "segment": SEGMENTATION}.get(name, {}):
         assert f"--recipe={recipe}" in printed
 
 

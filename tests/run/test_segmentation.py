@@ -190,9 +190,9 @@ def test_the_other_kinds_train_and_are_used(root, tmp_path):
     for number, options in enumerate(
         (
             {"model": "fcn_resnet8_cifar", "skips": "", "width": 0, "class_weights": "median_frequency", "ema": 0.9},
-            {"loss": "cross_entropy_dice", "accumulate": 2, "batch_size": 16, "class_weights": "balanced"},
+            {"loss": "entropy_and_dice", "accumulate": 2, "batch_size": 16, "class_weights": "balanced"},
             {"loss": "focal", "rotate": 10.0, "color_jitter": 0.1, "dtype": "bfloat16"},
-            {"data_dir": str(binary), "loss": "cross_entropy_dice", "threshold": 0.4},
+            {"data_dir": str(binary), "loss": "entropy_and_dice", "threshold": 0.4},
         )
     ):
         settings: dict[str, Any] = {"data_dir": str(root)} | options

@@ -74,7 +74,7 @@ def test_what_a_pixel_that_does_not_count_predicts_is_all_one(drawn):
 
 def test_the_sum_of_both_is_the_sum_of_both(drawn):
     logits, batch = jnp.asarray(drawn[0]), {"label": jnp.asarray(drawn[1])}
-    both = make_pixel_loss("cross_entropy_dice")(logits, batch)
+    both = make_pixel_loss("entropy_and_dice")(logits, batch)
     np.testing.assert_allclose(
         both, make_pixel_loss()(logits, batch) + make_pixel_loss("dice")(logits, batch), rtol=1e-6
     )

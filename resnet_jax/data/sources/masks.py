@@ -313,7 +313,7 @@ def absent_classes(facts: MaskFacts, class_names: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Checks:
-    """Counts, sizes and problems, of CHUNK masks at a time."""
+    """Sizes, counts and problems of CHUNK masks at a time."""
 
     source: MaskSource
 
