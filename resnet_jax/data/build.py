@@ -61,7 +61,7 @@ class Data:
         train_labels: () -> int32 [N], of the training set; some sets are read from end to end for it.
         train_shape: height and width of training pictures with masks.
         coding: of masks; None where labels are of whole images.
-        class_pixels: of the training masks, the fields `pixels` and `beside` of `masks.MaskFacts`.
+        class_pixels: of the training masks, the fields `pixels` and `beside` of `mask_checks.MaskFacts`.
     """
 
     train: Loader

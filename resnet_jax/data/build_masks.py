@@ -11,10 +11,11 @@ from resnet_jax.data import pipeline
 from resnet_jax.data.augment.joint import JointTransform
 from resnet_jax.data.build import Data, build_finish, build_order, build_preprocessing
 from resnet_jax.data.loader import Loader, run_key, streamed_train_loader, whole_masks_loader, worker_count
+from resnet_jax.data.mask_checks import absent_classes, check_masks
 from resnet_jax.data.notices import print_notice
 from resnet_jax.data.plain_images import plain_images
 from resnet_jax.data.resolution import FixedSize
-from resnet_jax.data.sources.masks import MaskSource, absent_classes, check_masks, mask_source
+from resnet_jax.data.sources.masks import MaskSource, mask_source
 from resnet_jax.data.sources.source import example_digest
 from resnet_jax.errors import InputError
 

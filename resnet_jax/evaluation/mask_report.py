@@ -10,9 +10,10 @@ import numpy as np
 
 from resnet_jax.analysis.plots.curves import svg_curves
 from resnet_jax.data.loader import worker_count
+from resnet_jax.data.mask_checks import absent_classes, check_masks
 from resnet_jax.data.notices import print_notice
 from resnet_jax.data.sources.mask_coding import IGNORE, MaskCoding
-from resnet_jax.data.sources.masks import MaskSource, absent_classes, check_masks
+from resnet_jax.data.sources.masks import MaskSource
 from resnet_jax.data.sources.source import pixels_of
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.confusion import shown_classes

@@ -6,8 +6,9 @@ from typing import Any
 import jax
 
 from resnet_jax.data.loader import whole_masks_loader, worker_count
+from resnet_jax.data.mask_checks import absent_classes, check_masks
 from resnet_jax.data.notices import print_notice
-from resnet_jax.data.sources.masks import MaskSource, absent_classes, check_masks, open_masks_uncoded
+from resnet_jax.data.sources.masks import MaskSource, open_masks_uncoded
 from resnet_jax.evaluation.image_set import Split
 from resnet_jax.inference.segment import coding_of, threshold_of
 from resnet_jax.inference.tiles import jit_logits

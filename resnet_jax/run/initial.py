@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import flatten_dict
 
 from resnet_jax.config.options import Config
 from resnet_jax.data.build import build_preprocessing
@@ -20,12 +19,12 @@ from resnet_jax.optim.param_paths import by_path
 from resnet_jax.run.build import Run, build_run
 from resnet_jax.run.cached_features import check_cache
 from resnet_jax.run.distill import add_teacher
-from resnet_jax.run.encoder import around_encoder
+from resnet_jax.run.new_parts import around_encoder, with_head
 from resnet_jax.run.report import say_once
 from resnet_jax.weights.checksum import checksum
 from resnet_jax.weights.layout import OURS, to_tensors
 from resnet_jax.weights.pretrained import open_weights, variables_of
-from resnet_jax.weights.shapes import head_paths, initial_leaves, options_of, variable_shapes
+from resnet_jax.weights.shapes import options_of
 
 # Options that the weights answer where they have their defaults.
 OF_WEIGHTS = ("mean", "std", "interpolation", "eval_crop")
@@ -219,34 +218,6 @@ def _numbers(values: Sequence[float]) -> str:
 
 def _is_run(source: str) -> bool:
     return (Path(source) / "config.json").is_file() and (Path(source) / "checkpoints").is_dir()
-
-
-def with_head(
-    config: Config, options: Any, variables: Any, names: Sequence[str] | None, classes: Sequence[str]
-) -> tuple[Any, int]:
-    """Return the variables with a head for `classes`, and how many of them it kept by name.
-
-    Args:
-        config: of the run.
-        options: of the network.
-        variables: with the head of `names`, another one, or none.
-        names: of the classes of the variables; None where they are not known.
-        classes: K names.
-    """
-    shapes = variable_shapes(config.model, len(classes), options)
-    head = head_paths(config.model, shapes, len(classes), options)
-    old: dict[tuple[str, ...], Any] = flatten_dict(variables)
-    new = initial_leaves(config.model, head, len(classes), config.seed, options)
-    index = {name: number for number, name in enumerate(names or ())}
-    fits = all(path in old and old[path].shape[:-1] == new[path].shape[:-1] for path in head)
-    pairs = [(k, index[name]) for k, name in enumerate(classes) if name in index] if fits else []
-    for path in head:
-        if pairs:
-            leaf = np.array(new[path])
-            ours, theirs = (list(numbers) for numbers in zip(*pairs, strict=True))
-            leaf[..., ours] = np.asarray(old[path])[..., theirs]
-            new[path] = leaf
-    return unflatten_dict(old | new), len(pairs)
 
 
 def _check_shapes(config: Config, variables: Any, run: Run) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from flax import linen as nn
 
 from resnet_jax.run.build import Run
-from resnet_jax.run.encoder import ENCODER
+from resnet_jax.run.new_parts import ENCODER
 
 HEAD = "head"
 POOLED = "pooled"

@@ -110,7 +110,7 @@ def test_steps_and_evaluations_compile_once(tmp_path, monkeypatch):
     programs = []
 
     def kept(build):
-        return lambda *args: programs.append(build(*args)) or programs[-1]
+        return lambda *args, **options: programs.append(build(*args, **options)) or programs[-1]
 
     monkeypatch.setattr(step_module, "build_train_step", kept(step_module.build_train_step))
     monkeypatch.setattr(validate, "jit_eval_step", kept(validate.jit_eval_step))

@@ -19,7 +19,8 @@ from resnet_jax.models.counts import abstract_variables, count_multiply_adds
 from resnet_jax.models.registry import create_model
 from resnet_jax.optim.freeze import frozen_by
 from resnet_jax.run.cached_features import next_readable
-from resnet_jax.run.initial import Initial, check_same_start, check_scan, with_head
+from resnet_jax.run.initial import Initial, check_same_start, check_scan
+from resnet_jax.run.new_parts import with_head
 from resnet_jax.run.train import train
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import train_step
@@ -198,7 +199,7 @@ def test_a_class_keeps_its_part_of_the_head_by_its_name():
         ({"freeze": "*"}, "leaves nothing that learns"),
         (
             {"cache_features": 1},
-            "--cache_features=1 needs all but the head frozen; head, stage1_block01",
+            "--cache_features=1 needs all but the head frozen; stage1_block01",
         ),
         ({"init_from": "nowhere.pth"}, "nowhere.pth"),
         (

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from resnet_jax.data.mask_checks import absent_classes, check_masks
 from resnet_jax.data.sources.mask_coding import IGNORE, coding_of_file, usual_color
-from resnet_jax.data.sources.masks import absent_classes, check_masks, mask_source
+from resnet_jax.data.sources.masks import mask_source
 from resnet_jax.errors import InputError
 from tests.masked_pictures import write_pictures
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from resnet_jax.data.sources.masks import check_masks, mask_source
+from resnet_jax.data.mask_checks import check_masks
+from resnet_jax.data.sources.masks import mask_source
 from resnet_jax.errors import InputError
 from tests.data.sources.test_tfds import png, prepare, prepare_records
 from tests.masked_pictures import picture
