@@ -22,6 +22,7 @@ def test_windows_cover_an_axis_once(length):
         assert w.stop == min(length, w.last + 8)
 
 
+@pytest.mark.slow
 def test_tiles_are_the_whole_picture_where_the_margin_is_wide_enough():
     # Its logits depend on 92 pixels to each side.
     model = create_model("unet", num_classes=3, width=2)

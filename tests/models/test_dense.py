@@ -63,6 +63,7 @@ def test_fcn_has_torchvisions_stride_and_weight_of_the_auxiliary_loss():
     assert model.aux_weight == 0.5
 
 
+@pytest.mark.slow
 def test_skips_decide_what_the_logits_depend_on():
     """Without skips the logits are those of the last stage alone; with them, also of the finer ones."""
     for skips, reads in (("concat", True), ("add", True), ("none", False)):

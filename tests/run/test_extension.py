@@ -24,6 +24,9 @@ from tests.faults.toy import config, photographs
 from tests.weights.torch_writer import save
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """The home of a run of four steps that keeps an average, with checkpoints 2 and 4."""
@@ -37,7 +40,6 @@ def assert_equal(found, wanted):
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(found), jax.device_get(wanted))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("which", "key"), [("newest", ""), ("2", ""), ("2", "ema"), ("newest", "ema")])
 def test_any_checkpoint_and_its_average_are_taken(home, which, key):
     run = str(home / "run")
@@ -52,7 +54,6 @@ def digest(run, which, ema):
     return checksum(to_tensors(jax.device_get(restore_run(run, which, ema=ema)[2]), OURS), {})
 
 
-@pytest.mark.slow
 def test_a_longer_run_follows_the_advice_of_the_refusal(home):
     run = home / "run"
     advice = (
@@ -67,7 +68,6 @@ def test_a_longer_run_follows_the_advice_of_the_refusal(home):
     assert read_run_config(home / "new")[1]["init"]["sha256"] == digest(str(run), "best", True)
 
 
-@pytest.mark.slow
 def test_what_is_no_extension_is_refused_without_that_advice(home):
     others: Any = ({"steps": 2}, {"steps": 9, "seed": 1}, {"batch_size": 16})
     for options in others:
@@ -102,7 +102,6 @@ def test_the_average_is_converted_and_teaches(home, tmp_path):
     assert_equal(taught.data.train.held["teacher"], restore_run(run, ema=True)[2])
 
 
-@pytest.mark.slow
 def test_a_set_of_several_is_taken_by_its_key(home, tmp_path):
     variables: Any = create_model("resnet8_cifar", num_classes=2).init(jax.random.key(0), np.zeros((1, 8, 8, 3)))
     tensors = to_tensors(jax.device_get(variables), OURS)

@@ -88,6 +88,7 @@ def test_the_evaluation_is_the_runs_and_does_not_depend_on_the_batch(finished):
         assert printed(found) == {name: f"{logged[name]:.4f}" for name in found}
 
 
+@pytest.mark.slow
 def test_the_evaluation_is_that_of_a_loop_over_pictures(finished, root):
     trained = of(finished)
     pairs = []
@@ -102,6 +103,7 @@ def test_the_evaluation_is_that_of_a_loop_over_pictures(finished, root):
     assert evaluate_masks(trained, num_workers=0)["miou"] == pytest.approx(np.mean(ious), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_mirror_images_and_tiles_are_evaluated_too(finished):
     trained = of(finished)
     whole = evaluate_masks(trained, num_workers=0)
@@ -209,6 +211,7 @@ def test_masks_are_written_as_palettes_with_the_values_of_the_training(finished,
     assert re.search(r"\d+\.\d\d%  class 0", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_the_commands_print_the_result(finished, root, tmp_path, capsys):
     evaluate_command.main([f"--workdir={finished}", "--split=test", "--num_workers=0"])
     output = capsys.readouterr().out
