@@ -23,7 +23,6 @@ from resnet_jax.workdir.folder import check_config_matches, read_run_config
 from tests.faults.toy import config, photographs
 from tests.weights.torch_writer import save
 
-
 pytestmark = pytest.mark.slow
 
 
