@@ -82,7 +82,9 @@ def networks_of(options: Options) -> list[Trained]:
         if given := [f"--{name}" for name in others if getattr(options, name)]:
             raise InputError(f"{', '.join(given)}: not with --ensemble, which names its networks itself")
         networks = load_ensemble(options.ensemble, options.checkpoint, ema=options.ema)
-    if not options.precise_bn or networks[0].classifies_pixels:
+    if networks[0].classifies_pixels:
+        check_of_pixels(options)
+    if not options.precise_bn:
         return networks
     folder = "" if options.dataset else options.data_dir  # the folder of another set lacks the training images
     with_stats = partial(with_precise_stats, num_images=options.precise_bn, num_workers=options.num_workers)
@@ -111,16 +113,20 @@ def main(argv: Sequence[str]) -> None:
     show(result, options)
 
 
-def pixels(options: Options, network: Trained) -> dict[str, Any]:
-    """Evaluate a network that classifies pixels.
+def check_of_pixels(options: Options) -> None:
+    """Refuse options that do not go with a network that classifies pixels.
 
     Raises:
-        InputError: the options do not go with it, or as `evaluate_masks`.
+        InputError: they do not.
     """
     given = [f"--{name}" for name in ("ensemble", "precise_bn", "subset") if getattr(options, name)]
     given += [f"--protocol={options.protocol}"] if options.protocol not in ("", "center", "flip") else []
     if given:
         raise InputError(f"{', '.join(given)} is for networks that classify images, not pixels; leave it out")
+
+
+def pixels(options: Options, network: Trained) -> dict[str, Any]:
+    """Evaluate a network that classifies pixels; raises as `evaluate_masks`."""
     return evaluate_masks(
         network,
         dataset=options.dataset,

@@ -24,6 +24,6 @@ class SegmentationOptions:
     threshold: float = 0.5
     """Probability above which a pixel has a class, where classes may overlap"""
     skips: str = ""
-    """How a U-Net joins the stages on the way up: concat, add or none. Empty: concat"""
+    """Skips of a U-Net: stages are appended (concat), added (add) or left out (none). Empty: concat"""
     output_stride: int = 0
     """Stride of the last stage of an encoder, 8, 16 or 32. 0: the network's own"""

@@ -175,10 +175,7 @@ def build_train_loader(source: Source, config: Config, size_at: FixedSize | Prog
         InputError: the devices cannot share the batch, there is no such policy, or a package that the interpolation
             needs is not installed.
     """
-    devices = mesh.devices.size
-    if config.batch_size % devices:
-        nearest = max(devices, config.batch_size // devices * devices)
-        raise InputError(f"--batch_size={config.batch_size} cannot be shared by {devices} devices; take {nearest}")
+    check_shared_batch(config.batch_size, mesh.devices.size)
     if config.cutout >= size_at(0):
         raise InputError(f"--cutout={config.cutout} leaves nothing of images of {size_at(0)} pixels")
     order = build_order(source, config)
@@ -216,6 +213,17 @@ def build_train_loader(source: Source, config: Config, size_at: FixedSize | Prog
     )
     host = partial(pipeline.train_batches, source, transform, order, size_at=size_at)
     return streamed_train_loader(partial(host, num_workers=worker_count(config.num_workers)), key, finish, mesh)
+
+
+def check_shared_batch(batch_size: int, devices: int) -> None:
+    """Refuse a batch that devices cannot share evenly.
+
+    Raises:
+        InputError: they cannot; names the nearest size that they can share.
+    """
+    if batch_size % devices:
+        nearest = max(devices, batch_size // devices * devices)
+        raise InputError(f"--batch_size={batch_size} cannot be shared by {devices} devices; take {nearest}")
 
 
 def build_order(source: Source, config: Config) -> Order:

@@ -9,13 +9,13 @@ from jax.sharding import Mesh
 from resnet_jax.config.options import Config
 from resnet_jax.data import pipeline
 from resnet_jax.data.augment.joint import JointTransform
-from resnet_jax.data.build import Data, build_finish, build_order, build_preprocessing
+from resnet_jax.data.build import Data, build_finish, build_order, build_preprocessing, check_shared_batch
 from resnet_jax.data.loader import Loader, run_key, streamed_train_loader, whole_masks_loader, worker_count
 from resnet_jax.data.mask_checks import absent_classes, check_masks
 from resnet_jax.data.notices import print_notice
 from resnet_jax.data.plain_images import plain_images
 from resnet_jax.data.resolution import FixedSize
-from resnet_jax.data.sources.masks import MaskSource, mask_source
+from resnet_jax.data.sources.masks import MaskSource, mask_source, open_masks_uncoded
 from resnet_jax.data.sources.source import example_digest
 from resnet_jax.errors import InputError
 
@@ -26,7 +26,9 @@ def build_mask_data(config: Config, mesh: Mesh) -> Data:
     Raises:
         InputError: the data are missing or cannot be used, or do not go with the options.
     """
-    train_set, test_set = open_masks(config, "train"), open_masks(config, "val")
+    train_set = open_masks(config, "train")
+    # With the classes of the training masks, which are not read for them a second time.
+    test_set = open_masks_uncoded("val", config.data_dir or None, config.dataset).with_coding(train_set.coding)
     facts = check_masks(train_set, worker_count(config.num_workers))
     test_facts = check_masks(test_set, worker_count(config.num_workers))
     for split, found in (("train", facts), ("val", test_facts)):
@@ -87,10 +89,7 @@ def build_mask_train_loader(source: MaskSource, config: Config, crop: tuple[int,
     Raises:
         InputError: the devices cannot share the batch.
     """
-    devices = mesh.devices.size
-    if config.batch_size % devices:
-        nearest = max(devices, config.batch_size // devices * devices)
-        raise InputError(f"--batch_size={config.batch_size} cannot be shared by {devices} devices; take {nearest}")
+    check_shared_batch(config.batch_size, mesh.devices.size)
     transform = JointTransform(
         crop=crop,
         scale=config.scale,

@@ -12,7 +12,7 @@ from resnet_jax.data import pipeline, resident
 from resnet_jax.data.augment.host import short_side_size
 from resnet_jax.data.order import Order
 from resnet_jax.data.preprocessing import Preprocessing
-from resnet_jax.data.shape_buckets import Shape, shaped_batches, whole_images
+from resnet_jax.data.shape_buckets import Shape, ShapedBatch, shaped_batches, whole_images
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import put_whole, replicated, sharded
@@ -158,11 +158,25 @@ def whole_masks_loader(
         return short_side_size(height, width, short) if short else (height, width)
 
     plan = shaped_batches(sizes, shape_of, lambda shape: batch_size, mesh.devices.size)
-    workers = worker_count(num_workers)
+    return planned_loader(source, plan, preprocessing, num_workers=worker_count(num_workers), mesh=mesh)
+
+
+def planned_loader(
+    source: Source, plan: tuple[ShapedBatch, ...], preprocessing: Preprocessing, *, num_workers: int, mesh: Mesh
+) -> Loader:
+    """Return the loader of whole images, or pictures with masks, in the batches of a plan.
+
+    Args:
+        source: the examples.
+        plan: of `shaped_batches`.
+        preprocessing: of the network, of which interpolation and normalization are used.
+        num_workers: processes that decode; 0 for threads of this one.
+        mesh: the devices.
+    """
 
     def batches() -> Iterator[Batch]:
         kind = preprocessing.interpolation
-        host = whole_images(source, plan, interpolation=kind, num_workers=workers, **process_share())
+        host = whole_images(source, plan, interpolation=kind, num_workers=num_workers, **process_share())
         return pipeline.to_device(host, sharded(mesh))
 
     return Loader(batches, preprocessing.normalize)

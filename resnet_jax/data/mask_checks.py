@@ -8,14 +8,15 @@ import numpy as np
 
 from resnet_jax.data.decode import decoded_size
 from resnet_jax.data.prefetch import read_ahead
-from resnet_jax.data.sources.mask_coding import IGNORE, MaskCoding
+from resnet_jax.data.sources.mask_coding import MaskCoding
 from resnet_jax.data.sources.masks import CHUNK, MaskSource
 from resnet_jax.errors import InputError
+from resnet_jax.runtime.batch import IGNORE
 
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """What is in the masks of a split.
+    """Pixels of each class in the masks of a split, and sizes of its pictures.
 
     Attributes:
         pixels: int64 [K], of each class.

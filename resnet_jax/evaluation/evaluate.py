@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from resnet_jax.errors import InputError
 from resnet_jax.evaluation.image_set import Split, image_set, open_any_set, open_set
 from resnet_jax.evaluation.masks import evaluate_masks
 from resnet_jax.evaluation.protocols import Pass, Protocol, build_passes
@@ -60,7 +61,9 @@ def evaluate(
     networks = [trained] if isinstance(trained, Trained) else list(trained)
     # The images are normalized as in training, whatever set they come from: only the source changes.
     first = networks[0]
-    if first.classifies_pixels:
+    if any(network.classifies_pixels for network in networks):
+        if len(networks) > 1 or subset:
+            raise InputError("ensembles and --subset are for networks that classify images, not pixels")
         return evaluate_masks(
             first,
             dataset=dataset,

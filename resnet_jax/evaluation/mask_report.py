@@ -1,6 +1,7 @@
 """A report on a network that classifies pixels: which classes it finds, and pictures that show where it is wrong."""
 
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,22 @@ from resnet_jax.analysis.plots.curves import svg_curves
 from resnet_jax.data.loader import worker_count
 from resnet_jax.data.mask_checks import absent_classes, check_masks
 from resnet_jax.data.notices import print_notice
-from resnet_jax.data.sources.mask_coding import IGNORE, MaskCoding
+from resnet_jax.data.sources.mask_coding import MaskCoding
 from resnet_jax.data.sources.masks import MaskSource
 from resnet_jax.data.sources.source import pixels_of
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.confusion import shown_classes
 from resnet_jax.evaluation.gallery import data_uri
 from resnet_jax.evaluation.image_set import Split
-from resnet_jax.evaluation.masks import open_masks_for
+from resnet_jax.evaluation.masks import open_masks_for, task_of
 from resnet_jax.evaluation.options_shown import changed_options
 from resnet_jax.evaluation.page import Origin, origin_of, render, write_page
 from resnet_jax.files.atomic import write_atomically
 from resnet_jax.inference.segment import build_labeling, coding_of, overlay
 from resnet_jax.inference.trained import Trained
-from resnet_jax.training.pixel_metrics import boundary_sums, scores_of_confusion
+from resnet_jax.runtime.batch import IGNORE
+from resnet_jax.training.metrics import add_sums
+from resnet_jax.training.pixel_metrics import confusion_matrix, scores_of_confusion
 from resnet_jax.workdir.verified_log import verified_rows
 
 SHOWN = 10  # pictures of each kind
@@ -127,19 +130,20 @@ def write_mask_report(
     """
     source, coding = open_masks_for(trained, dataset, data_dir, split), coding_of(trained)
     facts = check_masks(source, worker_count(num_workers))
-    labels_of = build_labeling(trained, coding)
-    matrices, edges = [], []
-    for index in range(len(source)):
-        label = source.mask(index)
-        found = labels_of(pixels_of(source[index]))
-        matrices.append(matrix_of(label, found, coding))
-        edges.append(boundaries_of(label, found, coding))
-    matrix = np.sum(matrices, axis=0)
-    scores, each = scores_of_confusion(matrix), [scores_of_confusion(one) for one in matrices]
+    labels_of, task = build_labeling(trained, coding), task_of(trained)
+    sums_of = jax.jit(lambda logits, batch: task.eval_sums(logits, batch, jnp.zeros(1)))
+    sums = []
+    for example in map(source.__getitem__, range(len(source))):
+        batch = {"label": example.label[None].astype(np.int32), "mask": np.ones(1, np.float32)}
+        sums.append(jax.device_get(sums_of(logits_of(labels_of(pixels_of(example)), coding), batch)))
+    each = [scores_of_confusion(confusion_matrix(one)) for one in sums]
+    total = reduce(add_sums, sums)
+    matrix = confusion_matrix(total)
     order = sorted(range(len(source)), key=lambda index: each[index]["miou"])
 
     def picture(index: int) -> MaskPicture:
-        image, label = pixels_of(source[index]), source.mask(index)
+        example = source[index]
+        image, label = pixels_of(example), example.label
         found = labels_of(image)
         return MaskPicture(
             name=Path(source.picture_name(index)).name,
@@ -156,7 +160,7 @@ def write_mask_report(
         source=source,
         coding=coding,
         split=split,
-        scores=scores | {"boundary_f": boundary_f(edges)},
+        scores=scores_of_confusion(matrix) | {"boundary_f": task.metrics(total)["boundary_f"]},
         matrix=matrix,
         shares=facts.pixels / max(1, facts.pixels.sum()),
         shown=tuple(shown_classes(matrix)) if matrix.ndim == 2 else (),
@@ -178,42 +182,11 @@ def write_mask_report(
     return report
 
 
-def matrix_of(label: np.ndarray, found: np.ndarray, coding: MaskCoding) -> np.ndarray:
-    """Return the confusion matrix of one picture: int64 [K,K], or [K,2,2]."""
-    count = len(coding.class_names)
+def logits_of(labels: np.ndarray, coding: MaskCoding) -> jax.Array:
+    """Return logits [1,H,W,K] whose prediction the labels of a picture are."""
     if coding.binary:
-        valid = label != IGNORE
-        pairs = [2 * label[..., k][valid[..., k]].astype(int) + found[..., k][valid[..., k]] for k in range(count)]
-        return np.stack([np.bincount(pair, minlength=4).reshape(2, 2) for pair in pairs])
-    valid = label != IGNORE
-    pairs = label[valid].astype(np.int64) * count + found[valid]
-    return np.bincount(pairs, minlength=count**2).reshape(count, count)
-
-
-@jax.jit
-def _edges(logits: jax.Array, label: jax.Array) -> dict[str, jax.Array]:
-    return boundary_sums(logits, {"label": label, "mask": jnp.ones(1)})
-
-
-@jax.jit
-def _binary_edges(logits: jax.Array, label: jax.Array) -> dict[str, jax.Array]:
-    return boundary_sums(logits, {"label": label, "mask": jnp.ones(1)}, threshold=0.5)
-
-
-def boundaries_of(label: np.ndarray, found: np.ndarray, coding: MaskCoding) -> dict[str, np.ndarray]:
-    """Return the sums of `boundary_sums` of one picture."""
-    if coding.binary:
-        sums = _binary_edges(jnp.where(found[None] == 1, 10.0, -10.0), label[None].astype(np.int32))
-    else:
-        logits = jax.nn.one_hot(found[None], len(coding.class_names))
-        sums = _edges(logits, label[None].astype(np.int32))
-    return jax.device_get(sums)
-
-
-def boundary_f(edges: list[dict[str, np.ndarray]]) -> float:
-    """Return the mean over classes of their mean boundary F over pictures."""
-    total, images = (np.stack([e[name] for e in edges]).sum(axis=0) for name in ("boundary_f", "boundary_images"))
-    return float((total[images > 0] / images[images > 0]).mean()) if (images > 0).any() else float("nan")
+        return jnp.where(labels[None] == 1, 10.0, -10.0)
+    return jax.nn.one_hot(labels[None], len(coding.class_names))
 
 
 def error_map(image: np.ndarray, label: np.ndarray, found: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Protocols of evaluation: the passes of a network over a set, and the views of every image in each."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -11,8 +11,8 @@ from jax.sharding import Mesh
 
 from resnet_jax.data import pipeline
 from resnet_jax.data.augment.host import resize_and_five_crops
-from resnet_jax.data.loader import Loader, eval_loader, process_share, worker_count
-from resnet_jax.data.shape_buckets import Shape, image_sizes, shaped_batches, whole_images, whole_shape
+from resnet_jax.data.loader import Loader, eval_loader, planned_loader, process_share, worker_count
+from resnet_jax.data.shape_buckets import Shape, image_sizes, shaped_batches, whole_shape
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained
@@ -93,15 +93,16 @@ def five_crops_loader(source: Source, trained: Trained, batch_size: int, workers
     devices = mesh.devices.size
     rows = -(-batch_size // (10 * devices)) * devices
 
-    def host_batches() -> Iterator[dict[str, Any]]:
-        return pipeline.eval_batches(source, crops, batch_size=rows, num_workers=workers, **process_share())
+    def batches() -> Iterator[dict[str, Any]]:
+        host = pipeline.eval_batches(source, crops, batch_size=rows, num_workers=workers, **process_share())
+        return pipeline.to_device(host, sharded(mesh))
 
     def prepare(batch: dict[str, Any]) -> dict[str, Any]:
         images = batch["image"]
         flat = seen.normalize({"image": images.reshape(-1, *images.shape[2:])})["image"]
         return {**batch, "image": flat.reshape(images.shape)}
 
-    return Loader(on_devices(host_batches, mesh), prepare)
+    return Loader(batches, prepare)
 
 
 def whole_images_loader(
@@ -115,16 +116,7 @@ def whole_images_loader(
         return pixels // (2 * shape[0] * shape[1])
 
     plan = shaped_batches(sizes, partial(whole_shape, short=short), rows_of, mesh.devices.size)
-
-    def host_batches() -> Iterator[dict[str, Any]]:
-        return whole_images(source, plan, interpolation=seen.interpolation, num_workers=workers, **process_share())
-
-    return Loader(on_devices(host_batches, mesh), seen.normalize)
-
-
-def on_devices(host_batches: Callable[[], Iterator[Any]], mesh: Mesh) -> Callable[[], Iterator[Any]]:
-    """Return the same batches on the devices, sharded by examples."""
-    return lambda: pipeline.to_device(host_batches(), sharded(mesh))
+    return planned_loader(source, plan, seen, num_workers=workers, mesh=mesh)
 
 
 def check_scales(trained: Trained, scales: Sequence[int]) -> None:

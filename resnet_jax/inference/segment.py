@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
@@ -50,10 +48,9 @@ def coding_of(trained: Trained) -> MaskCoding:
         stored = trained.facts["mask_coding"]
         lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
         return MaskCoding(**(stored | lists | {"colors": tuple(tuple(color) for color in stored["colors"])}))
-    count, shape = trained.num_classes, jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-    logits: Any = jax.eval_shape(build_apply(trained.model, "center"), trained.variables, shape)
-    if len(logits.shape) != 4:
+    if not trained.classifies_pixels:
         raise InputError(f"{trained.name} classifies images, not pixels")
+    count = trained.num_classes
     names = trained.class_names or tuple(f"class {k}" for k in range(count))
     return MaskCoding(names, tuple(range(count)), (255,), tuple(map(usual_color, range(count))))
 
@@ -140,12 +137,11 @@ def write_masks(found: Segmented, coding: MaskCoding, folder: Path) -> list[Path
 
 def palette_image(labels: np.ndarray, coding: MaskCoding) -> Image.Image:
     """Return labels uint8 [H,W] as a palette picture with the values of the training masks."""
-    in_values = not coding.in_colors and max(coding.values) <= 255
     if coding.binary:
         values: Sequence[int] = (0, coding.values[0])
         colors: Sequence[Color] = ((0, 0, 0), coding.colors[0])
     else:
-        values = coding.values if in_values else range(len(coding.class_names))
+        values = range(len(coding.class_names)) if coding.in_colors else coding.values
         colors = coding.colors
     image = Image.fromarray(np.array(values, np.uint8)[labels], "P")
     palette = np.zeros((256, 3), np.uint8)

@@ -14,7 +14,7 @@ from resnet_jax.data.sources.cifar import PUBLISHED
 from resnet_jax.data.sources.imagenet_classes import wnids
 from resnet_jax.errors import InputError
 from resnet_jax.inference.restore import restore_run
-from resnet_jax.models.registry import create_model
+from resnet_jax.models.registry import classifies_pixels, create_model
 from resnet_jax.weights.catalog import known_weights
 from resnet_jax.weights.image_config import Interpolation, completed
 from resnet_jax.weights.pretrained import WeightSet, exact_variables, open_weights
@@ -58,8 +58,8 @@ class Trained:
 
     @property
     def classifies_pixels(self) -> bool:
-        """Whether its logits are those of pixels."""
-        return "mask_coding" in self.facts or self.name.startswith(("unet", "fcn_"))
+        """True of a network whose logits are those of pixels."""
+        return classifies_pixels(self.name)
 
     def class_name(self, k: int) -> str:
         """Return the name of class k."""

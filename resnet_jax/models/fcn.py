@@ -1,6 +1,5 @@
 """Fully convolutional segmentation (Long et al. 2015, arXiv:1411.4038) on a ResNet, as torchvision has it."""
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +11,7 @@ from flax import linen as nn
 from resnet_jax.layers.conv import Conv
 from resnet_jax.layers.norm import BatchNorm
 from resnet_jax.layers.pooling import resize_bilinear
+from resnet_jax.models.around_backbone import AroundBackbone
 
 
 class FCNHead(nn.Module):
@@ -72,48 +72,25 @@ class FCNHeads(nn.Module):
         return sorted(name for name in outputs if name.startswith("stage"))[-2:]
 
 
-class FCN(nn.Module):
+class FCN(AroundBackbone):
     """A fully convolutional network: images [B,H,W,3] of any size -> float32 logits [B,H,W,K].
 
     In training the auxiliary head runs too, on the last stage but one, and `features=True` returns its logits
     [B,H,W,K] as "aux1" for the loss. In evaluation it does not run.
 
     Attributes:
-        backbone: creates a network without a head from `name`, `dtype`, `param_dtype` and, if set, `bn_group_size`.
         num_classes: K; torchvision's weights have 21, the classes of PASCAL VOC.
         aux_head: build the auxiliary head; a trained network does not need it.
         aux_weight: of its loss in training; torchvision's.
         dropout: probability with which a value is zeroed before the classes in training. Draws from the "dropout"
             key.
-        bn_group_size: examples normalized together; 0 is the whole global batch.
-        dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
-        param_dtype: type in which parameters are stored.
+
+    The others are those of `AroundBackbone`.
     """
 
-    backbone: Callable[..., nn.Module]
+    PART = FCNHeads
+
     num_classes: int = 21
     aux_head: bool = True
     aux_weight: float = 0.5
     dropout: float = 0.1
-    bn_group_size: int = 0
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
-        """Return logits [B,H,W,K]; with `features`, the backbone's dict with these logits."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        # A backbone without normalization has no such option.
-        group = {"bn_group_size": self.bn_group_size} if self.bn_group_size else {}
-        backbone = self.backbone(name="backbone", **types, **group)
-        outputs = backbone(images, train=train, features=True)
-        decoder = self.decoder()
-        nn.share_scope(self, decoder)  # "head" stands beside "backbone"
-        outputs |= decoder(outputs, images.shape[1:3], train)
-        return outputs if features else outputs["logits"]
-
-    @nn.nowrap
-    def decoder(self) -> FCNHeads:
-        """Return the heads by themselves; their parameters are the network's without "backbone"."""
-        names = [field.name for field in dataclasses.fields(FCNHeads) if field.name not in ("name", "parent")]
-        return FCNHeads(**{name: getattr(self, name) for name in names})

@@ -44,6 +44,11 @@ def backbone_name(name: str) -> str:
     return backbone if kind in ON_BACKBONE else ""
 
 
+def classifies_pixels(name: str) -> bool:
+    """Return whether the logits of the network of that name are those of pixels."""
+    return bool(backbone_name(name)) or name in unet.MODELS
+
+
 def on_backbone(name: str) -> Callable[..., nn.Module] | None:
     """Return what builds "unet_NAME" or "fcn_NAME" on any classifier; None of another name.
 

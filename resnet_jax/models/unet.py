@@ -1,6 +1,5 @@
 """U-Net: Ronneberger et al. 2015 (arXiv:1505.04597), and its decoder on the stages of any backbone."""
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +11,7 @@ from flax import linen as nn
 from resnet_jax.layers.conv import Conv
 from resnet_jax.layers.norm import BatchNorm
 from resnet_jax.layers.pooling import max_pool, resize_bilinear
+from resnet_jax.models.around_backbone import AroundBackbone
 
 # The paper's initialization: variance 2 / fan_in.
 he_normal_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -193,48 +193,23 @@ class Decoder(nn.Module):
         return ["stem", *sorted(name for name in outputs if name.startswith("stage"))]
 
 
-class BackboneUNet(nn.Module):
+class BackboneUNet(AroundBackbone):
     """A U-Net with a classifier as its encoder: images [B,H,W,3] of any size -> float32 logits [B,H,W,K].
 
-    Attributes:
-        backbone: creates a network without a head from `name`, `dtype`, `param_dtype` and, if set, `bn_group_size`:
-            any whose `features=True` returns "stem" and stages.
-
-    The others are those of `Decoder`.
+    Its fields are those of `AroundBackbone` and of `Decoder`.
     """
 
-    backbone: Callable[..., nn.Module]
+    PART = Decoder
+
     num_classes: int = 1
     filters: Sequence[int] = ()
     skips: str = "concat"
     width: int = 96
-    bn_group_size: int = 0
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
 
     def __post_init__(self):
         if self.skips not in SKIPS:
             raise ValueError(f"skips={self.skips!r} is none of {', '.join(SKIPS)}")
         super().__post_init__()
-
-    @nn.compact
-    def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
-        """Return logits [B,H,W,K]; with `features`, the backbone's dict, "decoder1" and on, and these logits."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        # A backbone without normalization has no such option.
-        group = {"bn_group_size": self.bn_group_size} if self.bn_group_size else {}
-        backbone = self.backbone(name="backbone", **types, **group)
-        outputs = backbone(images, train=train, features=True)
-        decoder = self.decoder()
-        nn.share_scope(self, decoder)  # "decoder1" stands beside "backbone"
-        outputs |= decoder(outputs, images.shape[1:3], train)
-        return outputs if features else outputs["logits"]
-
-    @nn.nowrap
-    def decoder(self) -> Decoder:
-        """Return the way up by itself; its parameters are the network's without "backbone"."""
-        names = [field.name for field in dataclasses.fields(Decoder) if field.name not in ("name", "parent")]
-        return Decoder(**{name: getattr(self, name) for name in names})
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = {"unet": UNet}

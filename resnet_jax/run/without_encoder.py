@@ -1,4 +1,4 @@
-"""What follows a frozen encoder, applied like the whole network to features in place of images."""
+"""The head or decoder behind a frozen encoder, applied like the whole network to features in place of images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -7,3 +7,6 @@ from typing import Any
 # where examples are mixed, and "teacher" float32 [B,K], a teacher's logits. "steps" and "requests" stand in a chunk of
 # several steps, and what the device holds throughout the training has no axis B.
 Batch = dict[str, Any]
+
+# The label of a pixel that does not count, in masks "label" int32 [B,H,W] or [B,H,W,K].
+IGNORE = 255

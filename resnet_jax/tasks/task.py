@@ -1,4 +1,4 @@
-"""What a network is trained for, as a value: one loop, one checkpoint and one log serve every task."""
+"""The task of a network as a value, loss and metrics: one loop, one checkpoint and one log serve every task."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from resnet_jax.training.step import SumsOf
 
 @dataclass(frozen=True)
 class Task:
-    """What a network is trained for.
+    """The task of a network: classification of images, or of pixels.
 
     Attributes:
         zero_sums: () -> the metric sums over no training examples.

@@ -9,9 +9,8 @@ import numpy as np
 import optax
 
 from resnet_jax.errors import InputError
-from resnet_jax.runtime.batch import Batch
+from resnet_jax.runtime.batch import IGNORE, Batch
 from resnet_jax.training.losses import Loss
-from resnet_jax.training.pixel_metrics import IGNORE
 
 PIXEL_LOSSES = ("cross_entropy", "dice", "entropy_and_dice", "focal")
 FOCUS = 2.0  # gamma of Lin et al. 2017, arXiv:1708.02002

@@ -12,10 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from resnet_jax.runtime.batch import Batch
+from resnet_jax.runtime.batch import IGNORE, Batch
 from resnet_jax.training.metrics import Sums, no_bad_step
-
-IGNORE = 255
 
 # Part of an image's diagonal within which boundaries agree: Csurka et al. 2013, "What is a good evaluation measure for
 # semantic segmentation?".

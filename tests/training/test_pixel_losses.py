@@ -7,8 +7,8 @@ import optax
 import pytest
 
 from resnet_jax.errors import InputError
+from resnet_jax.runtime.batch import IGNORE
 from resnet_jax.training.pixel_losses import PIXEL_LOSSES, class_weights_of, make_pixel_loss
-from resnet_jax.training.pixel_metrics import IGNORE
 
 K = 3
 

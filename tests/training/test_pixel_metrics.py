@@ -9,9 +9,9 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import confusion_matrix as by_sklearn
 
+from resnet_jax.runtime.batch import IGNORE
 from resnet_jax.training.metrics import add_counts, add_sums, zeros_like_sums
 from resnet_jax.training.pixel_metrics import (
-    IGNORE,
     boundary_sums,
     confusion_matrix,
     pixel_metrics,

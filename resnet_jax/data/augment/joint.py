@@ -9,7 +9,7 @@ from PIL import Image
 
 from resnet_jax.data.augment import host
 from resnet_jax.data.augment.color import color_jitter, pca_lighting
-from resnet_jax.data.sources.mask_coding import IGNORE
+from resnet_jax.runtime.batch import IGNORE
 
 BILINEAR, NEAREST = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
 

@@ -1,4 +1,4 @@
-"""How the pixels of a mask file name classes: palette or gray values, or colors."""
+"""Classes of a mask file by its pixels: palette or gray values, or colors."""
 
 import io
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from PIL import Image, UnidentifiedImageError
 
 from resnet_jax.data.decode import MAX_PIXELS, UnreadableImage
 from resnet_jax.errors import InputError
+from resnet_jax.runtime.batch import IGNORE
 
-IGNORE = 255  # in labels: a pixel that does not count
 VOID_NAMES = ("void", "ignore", "unlabeled")
 LOSSLESS = ("PNG", "BMP", "TIFF", "GIF", "WEBP", "PPM")
 MOST_CLASSES = 255
@@ -51,8 +51,7 @@ class MaskCoding:
             InputError: a value is no class.
         """
         if self.binary:
-            table = np.array([0, 1], np.uint8)
-            values, targets = np.array([0, *self.values]), table
+            values, targets = np.array([0, *self.values]), np.array([0, 1], np.uint8)
         else:
             values, targets = np.array(self.values), np.arange(len(self.values), dtype=np.uint8)
         values = np.concatenate([values, np.array(self.void, values.dtype)])

@@ -8,11 +8,12 @@ import numpy as np
 
 from resnet_jax.data.notices import print_notice
 from resnet_jax.data.prefetch import read_ahead
-from resnet_jax.data.sources.mask_coding import IGNORE, Color, MaskCoding, coding_of_file, coding_of_values
+from resnet_jax.data.sources.mask_coding import Color, MaskCoding, coding_of_file, coding_of_values
 from resnet_jax.data.sources.mask_files import LAYOUT, mask_files
 from resnet_jax.data.sources.source import Example
 from resnet_jax.data.sources.tfds_masks import PREFIX, tfds_masks
 from resnet_jax.errors import InputError
+from resnet_jax.runtime.batch import IGNORE
 
 CHUNK = 32  # masks that are read as one piece of work
 

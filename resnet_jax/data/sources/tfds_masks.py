@@ -41,20 +41,21 @@ class TfdsMasks:
 
     def __getitem__(self, index: int) -> Example:
         """Return the encoded picture, and as its label the mask: uint8 [H,W], or [H,W,1] of one class."""
-        return Example(self.records[index]["image"], self.mask(index), self.picture_name(index))
+        record = self.records[index]
+        return Example(record["image"], self._labels(record, index), self._name(record, index))
 
     def picture_name(self, index: int) -> str:
         """Return what errors and reports call a picture."""
-        record = self.records[index]
-        return record["file_name"].decode() if "file_name" in record else f"{self.place} example {index}"
+        return self._name(self.records[index], index)
 
     def mask_name(self, index: int) -> str:
         """Return what errors call a picture's mask."""
-        return f"the mask of {self.picture_name(index)}"
+        return _mask_of(self.picture_name(index))
 
     def raw_masks(self, index: int) -> list[tuple[np.ndarray, list[Color] | None]]:
         """Return the values of a picture's mask, int32 [H,W], and its palette, as a list of one."""
-        return [read_mask(self.records[index][MASK], self.mask_name(index))]
+        record = self.records[index]
+        return [read_mask(record[MASK], _mask_of(self._name(record, index)))]
 
     def mask(self, index: int) -> np.ndarray:
         """Return the labels of a picture: uint8 [H,W], or [H,W,1] of one class.
@@ -62,16 +63,27 @@ class TfdsMasks:
         Raises:
             InputError: a value is no class.
         """
-        labels = self.coding.labels(self.raw_masks(index)[0][0], self.mask_name(index))
-        return labels[..., None] if self.coding.binary else labels
+        return self._labels(self.records[index], index)
 
     def with_coding(self, coding: MaskCoding) -> "TfdsMasks":
         """Return the same set, of other classes."""
         return replace(self, coding=coding)
 
+    def _name(self, record: Any, index: int) -> str:
+        return record["file_name"].decode() if "file_name" in record else f"{self.place} example {index}"
+
+    def _labels(self, record: Any, index: int) -> np.ndarray:
+        name = _mask_of(self._name(record, index))
+        labels = self.coding.labels(read_mask(record[MASK], name)[0], name)
+        return labels[..., None] if self.coding.binary else labels
+
     def identity(self) -> Iterator[bytes]:
         """Yield the version, for `example_digest`."""
         yield self.version.encode()
+
+
+def _mask_of(picture: str) -> str:
+    return f"the mask of {picture}"
 
 
 def tfds_masks(name: str, split: Literal["train", "val"], data_dir: str | None) -> TfdsMasks:

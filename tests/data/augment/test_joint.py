@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.data.augment.joint import JointTransform, random_crop, resize_mask, rotated
-from resnet_jax.data.sources.mask_coding import IGNORE
+from resnet_jax.runtime.batch import IGNORE
 from tests.masked_pictures import COLORS, picture
 
 BUSY = JointTransform(crop=(20, 26), scale=(0.5, 2.0), rotate=20.0, flip=True, jitter=0.1)

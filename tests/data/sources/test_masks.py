@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from resnet_jax.data.mask_checks import absent_classes, check_masks
-from resnet_jax.data.sources.mask_coding import IGNORE, coding_of_file, usual_color
+from resnet_jax.data.sources.mask_coding import coding_of_file, usual_color
 from resnet_jax.data.sources.masks import mask_source
 from resnet_jax.errors import InputError
+from resnet_jax.runtime.batch import IGNORE
 from tests.masked_pictures import write_pictures
 
 
