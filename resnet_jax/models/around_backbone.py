@@ -25,9 +25,10 @@ class AroundBackbone(nn.Module):
     PART: ClassVar[Any]
 
     backbone: Callable[..., nn.Module]
-    bn_group_size: int = 0
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
+    # By name alone: a subclass's own fields follow the backbone, `BackboneUNet(backbone, num_classes)`.
+    bn_group_size: int = dataclasses.field(default=0, kw_only=True)
+    dtype: Any = dataclasses.field(default=jnp.float32, kw_only=True)
+    param_dtype: Any = dataclasses.field(default=jnp.float32, kw_only=True)
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):
