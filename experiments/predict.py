@@ -5,19 +5,23 @@
     python -m experiments.predict --workdir=SEGMENTATION_RUN --out=FOLDER *.jpg
     python -m experiments.predict --model=resnet50 photo.jpg
     python -m experiments.predict --model=resnet20_cifar --weights=resnet20-12fca82f.th photo.jpg
+    python -m experiments.predict --onnx=network.onnx photo.jpg
 
 The files may be of any size and of any format that Pillow reads.
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.inference.predict import predict
+from resnet_jax.errors import InputError
+from resnet_jax.export import predict_onnx
+from resnet_jax.inference.predict import NO_IMAGES, predict
 from resnet_jax.inference.segment import class_shares, coding_of, segment_images, write_masks
 from resnet_jax.inference.which_network import WhichNetwork, load_named
 
@@ -28,6 +32,8 @@ class Options(WhichNetwork):
 
     images: tyro.conf.Positional[tuple[str, ...]]
     """Image files of any format and size"""
+    onnx: str = ""
+    """Instead of a run: a file that experiments.export wrote"""
     top: int = 5
     """Number of classes to print"""
     batch_size: int = 64
@@ -45,6 +51,9 @@ class Options(WhichNetwork):
 def main(argv: Sequence[str]) -> None:
     """Predict, and print the classes."""
     options = parse_options(Options, argv, "predict", __doc__)
+    if options.onnx:
+        show(predict_exported(options), options)
+        return
     trained = load_named(options)
     if trained.classifies_pixels:
         coding = coding_of(trained)
@@ -53,7 +62,27 @@ def main(argv: Sequence[str]) -> None:
             for name, share in class_shares(found, coding):
                 print(f"  {share:7.2%}  {name}")
         return
-    predictions = predict(trained, options.images, options.top, options.batch_size)
+    show(predict(trained, options.images, options.top, options.batch_size), options)
+
+
+def predict_exported(options: Options) -> list[dict[str, Any]]:
+    """Return the predictions of an ONNX file.
+
+    Raises:
+        InputError: it or an image cannot be read, or the options name a network besides.
+    """
+    given = [f"--{f.name}" for f in fields(WhichNetwork) if getattr(options, f.name) != f.default]
+    if given or not options.images:
+        reason = f"{', '.join(given)}: not with --onnx, whose file is the network" if given else NO_IMAGES
+        raise InputError(reason)
+    try:
+        return predict_onnx.predict(options.onnx, options.images, options.top)
+    except predict_onnx.RefusedFile as refusal:
+        raise InputError(str(refusal)) from refusal
+
+
+def show(predictions: list[dict[str, Any]], options: Options) -> None:
+    """Print predictions."""
     if options.json:
         print(json.dumps(predictions, indent=2))
         return

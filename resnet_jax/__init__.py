@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from resnet_jax.config.options import Config
     from resnet_jax.evaluation.evaluate import evaluate
     from resnet_jax.evaluation.report import write_report
+    from resnet_jax.export.write import export
     from resnet_jax.inference.predict import predict
     from resnet_jax.inference.restore import restore_run
     from resnet_jax.inference.trained import load_trained
@@ -19,6 +20,7 @@ __all__ = [
     "Config",
     "create_model",
     "evaluate",
+    "export",
     "list_models",
     "load_pretrained",
     "load_trained",
@@ -35,6 +37,7 @@ _MODULES = {
     "Config": "config.options",
     "create_model": "models.registry",
     "evaluate": "evaluation.evaluate",
+    "export": "export.write",
     "list_models": "models.registry",
     "load_pretrained": "weights.pretrained",
     "load_trained": "inference.trained",

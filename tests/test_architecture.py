@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "analysis": {"models", "layers", "files"},
     "inference": {"weights", "models", "optim", "training", "data", "layers", "workdir", "runtime", "tasks", "files"},
     "evaluation": {"inference", "data", "training", "tasks", "layers", "runtime", "analysis", "workdir", "files"},
-    "run": EVERYTHING - {"evaluation", "studies", "benchmark", "cli"},
+    "export": {"inference", "evaluation", "models", "weights", "data", "ops", "workdir", "files"},
+    "run": EVERYTHING - {"evaluation", "export", "studies", "benchmark", "cli"},
     "studies": EVERYTHING,
     "benchmark": EVERYTHING,
     # The root: the public names, and command lines.
@@ -55,6 +56,8 @@ OWNERS = {
     "jinja2": "evaluation/page.py",
     "safetensors": "weights",
     "huggingface_hub": "weights",
+    "onnx": "export",
+    "onnxruntime": "export",
 }
 
 FORBIDDEN_NAMES = {"utils", "common", "helpers", "lib", "core", "misc", "manager"}

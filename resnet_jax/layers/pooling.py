@@ -29,6 +29,8 @@ def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
     """
     for axis in (1, 2):
         length = x.shape[axis]
+        if length == size:
+            continue
         windows = [(i * length // size, -(-(i + 1) * length // size)) for i in range(size)]
         means = [jax.lax.slice_in_dim(x, start, stop, axis=axis).mean(axis) for start, stop in windows]
         x = jnp.stack(means, axis)
@@ -44,7 +46,18 @@ def resize_bilinear(x: jax.Array, height: int, width: int) -> jax.Array:
     """Resize x [B,H,W,C] to [B,height,width,C], without antialiasing (torch's bilinear, `align_corners=False`)."""
     if x.shape[1:3] == (height, width):
         return x
-    return jax.image.resize(x, (x.shape[0], height, width, x.shape[-1]), "bilinear", antialias=False)
+
+    # By this name an export knows it: jax.image.resize is a product of matrices.
+    @jax.jit
+    def resize_bilinear(x: jax.Array) -> jax.Array:
+        return jax.image.resize(x, (x.shape[0], height, width, x.shape[-1]), "bilinear", antialias=False)
+
+    return resize_bilinear(x)
+
+
+def subsample(x: jax.Array, strides: int) -> jax.Array:
+    """Return every `strides`-th row and column of x [B,H,W,C], from the first on."""
+    return jax.lax.slice(x, (0,) * 4, x.shape, (1, strides, strides, 1))
 
 
 def binomial_blur(x: jax.Array) -> jax.Array:
@@ -58,6 +71,12 @@ def binomial_blur(x: jax.Array) -> jax.Array:
     return x
 
 
+@jax.jit
+def reflect_edges(x: jax.Array) -> jax.Array:
+    """Surround x [B,H,W,C] by one row or column on each side, mirrored at its edges; an export knows it by name."""
+    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+
+
 def blur_pool(x: jax.Array) -> jax.Array:
     """Subsample x [B,H,W,C] to [B,H/2,W/2,C] after the binomial filter 1 2 1, with the image reflected at its edges.
 
@@ -67,7 +86,7 @@ def blur_pool(x: jax.Array) -> jax.Array:
     line = jnp.array([1, 2, 1], x.dtype) / 4
     kernel = jnp.broadcast_to(jnp.outer(line, line)[:, :, None, None], (3, 3, 1, channels))
     return jax.lax.conv_general_dilated(
-        jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect"),
+        reflect_edges(x),
         kernel,
         window_strides=(2, 2),
         padding="VALID",

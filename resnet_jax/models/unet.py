@@ -125,7 +125,9 @@ def fit(skip: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     spare = [skip.shape[axis] - x.shape[axis] for axis in (1, 2)]
     x = jnp.pad(x, ((0, 0), *((0, s % 2) for s in spare), (0, 0)))
     top, left = (s // 2 for s in spare)
-    return skip[:, top : top + x.shape[1], left : left + x.shape[2]], x
+    for axis, start in ((1, top), (2, left)):
+        skip = jax.lax.slice_in_dim(skip, start, start + x.shape[axis], axis=axis)
+    return skip, x
 
 
 SKIPS = ("concat", "add", "none")

@@ -1,6 +1,9 @@
 """Lowerings: equal ways to compute a layer, whose results differ by rounding and whose speed depends on the device."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import jax
 
@@ -21,6 +24,17 @@ DEFAULTS = {
     "cpu": ("canonical", "kept_places"),
     "gpu": ("batch_norm", "kept_places", "output_relu", "space_to_depth"),
 }
+_PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
+
+
+@contextmanager
+def plain_lowering() -> Iterator[None]:
+    """Trace programs with JAX's own lowering of everything, inside: they leave for other devices and programs."""
+    token = _PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN.reset(token)
 
 
 def active_lowerings() -> list[str]:
@@ -37,6 +51,8 @@ def is_active(lowering: str) -> bool:
     Raises:
         InputError: the list has an unknown name.
     """
+    if _PLAIN.get():
+        return False
     listed = os.environ.get("RESNET_JAX_FORMS")
     if listed is None:
         return lowering in DEFAULTS.get(jax.default_backend(), ())

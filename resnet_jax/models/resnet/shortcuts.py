@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from resnet_jax.layers.pooling import subsample
+
 
 def none(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> None:
     """Return None: a plain network has no shortcuts."""
@@ -28,7 +30,7 @@ def zero_pad(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Cal
 
     Half of the zeros are before the old channels and half after, as in the published CIFAR weights.
     """
-    x = x[:, ::strides, ::strides]
+    x = subsample(x, strides)
     extra = filters - x.shape[-1]
     return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (extra // 2, extra - extra // 2)))
 

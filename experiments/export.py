@@ -1,0 +1,89 @@
+"""Write a trained network to a file that runs without this package, and compare it with the network.
+
+    python -m experiments.export --workdir=RUN --out=network.onnx
+    python -m experiments.export --workdir=RUN --with_preprocessing --out=network.onnx
+    python -m experiments.export --model=resnet50 --weights=timm/resnet50.a1_in1k --out=resnet50.stablehlo
+    python -m experiments.export --workdir=RUN --out=weights.safetensors
+
+ONNX files run in onnxruntime, TensorRT, OpenVINO and browsers; StableHLO files in JAX alone, on CPUs, GPUs and TPUs.
+The written file is read again and compared, on pictures of the run's validation set or, of other weights, on bundled
+ones; one that differs is deleted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from resnet_jax.cli import parse_options, run_command
+from resnet_jax.export.write import Exported, Format, export
+from resnet_jax.inference.trained import Trained
+from resnet_jax.inference.which_network import WhichNetwork, load_named
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(WhichNetwork):
+    """Options."""
+
+    out: str
+    """File to write"""
+    to: Format | None = None
+    """Format. None: what the file's name ends with, .onnx, .stablehlo or .safetensors"""
+    size: tuple[int, ...] = ()
+    """Height and width of the images, pixels, of networks that classify pixels. Empty: the network's own square"""
+    with_preprocessing: bool = False
+    """Normalize in the network, which then takes pictures as uint8 [B,H,W,3]"""
+    half: bool = False
+    """Store the arrays of an ONNX file in float16: half the size; the computation remains in float32"""
+    beside: bool = False
+    """Leave the arrays of a StableHLO file in a .safetensors file beside it"""
+    dataset: str = ""
+    """Set of the pictures to compare on. Empty: the run's own, or bundled digits"""
+    data_dir: str = ""
+    """Folder of their data. Empty: the run's own"""
+    pictures: int = 16
+    """How many pictures to compare"""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Export, and print what was written."""
+    options = parse_options(Options, argv, "export", __doc__)
+    trained = load_named(options)
+    show(
+        trained,
+        export(
+            trained,
+            options.out,
+            options.to,
+            size=options.size,
+            half=options.half,
+            with_preprocessing=options.with_preprocessing,
+            beside=options.beside,
+            dataset=options.dataset,
+            data_dir=options.data_dir,
+            num_pictures=options.pictures,
+        ),
+    )
+
+
+def show(trained: Trained, written: Exported) -> None:
+    """Print what was written, and how it differs."""
+    for path in (written.path, *written.others):
+        print(f"{path}: {path.stat().st_size / 1e6:,.1f} MB")
+    if written.operators:
+        print(", ".join(f"{count} {name}" for name, count in written.operators.items()))
+    if written.path.suffix == ".safetensors":
+        print(f"read again: {written.agreeing} of {written.compared} arrays equal")
+    else:
+        kind = "pixels" if trained.classifies_pixels else "pictures"
+        print(
+            f"read again, on {written.pictures}: logits differ by at most {written.difference:.1e} of the largest, the "
+            f"likeliest class is the same for {written.agreeing:,} of {written.compared:,} {kind}"
+        )
+    if trained.views != "center":
+        print(f"the file sees each picture once; the run's own evaluation averages the views {trained.views!r}")
+    if written.loader:
+        size = f"heights and widths that are multiples of {written.multiple}" if written.multiple else "this size only"
+        print(f"takes images of {size}; loaded by\n\n{written.loader}")
+
+
+if __name__ == "__main__":
+    run_command(main)

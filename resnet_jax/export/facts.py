@@ -1,0 +1,43 @@
+"""The description of an exported network: what who runs it must know of its images, its classes and its origin."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from resnet_jax.inference.trained import Trained
+from resnet_jax.weights.catalog import known_weights
+from resnet_jax.weights.shapes import options_of
+from resnet_jax.workdir.folder import read_result
+
+ROUNDED = ("top1", "top5", "miou", "pixel_accuracy")
+
+
+def describe(trained: Trained, normalized_inside: bool) -> dict[str, str]:
+    """Return the description of a network as names and values; those that are no text are JSON.
+
+    Args:
+        trained: the network.
+        normalized_inside: the file normalizes its images, which are uint8 [B,H,W,3].
+    """
+    known = known_weights(trained.source)
+    facts = {
+        "model": trained.name,
+        "options": options_of(trained.name, trained.model),
+        "source": Path(trained.source).name if trained.run else trained.source,
+        "license": known.license if known else "",
+        "dataset": trained.dataset,
+        "images": "uint8 [B,H,W,3]" if normalized_inside else "float32 [B,3,H,W], (image / 255 - mean) / std",
+        **dataclasses.asdict(trained.preprocessing),
+        "class_names": list(trained.class_names or ()),
+        "result": result_of(trained),
+    }
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items() if value}
+
+
+def result_of(trained: Trained) -> dict[str, float]:
+    """Return the accuracies of a run's last evaluation, or the published ones of a set of weights; {} if none."""
+    if trained.run:
+        result = read_result(Path(trained.source).absolute()) or {}
+        return {name: round(result[name], 6) for name in ROUNDED if name in result}
+    known = known_weights(trained.source)
+    return {"published_top1": known.top1} if known else {}

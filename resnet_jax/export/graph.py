@@ -1,0 +1,165 @@
+"""A graph of ONNX operators under construction, and its values: channels come before pixels in the graph.
+
+A traced program names its axes by position, [B,H,W,C]; the graph holds the same values as [B,C,H,W]. Each value knows
+which axis of the graph holds which of its own, so that nothing is transposed, and so that an axis of one element can
+come and go without an operator.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+Axes = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value of the traced program: `scale * x + shift` of a value x of the graph.
+
+    Constants that are multiplied or added wait in `scale` and `shift`, until an operator reads the value: a bias or a
+    normalization thereby ends up in the kernel before it.
+
+    Attributes:
+        name: of x in the graph.
+        shape: in the program; the batch is a symbolic size.
+        axes: for each axis of x, the program's axis that it holds; None holds none and has one element. An axis that no
+            axis of x holds is repeated as often as needed.
+        scale: a number, or an array of as many axes as `shape`, of one element along all but one of them.
+        shift: like `scale`.
+        alone: x has no other reader, so that the operator that gives x may be changed.
+    """
+
+    name: str
+    shape: tuple[Any, ...]
+    axes: Axes
+    scale: Any = 1.0
+    shift: Any = 0.0
+    alone: bool = True
+
+    def held(self) -> list[int | None]:
+        """Return `axes`, None for those of one element."""
+        return [None if a is None or self.shape[a] == 1 else a for a in self.axes]
+
+    def affine(self, scale: Any = 1.0, shift: Any = 0.0) -> "Value":
+        """Return scale times this, plus shift."""
+        return replace(self, scale=self.scale * scale, shift=self.shift * scale + shift)
+
+
+class Graph:
+    """Operators in order, and the arrays that they read."""
+
+    def __init__(self):
+        self.nodes: list[onnx.NodeProto] = []
+        self.arrays: dict[str, np.ndarray] = {}
+        self.producers: dict[str, onnx.NodeProto] = {}
+        self.place = ""
+
+    def add(self, operator: str, inputs: Sequence[str], outputs: int = 1, **attributes: Any) -> Any:
+        """Append an operator; return the name of its output, or the names."""
+        stem = f"{self.place}/{operator}".lstrip("/")
+        names = [self.unique(stem) for _ in range(outputs)]
+        node = helper.make_node(operator, list(inputs), names, name=names[0], **attributes)
+        self.nodes.append(node)
+        self.producers |= dict.fromkeys(names, node)
+        return names[0] if outputs == 1 else names
+
+    def array(self, values: Any, name: str = "", dtype: Any = np.float32) -> str:
+        """Add an array; return its name."""
+        name = self.unique(f"{self.place}/{name or 'constant'}".lstrip("/"))
+        self.arrays[name] = np.ascontiguousarray(values, dtype)
+        return name
+
+    def unique(self, stem: str) -> str:
+        """Return a name that nothing in the graph has, made of this one."""
+        name, number = stem, 1
+        while name in self.producers or name in self.arrays:
+            number += 1
+            name = f"{stem}_{number}"
+        return name
+
+    def settled(self, value: Value) -> Value:
+        """Return the value with nothing waiting: in the kernel before it, or else by operators of its own."""
+        scale, shift = (np.asarray(waiting, np.float64) for waiting in (value.scale, value.shift))
+        # A mean waits as n times the mean, divided by n.
+        if np.allclose(scale, 1, rtol=1e-9, atol=0) and not shift.any():
+            return replace(value, scale=1.0, shift=0.0)
+        node = self.producers.get(value.name)
+        channels = [a for waiting in (scale, shift) for a, size in enumerate(waiting.shape) if size > 1]
+        by_channel = all(len(value.axes) > 1 and a == value.axes[1] for a in channels)
+        if node is not None and node.op_type in ("Conv", "ConvTranspose", "Gemm") and value.alone and by_channel:
+            self._into_kernel(node, scale, shift)
+            return replace(value, scale=1.0, shift=0.0)
+        name = value.name
+        if channels and by_channel and not np.allclose(scale, 1) and shift.any() and len(value.axes) == 4:
+            size = value.shape[channels[0]]
+            ones, zeros = np.ones(size), np.zeros(size)
+            terms = {"scale": scale.reshape(-1) * ones, "shift": shift.reshape(-1) * ones, "mean": zeros, "var": ones}
+            name = self.add("BatchNormalization", [name, *(self.array(v, k) for k, v in terms.items())], epsilon=0.0)
+        else:
+            if not np.allclose(scale, 1, rtol=1e-9, atol=0):
+                name = self.add("Mul", [name, self.array(laid_out(scale, value.axes), "scale")])
+            if shift.any():
+                name = self.add("Add", [name, self.array(laid_out(shift, value.axes), "shift")])
+        return replace(value, name=name, scale=1.0, shift=0.0, alone=True)
+
+    def _into_kernel(self, node: onnx.NodeProto, scale: np.ndarray, shift: np.ndarray) -> None:
+        kernel = self.arrays[node.input[1]].astype(np.float64)
+        outputs = 0 if node.op_type == "Conv" else 1
+        shape = [-1 if axis == outputs else 1 for axis in range(kernel.ndim)]
+        self.arrays[node.input[1]] = (kernel * scale.reshape(shape if scale.size > 1 else ())).astype(np.float32)
+        bias = self.arrays[node.input[2]] if len(node.input) > 2 else np.zeros(kernel.shape[outputs])
+        bias = (bias.astype(np.float64) * scale.reshape(-1) + shift.reshape(-1)).astype(np.float32)
+        if len(node.input) > 2:
+            self.arrays[node.input[2]] = bias
+        else:
+            place, self.place = self.place, node.name.rpartition("/")[0]
+            node.input.append(self.array(bias, "bias"))
+            self.place = place
+
+    def arranged(self, value: Value, axes: Sequence[int | None]) -> str:
+        """Return the name of a settled value whose axes in the graph are these."""
+        value = self.settled(value)
+        held = value.held()
+        wanted = [None if a is None or value.shape[a] == 1 else a for a in axes]
+        if len(held) == len(wanted) and all(h in (None, w) for h, w in zip(held, wanted, strict=True)):
+            return value.name
+        name, kept = value.name, [a for a in held if a is not None]
+        if None in held:
+            spare = [i for i, a in enumerate(held) if a is None]
+            name = self.add("Squeeze", [name, self.array(spare, "axes", np.int64)])
+        order = [a for a in wanted if a in kept]
+        if order != kept:
+            name = self.add("Transpose", [name], perm=[kept.index(a) for a in order])
+        if missing := [i for i, a in enumerate(wanted) if a not in kept]:
+            name = self.add("Unsqueeze", [name, self.array(missing, "axes", np.int64)])
+        return name
+
+    def proto(self, image: onnx.ValueInfoProto, output: str, shape: Sequence[Any]) -> onnx.GraphProto:
+        """Return the graph from the image to one output, called "logits", without what does not lead there."""
+        needed, kept = {output}, []
+        for node in reversed(self.nodes):
+            if needed & set(node.output):
+                needed |= set(node.input)
+                kept.append(node)
+        for node in kept:
+            for names in (node.input, node.output):
+                names[:] = ["logits" if name == output else name for name in names]
+        arrays = [numpy_helper.from_array(values, name) for name, values in self.arrays.items() if name in needed]
+        logits = helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, shape)
+        return helper.make_graph(kept[::-1], "network", [image], [logits], arrays)
+
+
+def laid_out(values: np.ndarray, axes: Axes) -> np.ndarray:
+    """Return a constant of the program with the axes of a value of the graph; a number stays a number."""
+    if values.ndim == 0:
+        return values
+    held = [a for a in axes if a is not None]
+    rest = [a for a in range(values.ndim) if a not in held]
+    if any(values.shape[a] != 1 for a in rest):
+        raise NotImplementedError("a constant along an axis that the value does not have")
+    values = values.transpose(*held, *rest).reshape([values.shape[a] for a in held])
+    return values.reshape([1 if a is None else values.shape[held.index(a)] for a in axes])

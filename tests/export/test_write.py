@@ -1,0 +1,111 @@
+"""Files are compared before they get their name; what goes wrong leaves nothing."""
+
+import builtins
+
+import numpy as np
+import onnx
+import pytest
+
+import resnet_jax
+from resnet_jax.errors import InputError
+from resnet_jax.export import run_onnx
+from resnet_jax.export.write import export
+from resnet_jax.weights.pretrained import load_pretrained
+from tests.export.toys import toy
+
+TOY = toy()
+
+
+def test_a_file_tells_its_classes_and_its_preprocessing(tmp_path):
+    written = export(TOY, tmp_path / "net.onnx")
+    facts = {entry.key: entry.value for entry in onnx.load(written.path).metadata_props}
+    assert facts["image_size"] == "16"
+    assert facts["mean"] == "[0.5, 0.4, 0.3]"
+    assert facts["class_names"].startswith('["kind 0", "kind 1"')
+    assert written.difference < 1e-5
+    assert written.agreeing == written.compared == 16
+
+
+def test_pictures_may_be_normalized_inside(tmp_path):
+    written = export(TOY, tmp_path / "net.onnx", with_preprocessing=True)
+    assert written.difference < 1e-5
+    assert written.operators["Transpose"] == 1
+    assert onnx.load(written.path).graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+
+
+def test_half_takes_half_the_bytes(tmp_path):
+    whole, half = (export(TOY, tmp_path / f"{name}.onnx", half=name == "half") for name in ("whole", "half"))
+    assert half.path.stat().st_size < 0.6 * whole.path.stat().st_size
+    assert 1e-6 < half.difference < 1e-2
+
+
+def test_weights_are_read_again(tmp_path):
+    written = export(TOY, tmp_path / "net.safetensors")
+    read = load_pretrained("resnet8_cifar", written.path)
+    np.testing.assert_array_equal(read["params"]["head"]["kernel"], TOY.variables["params"]["head"]["kernel"])
+    assert written.agreeing == written.compared > 20
+
+
+def test_a_file_that_computes_something_else_is_not_kept(tmp_path, monkeypatch):
+    right = run_onnx.logits_of
+    monkeypatch.setattr(run_onnx, "logits_of", lambda *args: right(*args) * 1.001)
+    with pytest.raises(InputError, match=r"net.onnx: the written network's logits differ from ours by 1.0e-03 of"):
+        export(TOY, tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_computes_no_number_is_not_kept(tmp_path, monkeypatch):
+    right = run_onnx.logits_of
+    monkeypatch.setattr(run_onnx, "logits_of", lambda *args: right(*args) * np.nan)
+    with pytest.raises(InputError, match="differ from ours by nan"):
+        export(TOY, tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_older_file_stays_when_a_new_one_fails(tmp_path, monkeypatch):
+    (tmp_path / "net.onnx").write_text("the older one")
+    monkeypatch.setattr(run_onnx, "logits_of", lambda network, images: np.zeros((16, 10)))
+    with pytest.raises(InputError):
+        export(TOY, tmp_path / "net.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
+    assert (tmp_path / "net.onnx").read_text() == "the older one"
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def without_onnx(name, *args, **kwargs):
+        if name.partition(".")[0] in ("onnx", "onnxruntime"):
+            raise ImportError(f"No module named {name!r}")
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_onnx)
+    for module in ("onnx", "graph", "operators", "run_onnx"):
+        monkeypatch.delitem(__import__("sys").modules, f"resnet_jax.export.{module}", raising=False)
+        monkeypatch.delattr(f"resnet_jax.export.{module}", raising=False)
+    with pytest.raises(InputError, match=r"--to=onnx needs the extra `export`.*pip install 'residual-jax\[export\]'"):
+        export(TOY, tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("net.pt", "name the format, --to=onnx, stablehlo or safetensors"),
+        ("missing/net.onnx", "there is no folder"),
+        ("folder.onnx", "is a folder; name a file in it"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_first(tmp_path, out, message):
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(InputError, match=message):
+        export(TOY, tmp_path / out)
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # tests may run as root, who may write everywhere
+    with pytest.raises(InputError, match="cannot be written to; name a file in another folder"):
+        export(TOY, tmp_path / "net.onnx")
+
+
+def test_the_room_is_the_function(tmp_path):
+    assert resnet_jax.export(TOY, tmp_path / "net.safetensors").path.exists()
