@@ -3,6 +3,7 @@
     python -m experiments.export --workdir=RUN --out=network.onnx
     python -m experiments.export --workdir=RUN --with_preprocessing --out=network.onnx
     python -m experiments.export --model=resnet50 --weights=timm/resnet50.a1_in1k --out=resnet50.stablehlo
+    python -m experiments.export --workdir=RUN --int8 --out=small.onnx
     python -m experiments.export --workdir=RUN --out=weights.safetensors
 
 ONNX files run in onnxruntime, TensorRT, OpenVINO and browsers; StableHLO files in JAX alone, on CPUs, GPUs and TPUs.
@@ -14,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.export.write import Exported, Format, export
+from resnet_jax.export.compare import Exported
+from resnet_jax.export.write import Format, export
 from resnet_jax.inference.trained import Trained
 from resnet_jax.inference.which_network import WhichNetwork, load_named
 
@@ -33,6 +35,10 @@ class Options(WhichNetwork):
     """Normalize in the network, which then takes pictures as uint8 [B,H,W,3]"""
     half: bool = False
     """Store the arrays of an ONNX file in float16: half the size; the computation remains in float32"""
+    int8: bool = False
+    """Compute an ONNX file in 8-bit integers, with ranges from training pictures: a quarter of the size"""
+    max_drop: float = 0.01
+    """Most top-1 that 8-bit integers may lose on validation pictures, a fraction"""
     beside: bool = False
     """Leave the arrays of a StableHLO file in a .safetensors file beside it"""
     dataset: str = ""
@@ -54,8 +60,10 @@ def main(argv: Sequence[str]) -> None:
             options.out,
             options.to,
             size=options.size,
-            half=options.half,
             with_preprocessing=options.with_preprocessing,
+            half=options.half,
+            int8=options.int8,
+            max_drop=options.max_drop,
             beside=options.beside,
             dataset=options.dataset,
             data_dir=options.data_dir,
@@ -78,6 +86,9 @@ def show(trained: Trained, written: Exported) -> None:
             f"read again, on {written.pictures}: logits differ by at most {written.difference:.1e} of the largest, the "
             f"likeliest class is the same for {written.agreeing:,} of {written.compared:,} {kind}"
         )
+    if written.top1:
+        count, before, after = written.top1
+        print(f"top-1 on {count:,} validation pictures: {before / count:.4f} before, {after / count:.4f} after")
     if trained.views != "center":
         print(f"the file sees each picture once; the run's own evaluation averages the views {trained.views!r}")
     if written.loader:

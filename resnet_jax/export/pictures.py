@@ -1,19 +1,40 @@
 """Pictures for trying a written network: of the set that it was trained on, or bundled ones."""
 
+from dataclasses import dataclass, replace
+from typing import Any
+
 import numpy as np
 
+from resnet_jax.data.build_masks import open_masks
 from resnet_jax.data.notices import print_notice
 from resnet_jax.data.sources.digits import digits_source
-from resnet_jax.data.sources.source import Source, pixels_of
+from resnet_jax.data.sources.source import pixels_of
 from resnet_jax.errors import InputError
-from resnet_jax.evaluation.image_set import Split, image_set, open_any_set
+from resnet_jax.evaluation.image_set import Split, image_set, open_any_set, open_set
 from resnet_jax.inference.trained import Trained
+
+BUNDLED = "the bundled digits"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Pictures of a set, cropped for a network.
+
+    Attributes:
+        pictures: uint8 [N,H,W,3].
+        labels: int32 [N] of the network's classes; None where they are not those of the set.
+        name: of the set.
+    """
+
+    pictures: np.ndarray
+    labels: np.ndarray | None
+    name: str
 
 
 def sample_pictures(
     trained: Trained, count: int, split: Split = "val", dataset: str = "", data_dir: str = ""
-) -> tuple[np.ndarray, str]:
-    """Return pictures, spread evenly over a set, cropped for a network; the bundled digits where there is no set.
+) -> Sample:
+    """Return pictures, spread evenly over a set; the bundled digits where there is no set.
 
     Args:
         trained: the network.
@@ -22,26 +43,43 @@ def sample_pictures(
         dataset: any that training takes; "" is the run's own.
         data_dir: folder of the data; "" is the run's own.
 
-    Returns:
-        (uint8 [N,H,W,3], name of the set).
-
     Raises:
         InputError: the set that was named cannot be read.
     """
     source, name = _source(trained, split, dataset, data_dir)
     indices = np.linspace(0, len(source) - 1, min(count, len(source))).round().astype(int)
-    crop = trained.preprocessing.crop()
-    return np.stack([crop(pixels_of(source[int(index)])) for index in indices]), name
+    crop, examples = trained.preprocessing.crop(), [source[int(index)] for index in indices]
+    pictures = np.stack([crop(pixels_of(example)) for example in examples])
+    labeled = name != BUNDLED and not trained.classifies_pixels
+    return Sample(pictures, np.array([e.label for e in examples], np.int32) if labeled else None, name)
 
 
-def _source(trained: Trained, split: Split, dataset: str, data_dir: str) -> tuple[Source, str]:
+def labeled_pictures(trained: Trained, count: int, split: Split, dataset: str = "", data_dir: str = "") -> Sample:
+    """Return pictures with labels of the network's classes; arguments as in `sample_pictures`.
+
+    Raises:
+        InputError: there is no set with these classes.
+    """
+    if trained.classifies_pixels:
+        raise InputError("--int8 is for networks that classify images, not pixels; --half halves the file's size")
     if trained.run is None and not dataset:
-        return digits_source("val"), "the bundled digits"
+        raise InputError("--int8 needs pictures with the network's classes: --dataset=folder --data_dir=ROOT")
     images = image_set(trained, dataset=dataset, data_dir=data_dir, split=split)
+    open_set(images, trained, trained.preprocessing.image_size)  # refuses other classes
+    return sample_pictures(trained, count, split, dataset, data_dir)
+
+
+def _source(trained: Trained, split: Split, dataset: str, data_dir: str) -> tuple[Any, str]:
+    if trained.run is None and not dataset:
+        return digits_source("val"), BUNDLED
     try:
+        if trained.classifies_pixels and trained.run is not None and not dataset:
+            config = replace(trained.run, data_dir=data_dir or trained.run.data_dir)
+            return open_masks(config, split), config.dataset
+        images = image_set(trained, dataset=dataset, data_dir=data_dir, split=split)
         return open_any_set(images, trained, trained.preprocessing.image_size), images.title
     except InputError as error:
         if dataset or data_dir:
             raise
-        print_notice(f"the run's own pictures cannot be read ({error}); bundled digits take their place")
-        return digits_source("val"), "the bundled digits"
+        print_notice(f"the run's own pictures cannot be read ({error}); {BUNDLED} take their place")
+        return digits_source("val"), BUNDLED

@@ -2,21 +2,21 @@
 
 import json
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import numpy as np
 
-from resnet_jax.data.augment.host import resize
 from resnet_jax.errors import InputError
+from resnet_jax.export.compare import Exported, Trial, build_trial, check_equal, written
 from resnet_jax.export.facts import describe
-from resnet_jax.export.pictures import sample_pictures
-from resnet_jax.files.atomic import atomic_path, write_atomically
+from resnet_jax.export.pictures import labeled_pictures
+from resnet_jax.export.stablehlo import loader, run_program, to_stablehlo
+from resnet_jax.files.atomic import write_atomically
 from resnet_jax.inference.trained import Trained
 from resnet_jax.weights.formats import write_tensors
 from resnet_jax.weights.pretrained import load_pretrained, write_weights
@@ -24,36 +24,10 @@ from resnet_jax.weights.shapes import options_of
 
 Format = Literal["onnx", "stablehlo", "safetensors"]
 ENDINGS: dict[str, Format] = {".onnx": "onnx", ".stablehlo": "stablehlo", ".safetensors": "safetensors"}
-
+OPTIONS: dict[str, Format] = {"half": "onnx", "int8": "onnx", "beside": "stablehlo"}  # of one format alone
 EXTRA = "pip install 'residual-jax[export]'"
-LIMIT = 1e-4  # of the largest logit: what a written network may differ
 
-
-@dataclass(frozen=True)
-class Exported:
-    """A written network.
-
-    Attributes:
-        path: of the file.
-        others: files beside it that belong to it.
-        difference: greatest difference from our own logits, as a share of the largest of them.
-        agreeing: pictures, or pixels, whose likeliest class is the same; of weights alone, arrays that are equal.
-        compared: how many were compared.
-        pictures: name of their set.
-        operators: how often each is in an ONNX file; {} of other formats.
-        loader: Python program that loads a StableHLO file; "" of other formats.
-        multiple: a StableHLO file takes images whose height and width are any multiples of this; 0: of one size.
-    """
-
-    path: Path
-    others: tuple[Path, ...] = ()
-    difference: float = 0.0
-    agreeing: int = 0
-    compared: int = 0
-    pictures: str = ""
-    operators: Mapping[str, int] = field(default_factory=dict)
-    loader: str = ""
-    multiple: int = 0
+CALIBRATION, VALIDATION = 128, 1000  # pictures, at most
 
 
 def export(
@@ -62,8 +36,10 @@ def export(
     to: Format | None = None,
     *,
     size: Sequence[int] = (),
-    half: bool = False,
     with_preprocessing: bool = False,
+    half: bool = False,
+    int8: bool = False,
+    max_drop: float = 0.01,
     beside: bool = False,
     dataset: str = "",
     data_dir: str = "",
@@ -76,8 +52,10 @@ def export(
         out: the file.
         to: its format; None is what its name ends with.
         size: height and width of the images, pixels; empty is the network's own.
-        half: store the arrays of an ONNX file in float16; the computation remains in float32.
         with_preprocessing: normalize in the network, which then takes pictures as uint8 [B,H,W,3].
+        half: store the arrays of an ONNX file in float16; the computation remains in float32.
+        int8: compute an ONNX file in 8-bit integers, whose ranges come from CALIBRATION training pictures.
+        max_drop: the most top-1, a fraction, that 8-bit integers may lose on VALIDATION validation pictures.
         beside: leave the arrays of a StableHLO file in a .safetensors file beside it.
         dataset: set of the pictures to compare on, any that training takes; "" is the run's own validation set, or
             bundled digits of a network that is no run's.
@@ -86,95 +64,41 @@ def export(
 
     Raises:
         InputError: the file cannot be written, the network has something that the format lacks, a package is missing,
-            or the written file does not compute what the network does.
+            or the written file does not compute what the network does, or loses more than `max_drop`.
     """
     out = Path(out)
     chosen = to or ENDINGS.get(out.suffix)
     if chosen is None:
         raise InputError(f"--out={out}: name the format, --to=onnx, stablehlo or safetensors")
+    given = [name for name, on in (("half", half), ("int8", int8), ("beside", beside)) if on]
+    for name in given:
+        if OPTIONS[name] != chosen:
+            raise InputError(f"--{name} is of {OPTIONS[name]} files, not of {chosen}")
+    if half and int8:
+        raise InputError("--half and --int8 are two ways to store arrays; take one")
     if len(size) not in (0, 2):
         raise InputError(f"--size {' '.join(map(str, size))}: name two, height and width")
     check_writable(out)
     if chosen == "safetensors":
         return _safetensors(trained, out)
-    trial = _trial(trained, size, dataset, data_dir, num_pictures)
+    if chosen == "onnx":
+        check_packages()
+    trial_of = partial(build_trial, trained, size, dataset, data_dir, num_pictures)
     if chosen == "stablehlo":
-        return _stablehlo(trained, out, trial, with_preprocessing, beside)
-    return _onnx(trained, out, trial, with_preprocessing, half)
+        return _stablehlo(trained, out, trial_of(), with_preprocessing, beside)
+    from resnet_jax.export.write_onnx import write_int8, write_onnx  # ONNX's packages are an extra
 
-
-@dataclass(frozen=True)
-class Trial:
-    """Pictures to compare a written network on.
-
-    Attributes:
-        pictures: uint8 [N,H,W,3].
-        normalized: the same as the network takes them, float32.
-        logits: of the network, [N,K] or of pixels [N,H,W,K].
-        name: of their set.
-    """
-
-    pictures: np.ndarray
-    normalized: np.ndarray
-    logits: np.ndarray
-    name: str
-
-    def compare(self, found: np.ndarray) -> dict[str, Any]:
-        """Return the fields of an `Exported` that say how far other logits are from the network's."""
-        same = found.argmax(axis=-1) == self.logits.argmax(axis=-1)
-        return {
-            "difference": difference(self.logits, found),
-            "agreeing": int(same.sum()),
-            "compared": same.size,
-            "pictures": self.name,
-        }
-
-
-def _trial(trained: Trained, size: Sequence[int], dataset: str, data_dir: str, count: int) -> Trial:
-    pictures, name = sample_pictures(trained, count, dataset=dataset, data_dir=data_dir)
-    if size:
-        height, width = size
-        pictures = np.stack([resize(picture, height, width) for picture in pictures])
-    normalized = np.asarray(trained.preprocessing.normalize({"image": pictures})["image"])
-    logits = jax.jit(lambda images: trained.model.apply(trained.variables, images, train=False))
-    return Trial(pictures, normalized, np.concatenate([logits(image[None]) for image in normalized]), name)
-
-
-def _onnx(trained: Trained, out: Path, trial: Trial, with_preprocessing: bool, half: bool) -> Exported:
-    try:
-        from resnet_jax.export import onnx
-        from resnet_jax.export.run_onnx import logits_of
-    except ImportError as error:
-        raise InputError(f"--to=onnx needs the extra `export` ({error}): {EXTRA}") from None
-    proto = onnx.to_onnx(
-        trained.model,
-        trained.variables,
-        trial.pictures.shape[1:3],
-        describe(trained, with_preprocessing),
-        trained.preprocessing if with_preprocessing else None,
-    )
-    images = trial.pictures if with_preprocessing else trial.normalized.transpose(0, 3, 1, 2)
-    with written(out) as temporary:
-        if half:
-            # The network whose arrays are rounded is another one: it is what the file must equal.
-            check_equal(trial.logits, logits_of(proto.SerializeToString(), images), out)
-            expected = logits_of(onnx.rounded_to_half(proto).SerializeToString(), images)
-            proto = onnx.stored_in_half(proto)
-        else:
-            expected = trial.logits
-        temporary.write_bytes(proto.SerializeToString())
-        found = logits_of(str(temporary), images)
-        check_equal(expected, found, out)
-    operators = dict(Counter(node.op_type for node in proto.graph.node).most_common())
-    return Exported(out, operators=operators, **trial.compare(found))
+    if int8:
+        calibration = labeled_pictures(trained, CALIBRATION, "train", dataset, data_dir)
+        validation = labeled_pictures(trained, VALIDATION, "val", dataset, data_dir)
+        return write_int8(trained, out, trial_of(), with_preprocessing, calibration, validation, max_drop)
+    return write_onnx(trained, out, trial_of(), with_preprocessing, half)
 
 
 def _stablehlo(trained: Trained, out: Path, trial: Trial, with_preprocessing: bool, beside: bool) -> Exported:
-    from resnet_jax.export.stablehlo import loader, run_program, to_stablehlo
-
-    size = trial.pictures.shape[1:3]
+    height, width = trial.pictures.shape[1:3]
     inside = trained.preprocessing if with_preprocessing else None
-    program = to_stablehlo(trained.model, trained.variables, size, inside, beside=beside)
+    program = to_stablehlo(trained.model, trained.variables, (height, width), inside, beside=beside)
     description, arrays = out.with_suffix(".json"), out.with_suffix(".safetensors")
     images = trial.pictures if with_preprocessing else trial.normalized
     with written(out) as temporary:
@@ -184,7 +108,7 @@ def _stablehlo(trained: Trained, out: Path, trial: Trial, with_preprocessing: bo
         if beside:
             write_tensors(arrays, program.arrays)
         write_atomically(description, json.dumps(describe(trained, with_preprocessing), indent=2))
-    text = loader(program, out.name, arrays.name, size, None if inside else trained.preprocessing)
+    text = loader(program, out.name, arrays.name, (height, width), None if inside else trained.preprocessing)
     others = (description, *([arrays] if beside else []))
     return Exported(out, others, loader=text, multiple=program.multiple, **trial.compare(found))
 
@@ -203,7 +127,18 @@ def _safetensors(trained: Trained, out: Path) -> Exported:
         read = load_pretrained(trained.name, temporary, num_classes=trained.num_classes)
     leaves = [jax.tree.leaves(tree) for tree in (read, trained.variables)]
     equal = sum(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))
-    return Exported(out, difference=0.0, agreeing=equal, compared=len(leaves[0]), pictures="")
+    return Exported(out, agreeing=equal, compared=len(leaves[0]))
+
+
+def check_packages() -> None:
+    """Refuse to write ONNX without its packages, before anything is computed.
+
+    Raises:
+        InputError: one is not installed.
+    """
+    for package in ("onnx", "onnxruntime"):
+        if find_spec(package) is None:
+            raise InputError(f"--to=onnx needs the package {package}, of the extra `export`: {EXTRA}")
 
 
 def check_writable(out: Path) -> None:
@@ -219,36 +154,3 @@ def check_writable(out: Path) -> None:
         raise InputError(f"--out={out}: there is no folder {folder}; create it")
     if not os.access(folder, os.W_OK):
         raise InputError(f"--out={out}: {folder} cannot be written to; name a file in another folder")
-
-
-@contextmanager
-def written(out: Path) -> Iterator[Path]:
-    """Yield a path to write to, which gets its name at the end of the block; an error leaves nothing.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    try:
-        with atomic_path(out) as temporary:
-            yield temporary
-    except OSError as error:
-        raise InputError(f"--out={out} cannot be written: {error.strerror or error}") from error
-
-
-def check_equal(expected: np.ndarray, found: np.ndarray, out: Path) -> None:
-    """Refuse a written network that does not compute what it should.
-
-    Raises:
-        InputError: its logits differ by more than LIMIT of the largest, or are not finite.
-    """
-    share = difference(expected, found)
-    if not share <= LIMIT:
-        raise InputError(
-            f"{out}: the written network's logits differ from ours by {share:.1e} of the largest, more than "
-            f"{LIMIT:.0e}: nothing was kept; please report the network"
-        )
-
-
-def difference(expected: np.ndarray, found: np.ndarray) -> float:
-    """Return the greatest difference of logits, as a share of the largest of those expected."""
-    return float(np.abs(found - expected).max() / np.abs(expected).max())

@@ -95,3 +95,34 @@ def _few_tries() -> Iterator[None]:
     finally:
         client.event_hooks = hooks
         logging.set_verbosity(verbosity)
+
+
+def upload(hub_id: str, folder: Path, *, private: bool = False) -> str:
+    """Upload a folder to the hub as one commit, to a repository that is created where it does not exist.
+
+    Args:
+        hub_id: USER/NAME; the user's token is that of `hf auth login`, or HF_TOKEN.
+        folder: its files go to the repository's top.
+        private: create a repository that others do not see.
+
+    Returns:
+        Address of the commit.
+
+    Raises:
+        InputError: the extra `pretrained` is not installed, or the hub cannot be reached or refuses.
+    """
+    try:
+        from huggingface_hub import HfApi
+    except ImportError:
+        raise InputError(f"{hub_id}: the hub needs the extra `pretrained`: {PRETRAINED}") from None
+    hub = HfApi()
+    try:
+        hub.create_repo(hub_id, private=private, exist_ok=True)
+        commit = hub.upload_folder(repo_id=hub_id, folder_path=folder, commit_message=f"Publish {hub_id}")
+    except Exception as error:  # no token, no network, no right: one kind of exception each
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(
+            f"{hub_id}: the hub did not take the upload ({reason}); log in with `hf auth login` and repeat "
+            f"`hf upload {hub_id} {folder}`: the folder is complete"
+        ) from error
+    return commit.commit_url

@@ -1,0 +1,132 @@
+"""Publishing of a trained network: a folder that timm, onnxruntime and this package read, and its upload to the hub."""
+
+import dataclasses
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from resnet_jax.data.preprocessing import Preprocessing
+from resnet_jax.errors import InputError
+from resnet_jax.export.model_card import write_card
+from resnet_jax.export.write import export
+from resnet_jax.inference.trained import Trained
+from resnet_jax.weights.hub import upload
+from resnet_jax.weights.pretrained import write_weights
+from resnet_jax.weights.shapes import options_of
+
+# Networks that timm has, under our names and with our layout of PyTorch's weights (tests/parity).
+TIMM = re.compile(
+    r"resnet(18|34|50|101|152)|resnet\d+[dt]|resnext.*|wide_resnet.*|(se|eca|sk)resnet.*|resnet(blur|rs|v2_).*|densenet\d+"
+)
+REPO = re.compile(r"[\w.-]+/[\w.-]+")
+FILES = {
+    "model.safetensors": "weights in PyTorch's layout, which this package reads too",
+    "resnet_jax.safetensors": "weights in this package's layout, with their description",
+    "config.json": "network and preprocessing, as timm reads them",
+    "preprocessing.json": "resizing, crop and normalization of the images",
+    "model.onnx": "the network for onnxruntime; its metadata hold classes and preprocessing",
+    "curves.png": "loss and accuracy during the training",
+}
+
+
+def publish(
+    trained: Trained, repo: str, folder: str | Path, *, license: str = "", private: bool = False, dry_run: bool = False
+) -> tuple[Path, str]:
+    """Write what is published of a network into a new folder, and upload it.
+
+    Args:
+        trained: the network.
+        repo: USER/NAME on the hub.
+        folder: to write; it must not exist.
+        license: SPDX identifier, such as "apache-2.0"; "" is that of the weights in the catalog, or not stated.
+        private: create a repository that others do not see.
+        dry_run: leave the folder, and upload nothing.
+
+    Returns:
+        (the folder, address of the commit on the hub, or "").
+
+    Raises:
+        InputError: the name is none, the folder exists, the network cannot be written, or the upload fails; the folder
+            is then kept.
+    """
+    if not REPO.fullmatch(repo):
+        raise InputError(f"--repo={repo}: name it USER/NAME, of letters, digits, dots and hyphens")
+    folder = Path(folder)
+    with _new_folder(folder) as draft:
+        contents = _write_files(trained, draft)
+        write_card(trained, repo, license, contents, bool(TIMM.fullmatch(trained.name)), draft / "README.md")
+    return folder, "" if dry_run else upload(repo, folder, private=private)
+
+
+def _write_files(trained: Trained, folder: Path) -> dict[str, str]:
+    options = options_of(trained.name, trained.model)
+    for name, layout in (("model.safetensors", "torch"), ("resnet_jax.safetensors", "ours")):
+        write_weights(
+            folder / name,
+            trained.name,
+            trained.variables,
+            layout=layout,
+            source=trained.source,
+            preprocessing=trained.preprocessing,
+            class_names=trained.class_names,
+            options=options,
+        )
+    config = timm_config(trained.name, trained.num_classes, trained.class_names, trained.preprocessing)
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
+    (folder / "preprocessing.json").write_text(json.dumps(dataclasses.asdict(trained.preprocessing), indent=2))
+    export(trained, folder / "model.onnx")
+    curves = Path(trained.source) / "curves.png"
+    if trained.run is not None and curves.is_file():
+        shutil.copy(curves, folder)
+    return {name: kind for name, kind in FILES.items() if (folder / name).exists()}
+
+
+def timm_config(
+    name: str, num_classes: int, class_names: tuple[str, ...] | None, preprocessing: Preprocessing
+) -> dict[str, Any]:
+    """Return the description of a network by which `timm.create_model("hf-hub:…")` builds and feeds it.
+
+    Args:
+        name: of the network; timm knows it under the same.
+        num_classes: K.
+        class_names: K names, if they are known.
+        preprocessing: of the images.
+    """
+    size = preprocessing.image_size
+    return {
+        "architecture": name,
+        "num_classes": num_classes,
+        "label_names": list(class_names or ()),
+        "pretrained_cfg": {
+            "input_size": [3, size, size],
+            "fixed_input_size": False,
+            "interpolation": preprocessing.interpolation,
+            "crop_pct": size / preprocessing.resize,
+            "crop_mode": "center",
+            "mean": list(preprocessing.mean),
+            "std": list(preprocessing.std),
+            "num_classes": num_classes,
+            "label_names": list(class_names or ()),
+        },
+    }
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a folder to fill, which gets its name at the end of the block; an error leaves nothing."""
+    if folder.exists():
+        raise InputError(f"--folder={folder} exists; remove it, or name another")
+    draft = folder.with_name(f".{secrets.token_hex(8)}.{folder.name}")
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        draft.rename(folder)
+    except OSError as error:
+        raise InputError(f"--folder={folder} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,172 @@
+"""Published networks: the folder, its upload to a hub that runs here, and what reads it from there."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from resnet_jax.errors import InputError
+from resnet_jax.export.publish import publish
+from tests.export.toys import toy
+
+TOY = toy()
+REPO = "someone/toy"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    folder, address = publish(TOY, REPO, tmp_path_factory.mktemp("hub") / "toy", license="MIT", dry_run=True)
+    assert not address
+    return folder
+
+
+def test_the_folder_has_weights_in_both_layouts_preprocessing_onnx_and_a_card(published):
+    names = {path.name for path in published.iterdir()}
+    assert names == {
+        "README.md",
+        "config.json",
+        "model.onnx",
+        "model.safetensors",
+        "preprocessing.json",
+        "resnet_jax.safetensors",
+    }
+    config = json.loads((published / "config.json").read_text())
+    assert config["architecture"] == "resnet8_cifar"
+    assert config["pretrained_cfg"]["input_size"] == [3, 16, 16]
+    assert config["pretrained_cfg"]["crop_pct"] == 16 / 18
+
+
+def test_the_card_tells_license_classes_and_limits(published):
+    card = (published / "README.md").read_text()
+    assert "license: mit" in card
+    assert "kind 0, kind 1" in card
+    assert f'load_pretrained("resnet8_cifar", "{REPO}", num_classes=10)' in card
+    assert "hf-hub" not in card  # timm has no such network
+    assert "No evaluation is recorded." in card
+    assert "What it must not be used for" in card
+    assert "{{" not in card
+    assert "{%" not in card
+
+
+@pytest.mark.parametrize(("repo", "message"), [("toy", "name it USER/NAME"), ("a/b/c", "name it USER/NAME")])
+def test_a_name_that_is_none_is_refused(tmp_path, repo, message):
+    with pytest.raises(InputError, match=message):
+        publish(TOY, repo, tmp_path / "new", dry_run=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_folder_stays(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(InputError, match="exists; remove it, or name another"):
+        publish(TOY, REPO, tmp_path / "mine", dry_run=True)
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_network_that_cannot_be_exported_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("resnet_jax.export.write_onnx.logits_of", lambda network, images: np.zeros((16, 10)))
+    with pytest.raises(InputError, match="nothing was kept"):
+        publish(TOY, REPO, tmp_path / "new", dry_run=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def hub():
+    """A hub that takes uploads and gives them back: its address, and what it holds."""
+    files: dict[str, bytes] = {}
+
+    class Hub(BaseHTTPRequestHandler):
+        @property
+        def address(self):
+            return f"http://{self.headers['Host']}"
+
+        def reply(self, data, status=200, **headers):
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(data)), **headers}.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(data)
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+            if self.headers.get("Authorization") != "Bearer hf_right":
+                self.reply(b'{"error": "Invalid credentials"}', 401)
+            elif "/commit/" in self.path:
+                for line in body.splitlines():
+                    entry = json.loads(line)
+                    if entry["key"] == "file":
+                        files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+                self.reply(json.dumps({"commitUrl": f"{self.address}/{REPO}/commit/1", "commitOid": "1" * 40}).encode())
+            elif "/preupload/" in self.path:
+                modes = [
+                    {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False}
+                    for f in json.loads(body)["files"]
+                ]
+                self.reply(json.dumps({"files": modes}).encode())
+            else:
+                self.reply(json.dumps({"url": f"{self.address}/{REPO}", "name": REPO, "warnings": []}).encode())
+
+        def do_GET(self):
+            name = self.path.partition("/resolve/main/")[2]
+            if name in files:
+                self.reply(files[name], ETag='"e"', X_Repo_Commit="1" * 40)
+            else:
+                self.reply(b"{}", 404, X_Error_Code="EntryNotFound")
+
+        do_HEAD = do_GET
+
+        def log_message(self, format, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", files
+        server.shutdown()
+
+
+PROGRAM = """
+import sys
+import numpy as np
+from pathlib import Path
+from resnet_jax.errors import InputError
+from resnet_jax.weights.hub import upload
+from resnet_jax import load_pretrained
+try:
+    print(upload("someone/toy", Path(sys.argv[1])))
+except InputError as error:
+    sys.exit(str(error))
+np.save(sys.argv[2], load_pretrained("resnet8_cifar", "someone/toy", num_classes=10)["params"]["head"]["kernel"])
+"""
+
+
+def run(published, address, token, out):
+    variables = {"HF_ENDPOINT": address, "HF_TOKEN": token, "HF_HOME": str(out.parent / "cache")}
+    quiet = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    command = [sys.executable, "-c", PROGRAM, published, out]
+    return subprocess.run(command, env=os.environ | variables | quiet, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_what_was_uploaded_is_loaded_by_its_name(published, hub, tmp_path):
+    address, files = hub
+    ended = run(published, address, "hf_right", tmp_path / "kernel.npy")
+    assert ended.returncode == 0, ended.stderr
+    assert "/commit/1" in ended.stdout
+    assert set(files) == {path.name for path in published.iterdir()}
+    np.testing.assert_array_equal(np.load(tmp_path / "kernel.npy"), TOY.variables["params"]["head"]["kernel"])
+
+
+@pytest.mark.slow
+def test_an_upload_that_is_refused_names_the_remedy_in_one_line(published, hub, tmp_path):
+    ended = run(published, hub[0], "hf_wrong", tmp_path / "kernel.npy")
+    assert ended.returncode == 1
+    assert "the hub did not take the upload" in ended.stderr
+    assert "hf auth login" in ended.stderr
+    assert ended.stderr.strip().count("\n") == 0
