@@ -5,6 +5,7 @@
     python -m experiments.export --model=resnet50 --weights=timm/resnet50.a1_in1k --out=resnet50.stablehlo
     python -m experiments.export --workdir=RUN --int8 --out=small.onnx
     python -m experiments.export --workdir=RUN --out=weights.safetensors
+    python -m experiments.export --workdir=RUN --to=web --out=page && python -m http.server --directory=page
 
 ONNX files run in onnxruntime, TensorRT, OpenVINO and browsers; StableHLO files in JAX alone, on CPUs, GPUs and TPUs.
 The written file is read again and compared, on pictures of the run's validation set or, of other weights, on bundled
@@ -26,9 +27,9 @@ class Options(WhichNetwork):
     """Options."""
 
     out: str
-    """File to write"""
+    """File to write; of --to=web a new folder"""
     to: Format | None = None
-    """Format. None: what the file's name ends with, .onnx, .stablehlo or .safetensors"""
+    """Format. None: what the file's name ends with, .onnx, .stablehlo or .safetensors; web is a page for a browser"""
     size: tuple[int, ...] = ()
     """Height and width of the images, pixels, of networks that classify pixels. Empty: the network's own square"""
     with_preprocessing: bool = False
@@ -41,6 +42,8 @@ class Options(WhichNetwork):
     """Most top-1 that 8-bit integers may lose on validation pictures, a fraction"""
     beside: bool = False
     """Leave the arrays of a StableHLO file in a .safetensors file beside it"""
+    onnxruntime_web: str = ""
+    """Folder of npm's package onnxruntime-web, for --to=web. Empty: npm fetches it"""
     dataset: str = ""
     """Set of the pictures to compare on. Empty: the run's own, or bundled digits"""
     data_dir: str = ""
@@ -65,6 +68,7 @@ def main(argv: Sequence[str]) -> None:
             int8=options.int8,
             max_drop=options.max_drop,
             beside=options.beside,
+            onnxruntime_web=options.onnxruntime_web,
             dataset=options.dataset,
             data_dir=options.data_dir,
             num_pictures=options.pictures,
@@ -91,6 +95,8 @@ def show(trained: Trained, written: Exported) -> None:
         print(f"top-1 on {count:,} validation pictures: {before / count:.4f} before, {after / count:.4f} after")
     if trained.views != "center":
         print(f"the file sees each picture once; the run's own evaluation averages the views {trained.views!r}")
+    if written.path.name == "network.onnx" and written.others:
+        print(f"open it through a server: python -m http.server --directory={written.path.parent}")
     if written.loader:
         size = f"heights and widths that are multiples of {written.multiple}" if written.multiple else "this size only"
         print(f"takes images of {size}; loaded by\n\n{written.loader}")

@@ -12,7 +12,7 @@ import numpy as np
 from resnet_jax.data.augment.host import resize
 from resnet_jax.errors import InputError
 from resnet_jax.export.pictures import sample_pictures
-from resnet_jax.files.atomic import atomic_path
+from resnet_jax.files.atomic import atomic_path, new_folder
 from resnet_jax.inference.trained import Trained
 
 LIMIT = 1e-4  # of the largest logit: what a written network may differ
@@ -98,6 +98,26 @@ def written(out: Path) -> Iterator[Path]:
             yield temporary
     except OSError as error:
         raise InputError(f"--out={out} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def filled(folder: Path, option: str) -> Iterator[Path]:
+    """Yield a new folder to fill, which gets its name at the end of the block; an error leaves nothing.
+
+    Args:
+        folder: it must not exist.
+        option: that names it, for errors.
+
+    Raises:
+        InputError: it exists, or cannot be written.
+    """
+    try:
+        with new_folder(folder) as temporary:
+            yield temporary
+    except FileExistsError:
+        raise InputError(f"--{option}={folder} exists; remove it, or name another") from None
+    except OSError as error:
+        raise InputError(f"--{option}={folder} cannot be written: {error.strerror or error}") from error
 
 
 def check_equal(expected: np.ndarray, found: np.ndarray, out: Path) -> None:

@@ -3,15 +3,13 @@
 import dataclasses
 import json
 import re
-import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
+from resnet_jax.export.compare import filled
 from resnet_jax.export.model_card import write_card
 from resnet_jax.export.write import export
 from resnet_jax.inference.trained import Trained
@@ -57,7 +55,7 @@ def publish(
     if not REPO.fullmatch(repo):
         raise InputError(f"--repo={repo}: name it USER/NAME, of letters, digits, dots and hyphens")
     folder = Path(folder)
-    with _new_folder(folder) as draft:
+    with filled(folder, "folder") as draft:
         contents = _write_files(trained, draft)
         write_card(trained, repo, license, contents, bool(TIMM.fullmatch(trained.name)), draft / "README.md")
     return folder, "" if dry_run else upload(repo, folder, private=private)
@@ -114,19 +112,3 @@ def timm_config(
             "label_names": list(class_names or ()),
         },
     }
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder to fill, which gets its name at the end of the block; an error leaves nothing."""
-    if folder.exists():
-        raise InputError(f"--folder={folder} exists; remove it, or name another")
-    draft = folder.with_name(f".{secrets.token_hex(8)}.{folder.name}")
-    try:
-        draft.mkdir(parents=True)
-        yield draft
-        draft.rename(folder)
-    except OSError as error:
-        raise InputError(f"--folder={folder} cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

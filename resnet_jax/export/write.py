@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,19 +13,26 @@ import jax
 import numpy as np
 
 from resnet_jax.errors import InputError
-from resnet_jax.export.compare import Exported, Trial, build_trial, check_equal, written
+from resnet_jax.export.compare import Exported, Trial, build_trial, check_equal, filled, written
 from resnet_jax.export.facts import describe
 from resnet_jax.export.pictures import labeled_pictures
 from resnet_jax.export.stablehlo import loader, run_program, to_stablehlo
+from resnet_jax.export.web import PAGE_FILES, write_page
 from resnet_jax.files.atomic import write_atomically
 from resnet_jax.inference.trained import Trained
 from resnet_jax.weights.formats import write_tensors
 from resnet_jax.weights.pretrained import load_pretrained, write_weights
 from resnet_jax.weights.shapes import options_of
 
-Format = Literal["onnx", "stablehlo", "safetensors"]
+Format = Literal["onnx", "stablehlo", "safetensors", "web"]
 ENDINGS: dict[str, Format] = {".onnx": "onnx", ".stablehlo": "stablehlo", ".safetensors": "safetensors"}
-OPTIONS: dict[str, Format] = {"half": "onnx", "int8": "onnx", "beside": "stablehlo"}  # of one format alone
+# Options of some formats alone.
+OPTIONS: dict[str, tuple[Format, ...]] = {
+    "half": ("onnx", "web"),
+    "int8": ("onnx",),
+    "beside": ("stablehlo",),
+    "onnxruntime_web": ("web",),
+}
 EXTRA = "pip install 'residual-jax[export]'"
 
 CALIBRATION, VALIDATION = 128, 1000  # pictures, at most
@@ -41,6 +49,7 @@ def export(
     int8: bool = False,
     max_drop: float = 0.01,
     beside: bool = False,
+    onnxruntime_web: str | Path = "",
     dataset: str = "",
     data_dir: str = "",
     num_pictures: int = 16,
@@ -49,7 +58,7 @@ def export(
 
     Args:
         trained: the network.
-        out: the file.
+        out: the file; of "web" a new folder.
         to: its format; None is what its name ends with.
         size: height and width of the images, pixels; empty is the network's own.
         with_preprocessing: normalize in the network, which then takes pictures as uint8 [B,H,W,3].
@@ -57,6 +66,7 @@ def export(
         int8: compute an ONNX file in 8-bit integers, whose ranges come from CALIBRATION training pictures.
         max_drop: the most top-1, a fraction, that 8-bit integers may lose on VALIDATION validation pictures.
         beside: leave the arrays of a StableHLO file in a .safetensors file beside it.
+        onnxruntime_web: folder of that package, for "web"; "" fetches it with npm.
         dataset: set of the pictures to compare on, any that training takes; "" is the run's own validation set, or
             bundled digits of a network that is no run's.
         data_dir: folder of their data; "" is the run's own.
@@ -69,25 +79,32 @@ def export(
     out = Path(out)
     chosen = to or ENDINGS.get(out.suffix)
     if chosen is None:
-        raise InputError(f"--out={out}: name the format, --to=onnx, stablehlo or safetensors")
-    given = [name for name, on in (("half", half), ("int8", int8), ("beside", beside)) if on]
-    for name in given:
-        if OPTIONS[name] != chosen:
-            raise InputError(f"--{name} is of {OPTIONS[name]} files, not of {chosen}")
+        raise InputError(f"--out={out}: name the format, --to=onnx, stablehlo, safetensors or web")
+    given = {"half": half, "int8": int8, "beside": beside, "onnxruntime_web": onnxruntime_web}
+    for name, kinds in OPTIONS.items():
+        if given[name] and chosen not in kinds:
+            raise InputError(f"--{name} is for --to={' or '.join(kinds)}, not for {chosen}")
     if half and int8:
         raise InputError("--half and --int8 are two ways to store arrays; take one")
     if len(size) not in (0, 2):
         raise InputError(f"--size {' '.join(map(str, size))}: name two, height and width")
-    check_writable(out)
+    check_writable(out, folder=chosen == "web")
     if chosen == "safetensors":
         return _safetensors(trained, out)
-    if chosen == "onnx":
+    if chosen in ("onnx", "web"):
         check_packages()
     trial_of = partial(build_trial, trained, size, dataset, data_dir, num_pictures)
     if chosen == "stablehlo":
         return _stablehlo(trained, out, trial_of(), with_preprocessing, beside)
     from resnet_jax.export.write_onnx import write_int8, write_onnx  # ONNX's packages are an extra
 
+    if chosen == "web":
+        if trained.classifies_pixels:
+            raise InputError("--to=web is for networks that classify images, not pixels")
+        with filled(out, "out") as folder:
+            written_file = write_onnx(trained, folder / "network.onnx", trial_of(), with_preprocessing=True, half=half)
+            write_page(trained, folder, onnxruntime_web)
+        return replace(written_file, path=out / "network.onnx", others=tuple(out / name for name in PAGE_FILES))
     if int8:
         calibration = labeled_pictures(trained, CALIBRATION, "train", dataset, data_dir)
         validation = labeled_pictures(trained, VALIDATION, "val", dataset, data_dir)
@@ -141,16 +158,19 @@ def check_packages() -> None:
             raise InputError(f"--to=onnx needs the package {package}, of the extra `export`: {EXTRA}")
 
 
-def check_writable(out: Path) -> None:
+def check_writable(out: Path, *, folder: bool = False) -> None:
     """Refuse a file that cannot be written, before anything is computed.
 
     Raises:
-        InputError: its folder does not exist or cannot be written to, or it is a folder itself.
+        InputError: its folder does not exist or cannot be written to, or it is a folder itself where a file is to be
+            written, or exists where a `folder` is.
     """
-    folder = out.absolute().parent
+    parent = out.absolute().parent
+    if folder and out.exists():
+        raise InputError(f"--out={out} exists; remove it, or name another")
     if out.is_dir():
         raise InputError(f"--out={out} is a folder; name a file in it")
-    if not folder.is_dir():
-        raise InputError(f"--out={out}: there is no folder {folder}; create it")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"--out={out}: {folder} cannot be written to; name a file in another folder")
+    if not parent.is_dir():
+        raise InputError(f"--out={out}: there is no folder {parent}; create it")
+    if not os.access(parent, os.W_OK):
+        raise InputError(f"--out={out}: {parent} cannot be written to; name another folder")

@@ -135,6 +135,7 @@ def test_the_help_of_a_recipe_shows_its_defaults(capsys, monkeypatch):
 @pytest.mark.parametrize("debug", ["--debug", "--debug=True"])
 def test_every_command_takes_debug(name, debug, capsys):
     required = {"compare": ["x"], "convert": ["x", "--out=y"], "predict": ["x"], "prepare": ["--out=x"]}
+    required |= {"export": ["--out=x"], "publish": ["--repo=x/y"]}
     argv = [*required.get(name, []), debug]
     if name in TRAINING:
         assert parse(name, *argv).debug

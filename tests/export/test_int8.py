@@ -38,7 +38,7 @@ def test_a_file_that_loses_more_than_allowed_is_not_kept(tmp_path, monkeypatch):
         ({}, "--int8 needs pictures with the network's classes"),
         ({"dataset": "cifar10_small"}, "cifar10_small"),
         ({"dataset": "digits", "half": True}, "take one"),
-        ({"dataset": "digits", "to": "stablehlo"}, "--int8 is of onnx files, not of stablehlo"),
+        ({"dataset": "digits", "to": "stablehlo"}, "--int8 is for --to=onnx, not for stablehlo"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(tmp_path, options, message):

@@ -78,7 +78,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        ("net.pt", "name the format, --to=onnx, stablehlo or safetensors"),
+        ("net.pt", "name the format, --to=onnx, stablehlo, safetensors or web"),
         ("missing/net.onnx", "there is no folder"),
         ("folder.onnx", "is a folder; name a file in it"),
     ],
@@ -91,7 +91,7 @@ def test_what_cannot_be_written_is_refused_first(tmp_path, out, message):
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)  # tests may run as root, who may write everywhere
-    with pytest.raises(InputError, match="cannot be written to; name a file in another folder"):
+    with pytest.raises(InputError, match="cannot be written to; name another folder"):
         export(TOY, tmp_path / "net.onnx")
 
 
