@@ -99,6 +99,8 @@ class Graph:
             ones, zeros = np.ones(size), np.zeros(size)
             terms = {"scale": scale.reshape(-1) * ones, "shift": shift.reshape(-1) * ones, "mean": zeros, "var": ones}
             name = self.add("BatchNormalization", [name, *(self.array(v, k) for k, v in terms.items())], epsilon=0.0)
+        elif (scale == -1).all() and shift.any():
+            name = self.add("Sub", [self.array(laid_out(shift, value.axes), "shift"), name])
         else:
             if not np.allclose(scale, 1, rtol=1e-9, atol=0):
                 name = self.add("Mul", [name, self.array(laid_out(scale, value.axes), "scale")])
