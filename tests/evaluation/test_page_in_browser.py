@@ -1,9 +1,14 @@
 """The pages in a real browser, where one is installed: all is there, nothing fails, nothing runs out of the window."""
 
+from dataclasses import replace
+
 import pytest
 
-from experiments import compare
+from experiments import compare, report
+from resnet_jax.run.train import train
 from tests.browser import needs_browser, open_browser
+from tests.masked_pictures import write_pictures
+from tests.run.test_segmentation import TOY
 
 from .test_report import SECTIONS
 
@@ -23,6 +28,23 @@ def comparison(odd_run, odd_page, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def mask_page(tmp_path_factory):
+    root = write_pictures(tmp_path_factory.mktemp("masks"), {"train": 8, "val": 7})
+    workdir = tmp_path_factory.mktemp("segmentation")
+    train(replace(TOY, data_dir=str(root), workdir=str(workdir)))
+    report.main([f"--workdir={workdir}"])
+    return workdir / "report.html"
+
+
+# Of each page: its sections, and how many drawings it has.
+PAGES = {
+    "odd_page": (SECTIONS, 3),
+    "comparison": (["result", "curves", "runs", "paired", "origin"], 2),
+    "mask_page": (["result", "curves", "classes", "confusion", "worst", "best", "origin"], 2),
+}
+
+
 def open_at(browser, path, width, scheme):
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -38,7 +60,7 @@ def brightness(browser, what):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1200])
-@pytest.mark.parametrize("which", ["odd_page", "comparison"])
+@pytest.mark.parametrize("which", ["odd_page", "comparison", pytest.param("mask_page", marks=pytest.mark.slow)])
 def test_a_page_is_whole_and_fits(browser, request, which, width, scheme):
     open_at(browser, request.getfixturevalue(which), width, scheme)
     assert browser.execute_script("return innerWidth") == width
@@ -47,7 +69,8 @@ def test_a_page_is_whole_and_fits(browser, request, which, width, scheme):
     assert browser.execute_script(f"return {outside}.length") == 0
     assert browser.execute_script("return [...document.images].filter(i => !i.naturalWidth).length") == 0
     ids = browser.execute_script("return [...document.querySelectorAll('h2[id]')].map(h => h.id)")
-    assert ids == (SECTIONS if which == "odd_page" else ["result", "curves", "runs", "paired", "origin"])
-    assert browser.execute_script("return document.querySelectorAll('svg').length") == (3 if which == "odd_page" else 2)
+    sections, drawings = PAGES[which]
+    assert ids == sections
+    assert browser.execute_script("return document.querySelectorAll('svg').length") == drawings
     assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
     assert (brightness(browser, "backgroundColor") > brightness(browser, "color")) == (scheme == "light")
