@@ -14,6 +14,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 Axes = tuple[int | None, ...]
+PIXELS: Axes = (0, 3, 1, 2)  # [B,H,W,C] in the graph
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,11 @@ class Value:
     Attributes:
         name: of x in the graph.
         shape: in the program; the batch is a symbolic size.
-        axes: for each axis of x, the program's axis that it holds; None holds none and has one element. An axis that no
-            axis of x holds is repeated as often as needed.
+        axes: for each axis of x, the program's axis that it holds; None holds none and has one element. Along an axis
+            of the program that no axis of x holds, the value repeats.
         scale: a number, or an array of as many axes as `shape`, of one element along all but one of them.
         shift: like `scale`.
-        alone: x has no other reader, so that the operator that gives x may be changed.
+        sole_reader: nothing else reads x, so that the operator that gives x may be changed.
     """
 
     name: str
@@ -38,7 +39,7 @@ class Value:
     axes: Axes
     scale: Any = 1.0
     shift: Any = 0.0
-    alone: bool = True
+    sole_reader: bool = True
 
     def held(self) -> list[int | None]:
         """Return `axes`, None for those of one element."""
@@ -56,20 +57,22 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.arrays: dict[str, np.ndarray] = {}
         self.producers: dict[str, onnx.NodeProto] = {}
-        self.place = ""
+        self.path = ""  # of the module that is written
+        self._applied: dict[int, tuple[Value, Value]] = {}
 
     def add(self, operator: str, inputs: Sequence[str], outputs: int = 1, **attributes: Any) -> Any:
         """Append an operator; return the name of its output, or the names."""
-        stem = f"{self.place}/{operator}".lstrip("/")
-        names = [self.unique(stem) for _ in range(outputs)]
-        node = helper.make_node(operator, list(inputs), names, name=names[0], **attributes)
+        stem = f"{self.path}/{operator}".lstrip("/")
+        first = self.unique(stem)
+        names = [first, *(self.unique(f"{first}/part{number}") for number in range(2, outputs + 1))]
+        node = helper.make_node(operator, list(inputs), names, name=first, **attributes)
         self.nodes.append(node)
         self.producers |= dict.fromkeys(names, node)
         return names[0] if outputs == 1 else names
 
     def array(self, values: Any, name: str = "", dtype: Any = np.float32) -> str:
         """Add an array; return its name."""
-        name = self.unique(f"{self.place}/{name or 'constant'}".lstrip("/"))
+        name = self.unique(f"{self.path}/{name or 'constant'}".lstrip("/"))
         self.arrays[name] = np.ascontiguousarray(values, dtype)
         return name
 
@@ -81,20 +84,28 @@ class Graph:
             name = f"{stem}_{number}"
         return name
 
-    def settled(self, value: Value) -> Value:
-        """Return the value with nothing waiting: in the kernel before it, or else by operators of its own."""
+    def applied(self, value: Value) -> Value:
+        """Return the value with its scale and shift applied: in the kernel before it, or else by operators."""
+        # Once: several rules may ask, and a kernel must not be multiplied twice. The entry keeps the value alive, or
+        # another could have its id.
+        if id(value) not in self._applied:
+            self._applied[id(value)] = value, self._apply(value)
+        return self._applied[id(value)][1]
+
+    def _apply(self, value: Value) -> Value:
         scale, shift = (np.asarray(waiting, np.float64) for waiting in (value.scale, value.shift))
-        # A mean waits as n times the mean, divided by n.
-        if np.allclose(scale, 1, rtol=1e-9, atol=0) and not shift.any():
+        if is_one(scale) and not shift.any():
             return replace(value, scale=1.0, shift=0.0)
-        node = self.producers.get(value.name)
         channels = [a for waiting in (scale, shift) for a, size in enumerate(waiting.shape) if size > 1]
+        if not {*channels} <= {*value.held()}:
+            value = self.whole(replace(value, scale=1.0, shift=0.0))
         by_channel = all(len(value.axes) > 1 and a == value.axes[1] for a in channels)
-        if node is not None and node.op_type in ("Conv", "ConvTranspose", "Gemm") and value.alone and by_channel:
+        node = self.producers.get(value.name)
+        if node is not None and node.op_type in ("Conv", "ConvTranspose", "Gemm") and value.sole_reader and by_channel:
             self._into_kernel(node, scale, shift)
             return replace(value, scale=1.0, shift=0.0)
         name = value.name
-        if channels and by_channel and not np.allclose(scale, 1) and shift.any() and len(value.axes) == 4:
+        if channels and by_channel and not is_one(scale) and shift.any() and len(value.axes) == 4:
             size = value.shape[channels[0]]
             ones, zeros = np.ones(size), np.zeros(size)
             terms = {"scale": scale.reshape(-1) * ones, "shift": shift.reshape(-1) * ones, "mean": zeros, "var": ones}
@@ -102,11 +113,11 @@ class Graph:
         elif (scale == -1).all() and shift.any():
             name = self.add("Sub", [self.array(laid_out(shift, value.axes), "shift"), name])
         else:
-            if not np.allclose(scale, 1, rtol=1e-9, atol=0):
+            if not is_one(scale):
                 name = self.add("Mul", [name, self.array(laid_out(scale, value.axes), "scale")])
             if shift.any():
                 name = self.add("Add", [name, self.array(laid_out(shift, value.axes), "shift")])
-        return replace(value, name=name, scale=1.0, shift=0.0, alone=True)
+        return replace(value, name=name, scale=1.0, shift=0.0, sole_reader=True)
 
     def _into_kernel(self, node: onnx.NodeProto, scale: np.ndarray, shift: np.ndarray) -> None:
         kernel = self.arrays[node.input[1]].astype(np.float64)
@@ -118,13 +129,13 @@ class Graph:
         if len(node.input) > 2:
             self.arrays[node.input[2]] = bias
         else:
-            place, self.place = self.place, node.name.rpartition("/")[0]
+            here, self.path = self.path, node.name.rpartition("/")[0]
             node.input.append(self.array(bias, "bias"))
-            self.place = place
+            self.path = here
 
     def arranged(self, value: Value, axes: Sequence[int | None]) -> str:
-        """Return the name of a settled value whose axes in the graph are these."""
-        value = self.settled(value)
+        """Return the name of a value whose axes in the graph are these, for an operator that repeats by itself."""
+        value = self.applied(value)
         held = value.held()
         wanted = [None if a is None or value.shape[a] == 1 else a for a in axes]
         if len(held) == len(wanted) and all(h in (None, w) for h, w in zip(held, wanted, strict=True)):
@@ -140,6 +151,26 @@ class Graph:
             name = self.add("Unsqueeze", [name, self.array(missing, "axes", np.int64)])
         return name
 
+    def whole(self, value: Value, axes: Axes | None = None) -> Value:
+        """Return a value with its scale and shift applied that repeats along no axis.
+
+        Args:
+            value: the value.
+            axes: of the result in the graph; None leaves them where they are.
+        """
+        value = self.applied(value)
+        missing = [a for a, size in enumerate(value.shape) if size != 1 and a not in value.held()]
+        if axes is None:
+            usual = PIXELS if len(value.shape) == 4 else tuple(range(len(value.shape)))
+            axes = usual if missing else value.axes
+        name = self.arranged(value, axes)
+        if missing:
+            if 0 in missing:
+                raise NotImplementedError("a value that does not depend on the image")
+            sizes = [1 if a in (None, 0) else value.shape[a] for a in axes]
+            name = self.add("Expand", [name, self.array(sizes, "sizes", np.int64)])
+        return Value(name, value.shape, axes, sole_reader=value.sole_reader)
+
     def proto(self, image: onnx.ValueInfoProto, output: str, shape: Sequence[Any]) -> onnx.GraphProto:
         """Return the graph from the image to one output, called "logits", without what does not lead there."""
         needed, kept = {output}, []
@@ -153,6 +184,11 @@ class Graph:
         arrays = [numpy_helper.from_array(values, name) for name, values in self.arrays.items() if name in needed]
         logits = helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, shape)
         return helper.make_graph(kept[::-1], "network", [image], [logits], arrays)
+
+
+def is_one(scale: np.ndarray) -> bool:
+    """Return whether a scale is 1; a mean waits as n times the mean, divided by n."""
+    return np.allclose(scale, 1, rtol=1e-9, atol=0)
 
 
 def laid_out(values: np.ndarray, axes: Axes) -> np.ndarray:

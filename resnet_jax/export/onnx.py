@@ -26,6 +26,8 @@ from resnet_jax.export.operators import FUNCTIONS, PIXELS, RULES, as_primitives,
 from resnet_jax.models.resnet.scan import unrolled
 from resnet_jax.ops.lowering import plain_lowering
 
+# Primitives that call a program once.
+CALLS = {"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2"}
 OPSET, IR = 21, 10  # of 2024, the first whose GroupNormalization is right; onnxruntime 1.18 reads them
 
 
@@ -73,7 +75,7 @@ def to_onnx(
         first = Value("image", shape, PIXELS)
     (logits,) = _write(graph, program.jaxpr, program.consts, [first])
     axes = PIXELS if len(logits.shape) == 4 else (0, 1)
-    output = graph.arranged(logits, axes)
+    output = graph.whole(logits, axes).name
     sizes = ["batch", *(logits.shape[a] for a in axes[1:])]
     proto = helper.make_model(
         graph.proto(image, output, sizes),
@@ -86,7 +88,7 @@ def to_onnx(
     return proto
 
 
-def _write(graph: Graph, jaxpr: Any, constants: Any, inputs: list[Any], place: str = "") -> list[Any]:
+def _write(graph: Graph, jaxpr: Any, constants: Any, inputs: list[Any], path: str = "") -> list[Any]:
     """Write a traced program; return its results: values of the graph, or arrays where they are constant."""
     read = Counter(v for e in jaxpr.eqns for v in e.invars if not isinstance(v, Literal))
     read.update(v for v in jaxpr.outvars if not isinstance(v, Literal))
@@ -95,37 +97,42 @@ def _write(graph: Graph, jaxpr: Any, constants: Any, inputs: list[Any], place: s
     def store(variables: Any, results: Any) -> None:
         for variable, result in zip(variables, results, strict=True):
             if isinstance(result, Value) and read[variable] > 1:
-                # Nothing may wait where several read, nor may the operator before it still change.
-                graph.place = place
-                result = replace(graph.settled(result), alone=False)
+                # What several read has no scale or shift left, and the operator before it may not change.
+                graph.path = path
+                result = replace(graph.applied(result), sole_reader=False)
             known[variable] = result
 
     store(jaxpr.constvars, constants)
     store(jaxpr.invars, inputs)
     for eqn in jaxpr.eqns:
         operands = [v.val if isinstance(v, Literal) else known[v] for v in eqn.invars]
-        inner = eqn.params.get("jaxpr") or eqn.params.get("call_jaxpr")
-        here = "/".join(filter(None, (place, str(eqn.source_info.name_stack))))
-        graph.place = here
-        rule = FUNCTIONS.get(eqn.params.get("name", "")) if inner else RULES.get(eqn.primitive.name)
-        constant = all(map(is_constant, operands))
+        here = "/".join(filter(None, (path, str(eqn.source_info.name_stack))))
+        graph.path = here
         try:
-            if inner and (constant or not rule):
-                results = _write(graph, inner.jaxpr, inner.consts, operands, here)
-            elif constant and not (eqn.primitive.name == "broadcast_in_dim" and _symbolic(eqn)):
-                results = eqn.primitive.bind(*operands, **eqn.params)
-            elif rule is None:
-                raise NotImplementedError(f"the primitive {eqn.primitive}")
-            else:
-                results = rule(graph, eqn, *operands)
-        except NotImplementedError as error:
-            raise InputError(f"ONNX: {here or 'the network'} has {error}, which the export cannot write") from error
-        store(eqn.outvars, results if isinstance(results, (list, tuple)) else [results])
+            results = _results(graph, eqn, operands, here)
+            store(eqn.outvars, results if isinstance(results, (list, tuple)) else [results])
+        except InputError:
+            raise
+        except Exception as error:  # of many kinds, of what no rule foresaw
+            reason = (
+                str(error).split("\n")[0] if isinstance(error, NotImplementedError) else f"{eqn.primitive} of a form"
+            )
+            raise InputError(f"ONNX: {here or 'the network'} has {reason}, which the export cannot write") from error
     return [v.val if isinstance(v, Literal) else known[v] for v in jaxpr.outvars]
 
 
-def _symbolic(eqn: Any) -> bool:
-    return not all(isinstance(size, int) for size in eqn.params["shape"])
+def _results(graph: Graph, eqn: Any, operands: list[Any], path: str) -> Any:
+    name, constant = eqn.primitive.name, all(map(is_constant, operands))
+    inner = next((eqn.params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in eqn.params), None)
+    rule = FUNCTIONS.get(eqn.params.get("name", "")) if name in CALLS else RULES.get(name)
+    if name in CALLS and (constant or not rule):
+        return _write(graph, getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), operands, path)
+    # An array that is repeated over the batch stays as it is.
+    if constant and not (name == "broadcast_in_dim" and not all(isinstance(n, int) for n in eqn.params["shape"])):
+        return eqn.primitive.bind(*operands, **eqn.params)
+    if rule is None:
+        raise NotImplementedError(f"the primitive {name}")
+    return rule(graph, eqn, *operands)
 
 
 def rounded_to_half(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -14,10 +14,8 @@ import numpy as np
 from flax import linen as nn
 from jax.extend.core import Primitive
 
-from resnet_jax.export.graph import Axes, Graph, Value, laid_out
+from resnet_jax.export.graph import PIXELS, Graph, Value, laid_out
 from resnet_jax.models.unet import UpConv
-
-PIXELS: Axes = (0, 3, 1, 2)  # [B,H,W,C] in the graph
 
 group_norm, up_conv = Primitive("group_norm"), Primitive("up_conv")
 group_norm.def_abstract_eval(lambda x, scale, bias, **_: x)
@@ -36,9 +34,12 @@ PARAMETERS = {nn.GroupNorm: ("scale", "bias"), UpConv: ("kernel", "bias")}
 def as_primitives(call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
     """Intercept the call of a module that ONNX has an operator for: bind its primitive instead."""
     module = context.module
-    if type(module) not in MODULES or context.method_name != "__call__":
+    parameters = module.variables.get("params", {})
+    names = PARAMETERS.get(type(module), ())
+    plain = len(args) == 1 and not kwargs and getattr(args[0], "ndim", 0) == 4
+    if type(module) not in MODULES or context.method_name != "__call__" or not plain or not set(names) <= {*parameters}:
         return call(*args, **kwargs)
-    return MODULES[type(module)](module, *args, *(module.variables["params"][k] for k in PARAMETERS[type(module)]))
+    return MODULES[type(module)](module, *args, *(parameters[name] for name in names))
 
 
 def is_constant(x: Any) -> bool:
@@ -50,11 +51,11 @@ def unary(*operators: str, scale: float = 1.0, shift: float = 0.0) -> Callable:
     """Return the rule that applies these operators, and then scale and shift, to every element."""
 
     def rule(graph: Graph, eqn: Any, x: Value) -> Value:
-        x = graph.settled(x)
+        x = graph.applied(x)
         name = x.name
         for operator in operators:
             name = graph.add(operator, [name])
-        return replace(x, name=name, alone=True).affine(scale, shift)
+        return replace(x, name=name, sole_reader=True).affine(scale, shift)
 
     return rule
 
@@ -64,36 +65,42 @@ def binary(operator: str) -> Callable:
 
     def rule(graph: Graph, eqn: Any, a: Any, b: Any) -> Value:
         if is_constant(a) or is_constant(b):
-            return with_constant(graph, operator, a, b)
-        a, b = graph.settled(a), graph.settled(b)
-        wide = max(a, b, key=lambda v: len([x for x in v.held() if x is not None]))
-        names = [graph.arranged(v, wide.axes) for v in (a, b)]
-        return Value(graph.add(operator, names), eqn.outvars[0].aval.shape, wide.axes)
+            return with_constant(graph, eqn, operator, a, b)
+        values, shape = [graph.applied(a), graph.applied(b)], eqn.outvars[0].aval.shape
+        held = {axis for value in values for axis in value.held()} - {None}
+        orders = [*(value.axes for value in values), PIXELS if len(shape) == 4 else tuple(range(len(shape)))]
+        axes = next(order for order in orders if held <= set(order))
+        name = graph.add(operator, [graph.arranged(value, axes) for value in values])
+        return Value(name, shape, tuple(axis if axis in held else None for axis in axes))
 
     return rule
 
 
-def with_constant(graph: Graph, operator: str, a: Any, b: Any) -> Value:
+def with_constant(graph: Graph, eqn: Any, operator: str, a: Any, b: Any) -> Value:
     """Apply an operator to a value and a constant."""
-    value, constant = (b, np.asarray(a)) if is_constant(a) else (a, np.asarray(b))
+    reverse = is_constant(a)
+    value, constant = (b, np.asarray(a)) if reverse else (a, np.asarray(b))
+    shape = eqn.outvars[0].aval.shape
+    if shape != value.shape:  # the constant is longer along some axis
+        value = renamed(value, shape, {axis: axis for axis in range(len(shape))})
     if np.all(constant == constant.flat[0]):
         constant = constant.flat[0].reshape(())
     if operator == "Max" and np.all(constant == -np.inf):
         return value
     if operator == "Max" and not constant.any():
-        return unary("Relu")(graph, None, value)
-    if sum(size > 1 for size in constant.shape) <= 1 and not (operator in ("Div", "Max") and value is b):
+        return unary("Relu")(graph, eqn, value)
+    if sum(size > 1 for size in constant.shape) <= 1 and operator != "Max" and not (operator == "Div" and reverse):
         constant = constant.astype(np.float64)
         match operator:
             case "Add":
                 return value.affine(shift=constant)
             case "Sub":
-                return value.affine(shift=-constant) if value is a else value.affine(-1.0, constant)
+                return value.affine(-1.0, constant) if reverse else value.affine(shift=-constant)
             case "Mul" | "Div":
                 return value.affine(constant if operator == "Mul" else 1 / constant)
-    value = graph.settled(value)
+    value = graph.whole(value)  # a constant may differ along an axis on which the value repeats
     other = graph.array(laid_out(constant, value.axes))
-    return replace(value, name=graph.add(operator, [other, value.name] if value is b else [value.name, other]))
+    return replace(value, name=graph.add(operator, [other, value.name] if reverse else [value.name, other]))
 
 
 def convolution(graph: Graph, eqn: Any, x: Value, kernel: Any) -> Value:
@@ -104,7 +111,7 @@ def convolution(graph: Graph, eqn: Any, x: Value, kernel: Any) -> Value:
         raise NotImplementedError("a convolution whose kernel is computed, or with a dilated input")
     name = graph.add(
         "Conv",
-        [graph.arranged(x, lhs), graph.array(np.transpose(kernel, rhs), "kernel")],
+        [graph.whole(x, lhs).name, graph.array(np.transpose(kernel, rhs), "kernel")],
         strides=p["window_strides"],
         pads=[before for before, _ in p["padding"]] + [after for _, after in p["padding"]],
         dilations=p["rhs_dilation"],
@@ -117,7 +124,7 @@ def convolution(graph: Graph, eqn: Any, x: Value, kernel: Any) -> Value:
 def transposed_convolution(graph: Graph, eqn: Any, x: Value, kernel: Any, bias: Any) -> Value:
     """Write a transposed 2x2 convolution of stride 2."""
     arrays = [graph.array(np.transpose(kernel, (2, 3, 0, 1)), "kernel"), graph.array(bias, "bias")]
-    name = graph.add("ConvTranspose", [graph.arranged(x, PIXELS), *arrays], strides=[2, 2], kernel_shape=[2, 2])
+    name = graph.add("ConvTranspose", [graph.whole(x, PIXELS).name, *arrays], strides=[2, 2], kernel_shape=[2, 2])
     return Value(name, eqn.outvars[0].aval.shape, PIXELS)
 
 
@@ -126,9 +133,10 @@ def dense(graph: Graph, eqn: Any, x: Value, kernel: Any) -> Value:
     contracted, batch = eqn.params["dimension_numbers"]
     if not is_constant(kernel) or len(x.shape) != 2 or kernel.ndim != 2 or any(batch) or contracted[0] != (1,):
         raise NotImplementedError("a product other than [B,C] with a constant [C,D]")
-    x = graph.settled(x)
-    name = graph.add("Flatten", [x.name], axis=1) if x.held()[:2] == [0, 1] and len(x.axes) > 2 else None
-    name = name or graph.arranged(x, (0, 1))
+    x = graph.whole(x)
+    # The pooled value [B,C,1,1] of the head.
+    pooled = x.held()[:2] == [0, 1] and len(x.axes) > 2
+    name = graph.add("Flatten", [x.name], axis=1) if pooled else graph.arranged(x, (0, 1))
     array = graph.array(kernel if contracted[1] == (0,) else kernel.T, "kernel")
     return Value(graph.add("Gemm", [name, array]), eqn.outvars[0].aval.shape, (0, 1))
 
@@ -137,14 +145,14 @@ def reduction(operator: str) -> Callable:
     """Return the rule for the sum or the maximum along axes; a sum is the mean, and its count waits."""
 
     def rule(graph: Graph, eqn: Any, x: Value) -> Value:
-        x, axes = graph.settled(x), eqn.params["axes"]
+        x, axes = graph.applied(x), eqn.params["axes"]
         held = x.held()
-        places = [held.index(a) for a in axes if x.shape[a] != 1]
+        positions = [held.index(a) for a in axes if a in held]  # along others x repeats, or has one element
         name = x.name
-        if operator in ("Mean", "Max") and sorted(places) == [2, 3] and len(held) == 4:
+        if operator in ("Mean", "Max") and sorted(positions) == [2, 3] and len(held) == 4:
             name = graph.add({"Mean": "GlobalAveragePool", "Max": "GlobalMaxPool"}[operator], [x.name])
-        elif places:
-            name = graph.add(f"Reduce{operator}", [x.name, graph.array(places, "axes", np.int64)], keepdims=1)
+        elif positions:
+            name = graph.add(f"Reduce{operator}", [x.name, graph.array(positions, "axes", np.int64)], keepdims=1)
         left = {a: i for i, a in enumerate(a for a in range(len(x.shape)) if a not in axes)}
         result = Value(name, eqn.outvars[0].aval.shape, tuple(left.get(a) if a is not None else None for a in x.axes))
         return result.affine(math.prod(x.shape[a] for a in axes)) if operator == "Mean" else result
@@ -157,16 +165,17 @@ def pooling(operator: str) -> Callable:
 
     def rule(graph: Graph, eqn: Any, x: Value) -> Value:
         p = eqn.params
-        windows = p["window_dimensions"]
-        if [windows[0], windows[3], *p["base_dilation"], *p["window_dilation"]] != [1] * 10:
+        windows, pads = p["window_dimensions"], p["padding"]
+        plain = [*p["base_dilation"], *p["window_dilation"]] == [1] * 8
+        if not plain or any((windows[a], p["window_strides"][a], *pads[a]) != (1, 1, 0, 0) for a in (0, 3)):
             raise NotImplementedError("windows over other axes than rows and columns, or dilated ones")
         extra = {"count_include_pad": 1} if operator == "AveragePool" else {}
         name = graph.add(
             operator,
-            [graph.arranged(x, PIXELS)],
+            [graph.whole(x, PIXELS).name],
             kernel_shape=windows[1:3],
             strides=p["window_strides"][1:3],
-            pads=[pad[0] for pad in p["padding"][1:3]] + [pad[1] for pad in p["padding"][1:3]],
+            pads=[pad[0] for pad in pads[1:3]] + [pad[1] for pad in pads[1:3]],
             **extra,
         )
         result = Value(name, eqn.outvars[0].aval.shape, PIXELS)
@@ -186,7 +195,8 @@ def renamed(x: Value, shape: Sequence[Any], to: dict[int, int]) -> Value:
             sizes[b] = waiting.shape[a]
         return waiting.transpose(sorted(range(waiting.ndim), key=lambda a: to.get(a, -1))).reshape(sizes)
 
-    axes = tuple(to.get(a) if a is not None else None for a in x.axes)
+    # An axis of one element that becomes a longer one is none that x holds.
+    axes = tuple(to.get(a) if a is not None and x.shape[a] != 1 else None for a in x.axes)
     return replace(x, shape=tuple(shape), axes=axes, scale=moved(x.scale), shift=moved(x.shift))
 
 
@@ -198,7 +208,7 @@ def reshape(graph: Graph, eqn: Any, x: Value) -> Value:
         return renamed(x, new, dict(zip(old_axes, new_axes, strict=True)))
     if len(new) != 2 or new[0] != x.shape[0]:
         raise NotImplementedError(f"a change of shape from {x.shape} to {new}")
-    return Value(graph.add("Flatten", [graph.arranged(x, range(len(x.shape)))], axis=1), new, (0, 1))
+    return Value(graph.add("Flatten", [graph.whole(x, tuple(range(len(x.shape)))).name], axis=1), new, (0, 1))
 
 
 def transpose(graph: Graph, eqn: Any, x: Value) -> Value:
@@ -218,35 +228,37 @@ def broadcast(graph: Graph, eqn: Any, x: Any) -> Any:
     return np.reshape(x, sizes)
 
 
-def concatenate(graph: Graph, eqn: Any, *xs: Value) -> Value:
+def concatenate(graph: Graph, eqn: Any, *xs: Any) -> Value:
     """Append values along an axis that each has."""
-    axes = graph.settled(xs[0]).axes
-    names, axis = [graph.arranged(x, axes) for x in xs], eqn.params["dimension"]
+    if any(map(is_constant, xs)):
+        raise NotImplementedError("constants beside values")
+    first, axis = graph.whole(xs[0]), eqn.params["dimension"]
+    axes = first.axes if axis in first.axes else (PIXELS if len(first.shape) == 4 else tuple(range(len(first.shape))))
+    names = [graph.whole(x, axes).name for x in xs]
     return Value(graph.add("Concat", names, axis=axes.index(axis)), eqn.outvars[0].aval.shape, axes)
 
 
 def stack(graph: Graph, eqn: Any, *xs: Value) -> Value:
     """Append values along a new axis, the second in the graph."""
     axis, shape = eqn.params["axis"], eqn.outvars[0].aval.shape
-    xs = tuple(renamed(x, shape, {a: a + (a >= axis) for a in range(len(x.shape))}) for x in xs)
-    xs = tuple(replace(x, shape=tuple(1 if a == axis else s for a, s in enumerate(shape))) for x in xs)
-    rest = [a for a in graph.settled(xs[0]).axes if a != axis]
-    axes = (rest[0], axis, *rest[1:])
-    names = [graph.add("Unsqueeze", [graph.arranged(x, rest), graph.array([1], "axes", np.int64)]) for x in xs]
-    return Value(graph.add("Concat", names, axis=1), shape, axes)
+    wholes = [graph.whole(x) for x in xs]
+    axes = wholes[0].axes
+    names = [graph.add("Unsqueeze", [graph.whole(x, axes).name, graph.array([1], "axes", np.int64)]) for x in wholes]
+    moved = [None if a is None else a + (a >= axis) for a in axes]
+    return Value(graph.add("Concat", names, axis=1), shape, (moved[0], axis, *moved[1:]))
 
 
 def split(graph: Graph, eqn: Any, x: Value) -> list[Value]:
-    """Cut a value into parts along an axis."""
-    x, sizes, axis = graph.settled(x), eqn.params["sizes"], eqn.params["axis"]
+    """Divide a value into parts along an axis."""
+    x, sizes, axis = graph.whole(x), eqn.params["sizes"], eqn.params["axis"]
     inputs = [x.name, graph.array(sizes, "sizes", np.int64)]
     names = graph.add("Split", inputs, outputs=len(sizes), axis=x.axes.index(axis))
     return [Value(name, v.aval.shape, x.axes) for name, v in zip(names, eqn.outvars, strict=True)]
 
 
-def cut(graph: Graph, eqn: Any, x: Value) -> Value:
+def take_range(graph: Graph, eqn: Any, x: Value) -> Value:
     """Take a range along axes."""
-    x, p, new = graph.settled(x), eqn.params, eqn.outvars[0].aval.shape
+    x, p, new = graph.whole(x), eqn.params, eqn.outvars[0].aval.shape
     axes = [a for a in range(len(new)) if new[a] != x.shape[a]]
     steps = p["strides"] or [1] * len(new)
     ranges = [[values[a] for a in axes] for values in (p["start_indices"], p["limit_indices"])]
@@ -257,12 +269,13 @@ def cut(graph: Graph, eqn: Any, x: Value) -> Value:
 
 def pad(graph: Graph, eqn: Any, x: Value, constant: Any) -> Value:
     """Surround a value by a constant."""
-    x, config = graph.settled(x), eqn.params["padding_config"]
+    config = eqn.params["padding_config"]
     if any(inside for _, _, inside in config):
         raise NotImplementedError("padding between elements")
     if not any(before or after for before, after, _ in config):
         return x
-    pads = [config[a][side] if a is not None else 0 for side in (0, 1) for a in x.axes]
+    x = graph.whole(x, PIXELS if len(x.shape) == 4 else tuple(range(len(x.shape))))
+    pads = [config[a][side] for side in (0, 1) for a in x.axes if a is not None]
     inputs = [x.name, graph.array(pads, "pads", np.int64), graph.array(constant, "constant")]
     return Value(graph.add("Pad", inputs), eqn.outvars[0].aval.shape, x.axes)
 
@@ -270,22 +283,31 @@ def pad(graph: Graph, eqn: Any, x: Value, constant: Any) -> Value:
 def reflect(graph: Graph, eqn: Any, x: Value) -> Value:
     """Surround an image by one row or column of its mirror image on each side."""
     pads = graph.array([0, 0, 1, 1] * 2, "pads", np.int64)
-    return Value(graph.add("Pad", [graph.arranged(x, PIXELS), pads], mode="reflect"), eqn.outvars[0].aval.shape, PIXELS)
+    return Value(
+        graph.add("Pad", [graph.whole(x, PIXELS).name, pads], mode="reflect"), eqn.outvars[0].aval.shape, PIXELS
+    )
 
 
 def resize(graph: Graph, eqn: Any, x: Value) -> Value:
     """Resize images bilinearly, without antialiasing."""
     shape = eqn.outvars[0].aval.shape
-    inputs = [graph.arranged(x, PIXELS), "", "", graph.array(shape[1:3], "size", np.int64)]
+    inputs = [graph.whole(x, PIXELS).name, "", "", graph.array(shape[1:3], "size", np.int64)]
     name = graph.add("Resize", inputs, mode="linear", coordinate_transformation_mode="half_pixel", axes=[2, 3])
     return Value(name, shape, PIXELS)
 
 
 def normalize_groups(graph: Graph, eqn: Any, x: Value, scale: Any, bias: Any) -> Value:
     """Normalize groups of channels."""
-    inputs = [graph.arranged(x, PIXELS), graph.array(scale, "scale"), graph.array(bias, "bias")]
+    inputs = [graph.whole(x, PIXELS).name, graph.array(scale, "scale"), graph.array(bias, "bias")]
     name = graph.add("GroupNormalization", inputs, num_groups=eqn.params["groups"], epsilon=eqn.params["epsilon"])
     return Value(name, eqn.outvars[0].aval.shape, PIXELS)
+
+
+def power(graph: Graph, eqn: Any, x: Value) -> Value:
+    """Multiply a value by itself."""
+    if eqn.params.get("y", 2) != 2:
+        raise NotImplementedError(f"a power of {eqn.params['y']}")
+    return binary("Mul")(graph, eqn, x, x)
 
 
 def same(graph: Graph, eqn: Any, x: Value) -> Value:
@@ -302,7 +324,8 @@ RULES: dict[str, Callable] = {
     "div": binary("Div"),
     "max": binary("Max"),
     "neg": lambda graph, eqn, x: x.affine(-1.0),
-    "square": lambda graph, eqn, x: binary("Mul")(graph, eqn, x, x),
+    "square": power,
+    "integer_pow": power,
     "exp": unary("Exp"),
     "tanh": unary("Tanh"),
     "logistic": unary("Sigmoid"),
@@ -324,7 +347,7 @@ RULES: dict[str, Callable] = {
     "concatenate": concatenate,
     "stack": stack,
     "split": split,
-    "slice": cut,
+    "slice": take_range,
     "pad": pad,
     "copy": same,
     "stop_gradient": same,

@@ -86,12 +86,79 @@ def test_what_several_read_is_changed_for_none_of_them():
     assert share < 1e-5
 
 
+def biased(x, name="conv"):
+    return Conv(4, 3, use_bias=True, name=name)(x)
+
+
+CHANNELS = np.arange(4, dtype=np.float32).reshape(1, 1, 1, 4)
+
+# What a rule could write wrongly: functions of images [B,8,8,3] to values of which the mean is taken.
+TRAPS = {
+    "two biased values appended": lambda x: jnp.concatenate([biased(x, "a"), biased(x, "b")], axis=-1),
+    "two biased values stacked": lambda x: jnp.stack([biased(x, "a"), biased(x, "b")], axis=3).max(axis=3),
+    "a biased value squared": lambda x: jnp.square(biased(x)),
+    "a biased value to a power": lambda x: biased(x) ** 2,
+    "a constant over a value": lambda x: 1.0 / (jnp.exp(biased(x)) + 1),
+    "a number less a value": lambda x: 3 - biased(x),
+    "a map less a value": lambda x: jnp.arange(64.0).reshape(1, 8, 8, 1) - biased(x),
+    "a value over a map": lambda x: biased(x) / (1 + jnp.arange(64.0).reshape(1, 8, 8, 1)),
+    "a repeated value pooled": lambda x: nn.avg_pool(
+        jnp.broadcast_to(biased(x).mean((1, 2), keepdims=True), (x.shape[0], 8, 8, 4)), (3, 3), padding="SAME"
+    ),
+    "a repeated value appended": lambda x: jnp.concatenate(
+        [biased(x), jnp.broadcast_to(biased(x, "b").mean((1, 2), keepdims=True), (x.shape[0], 8, 8, 4))], axis=-1
+    ),
+    "a mean padded": lambda x: Conv(2, 3, name="b")(
+        jnp.pad(biased(x).mean((1, 2), keepdims=True), ((0, 0), (2, 2), (2, 2), (0, 0)))
+    ),
+    "rows times columns": lambda x: nn.sigmoid(
+        biased(x).mean(1, keepdims=True) * biased(x, "b").mean(2, keepdims=True)
+    ),
+    "channels and pixels": lambda x: nn.sigmoid(
+        biased(x).mean((1, 2), keepdims=True) + biased(x, "b").mean(3, keepdims=True)
+    ),
+    "the mean of a repeated value": lambda x: jnp.broadcast_to(
+        biased(x).mean((1, 2), keepdims=True), (x.shape[0], 8, 8, 4)
+    ).mean(axis=2, keepdims=True),
+    "channels scaled, then one each": lambda x: biased(x).mean(3, keepdims=True) * CHANNELS,
+    "a part of a part": lambda x: jax.lax.slice_in_dim(jnp.split(biased(x), 2, axis=-1)[1], 1, 7, 2, axis=1),
+    "the largest": lambda x: jnp.maximum(biased(x), CHANNELS),
+    "recomputed": lambda x: jax.checkpoint(lambda y: jnp.tanh(y) * 2)(biased(x)),
+    "an affine chain": lambda x: ((biased(x) * 2 + CHANNELS) / (1 + CHANNELS) - 1) * -3,
+}
+
+
+class Trap(nn.Module):
+    """One of TRAPS, and a dense layer on its mean."""
+
+    key: str
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        return nn.Dense(3, name="head")(TRAPS[self.key](x).mean(axis=(1, 2)))
+
+
+@pytest.mark.parametrize("key", TRAPS)
+def test_a_rule_writes_what_the_primitive_computes(key):
+    share, _ = difference(Trap(key), 8, batch=3)
+    assert share < 1e-5
+
+
 def test_the_batch_is_of_any_size():
     model = create_model("resnet8_cifar")
     proto = to_onnx(model, random_variables(model, 32), (32, 32))
     (image,), (logits,) = proto.graph.input, proto.graph.output
     assert image.type.tensor_type.shape.dim[0].dim_param == logits.type.tensor_type.shape.dim[0].dim_param == "batch"
     assert [d.dim_value for d in image.type.tensor_type.shape.dim[1:]] == [3, 32, 32]
+
+
+class Looped(nn.Module):
+    """A network with a loop."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = jax.lax.fori_loop(0, 3, lambda _, y: y * 2, x)
+        return nn.Dense(3, name="head")(x.mean(axis=(1, 2)))
 
 
 class Sorted(nn.Module):
@@ -102,6 +169,23 @@ class Sorted(nn.Module):
         return jnp.sort(nn.Dense(3, name="head")(x.mean(axis=(1, 2))), axis=-1)
 
 
-def test_what_cannot_be_written_is_named():
-    with pytest.raises(InputError, match=r"ONNX: Sorted.* has the primitive sort, which the export cannot write"):
-        to_onnx(Sorted(), random_variables(Sorted(), 8), (8, 8))
+class Padded(nn.Module):
+    """A network that appends zeros, which depend on no image."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = jnp.concatenate([x, jnp.zeros_like(x)], axis=-1)
+        return nn.Dense(3, name="head")(x.mean(axis=(1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (Sorted(), "Sorted has the primitive sort"),
+        (Looped(), "Looped.* has the primitive scan"),
+        (Padded(), "Padded has constants beside values"),
+    ],
+)
+def test_what_cannot_be_written_is_named(model, reason):
+    with pytest.raises(InputError, match=rf"ONNX: {reason}, which the export cannot write"):
+        to_onnx(model, random_variables(model, 8), (8, 8))
