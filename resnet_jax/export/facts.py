@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 from resnet_jax.inference.trained import Trained
 from resnet_jax.weights.catalog import known_weights
@@ -23,7 +24,7 @@ def describe(trained: Trained, normalized_inside: bool) -> dict[str, str]:
     facts = {
         "model": trained.name,
         "options": options_of(trained.name, trained.model),
-        "source": Path(trained.source).name if trained.run else trained.source,
+        "source": public_source(trained),
         "license": known.license if known else "",
         "dataset": trained.dataset,
         "images": "uint8 [B,H,W,3]" if normalized_inside else "float32 [B,3,H,W], (image / 255 - mean) / std",
@@ -34,10 +35,25 @@ def describe(trained: Trained, normalized_inside: bool) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items() if value}
 
 
+def public_source(trained: Trained) -> str:
+    """Return where a network comes from, without the path on this machine."""
+    return Path(trained.source).name if Path(trained.source).exists() else trained.source
+
+
 def result_of(trained: Trained) -> dict[str, float]:
-    """Return the accuracies of a run's last evaluation, or the published ones of a set of weights; {} if none."""
+    """Return the accuracies of a run's last evaluation, or the published ones of a set of weights; {} if none.
+
+    The last evaluation is of the newest weights: none is known of other checkpoints, averages and image sizes.
+    """
     if trained.run:
-        result = read_result(Path(trained.source).absolute()) or {}
+        result = last_evaluation(trained)
         return {name: round(result[name], 6) for name in ROUNDED if name in result}
     known = known_weights(trained.source)
     return {"published_top1": known.top1} if known else {}
+
+
+def last_evaluation(trained: Trained) -> dict[str, Any]:
+    """Return the content of the result.json of a network's run, where it is of these weights; else {}."""
+    if trained.run is None or not trained.as_evaluated:
+        return {}
+    return read_result(Path(trained.source).absolute()) or {}

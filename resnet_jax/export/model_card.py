@@ -1,18 +1,20 @@
 """The model card of a published network: what it is, how it was made, how good it is, and what it is not for."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from resnet_jax.evaluation.intervals import proportion
 from resnet_jax.evaluation.options_shown import changed_options
+from resnet_jax.export.facts import last_evaluation, public_source
 from resnet_jax.inference.trained import Trained
 from resnet_jax.weights.catalog import known_weights
-from resnet_jax.workdir.folder import read_result
+from resnet_jax.weights.shapes import options_of
 
 TEMPLATE = Path(__file__).with_name("templates") / "model_card.md"
 UNNAMED = "other"  # the hub's word for a license that it does not list
-PRIVATE = ("--workdir", "--data_dir", "--colors")  # paths on somebody's machine
+LOCAL = ("--workdir", "--data_dir", "--colors")  # on somebody's machine
 
 
 def write_card(trained: Trained, repo: str, license: str, files: Mapping[str, str], in_timm: bool, path: Path) -> None:
@@ -51,14 +53,20 @@ def write_card(trained: Trained, repo: str, license: str, files: Mapping[str, st
     facts = {
         "repo": repo,
         "model": trained.name,
-        "source": trained.source if trained.run is None else "",
+        "source": public_source(trained),
+        "create": create_call(trained),
         "license": license or (known.license if known else ""),
         "dataset": trained.dataset,
+        "num_classes": trained.num_classes,
         "class_names": list(trained.class_names or ()),
         "preprocessing": trained.preprocessing,
         "result": result,
         "in_timm": in_timm,
-        "options": [option for option in changed_options(trained.run) if not option.startswith(PRIVATE)],
+        "options": [
+            re.sub(r"(/[^\s'/]+)+/", "", option)  # of paths, the last part
+            for option in changed_options(trained.run)
+            if not option.startswith(LOCAL)
+        ],
         "facts": trained.facts,
         "curves": "curves.png" in files,
         "files": files,
@@ -67,14 +75,20 @@ def write_card(trained: Trained, repo: str, license: str, files: Mapping[str, st
     path.write_text(str(card))
 
 
+def create_call(trained: Trained) -> str:
+    """Return the Python call that creates the network."""
+    options = {"num_classes": trained.num_classes} | options_of(trained.name, trained.model)
+    return f"resnet_jax.create_model({trained.name!r}, {', '.join(f'{k}={v!r}' for k, v in options.items())})"
+
+
 def measured(trained: Trained) -> dict[str, Any]:
     """Return the accuracy that a card states: metric, value, and of a run the 95 % interval and the count."""
     none = {"metric": "top-1", "value": None, "count": 0, "low": None, "high": None}
     if trained.run is None:
         known = known_weights(trained.source)
         return none | ({"value": known.top1} if known else {})
-    result = read_result(Path(trained.source).absolute())
-    if result is None:
+    result = last_evaluation(trained)
+    if not result:
         return none
     count = result["num_examples"]
     if "miou" in result:

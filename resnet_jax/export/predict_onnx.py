@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA")
 NEEDED = ("image_size", "resize", "mean", "std", "interpolation")
 
 
@@ -63,15 +64,20 @@ def read_image(path: str | Path, facts: dict[str, Any]) -> np.ndarray:
         RefusedFile: it is missing or no image.
     """
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=FORMATS) as opened:
             opened.load()
+            kind, twelve = opened.format, getattr(opened, "tag_v2", {}).get(258) == (12,)
             image = ImageOps.exif_transpose(opened)
     except FileNotFoundError:
         raise RefusedFile(f"{path}: No such file or directory") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged files
         raise RefusedFile(f"{path}: not an image that Pillow reads ({error})") from error
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode == "F" or (image.mode == "I" and kind != "PPM"):
+        raise RefusedFile(f"{path}: its pixels have no agreed range; convert it to 8 bits")
+    if image.mode.startswith("I"):  # 16-bit gray, of which a TIFF may use 12
+        image = Image.fromarray((np.asarray(image).astype(np.int64) >> (4 if twelve else 8)).astype(np.uint8))
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # straight to RGB would warn
     image, size, short = image.convert("RGB"), facts["image_size"], facts["resize"]
     width, height = image.size
     # As torchvision does: the longer side is rounded down.
@@ -93,7 +99,10 @@ def scores(session: Any, facts: dict[str, Any], image: np.ndarray) -> np.ndarray
     else:
         normalized = (image.astype(np.float32) / 255 - np.float32(facts["mean"])) / np.float32(facts["std"])
         batch = normalized.transpose(2, 0, 1)[None]
-    (logits,) = session.run(None, {entrance.name: batch})
+    try:
+        (logits,) = session.run(None, {entrance.name: batch})
+    except Exception as error:  # of onnxruntime's own kinds
+        raise RefusedFile(f"the network does not take images of {image.shape[:2]} pixels ({error})") from error
     exponentials = np.exp(logits[0] - logits[0].max())
     return exponentials / exponentials.sum()
 

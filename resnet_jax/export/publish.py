@@ -10,6 +10,7 @@ from typing import Any
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
 from resnet_jax.export.compare import filled
+from resnet_jax.export.facts import public_source
 from resnet_jax.export.model_card import write_card
 from resnet_jax.export.write import export
 from resnet_jax.inference.trained import Trained
@@ -55,9 +56,11 @@ def publish(
     if not REPO.fullmatch(repo):
         raise InputError(f"--repo={repo}: name it USER/NAME, of letters, digits, dots and hyphens")
     folder = Path(folder)
+    # With options of its own it is another network than timm's of that name.
+    in_timm = bool(TIMM.fullmatch(trained.name)) and not options_of(trained.name, trained.model)
     with filled(folder, "folder") as draft:
         contents = _write_files(trained, draft)
-        write_card(trained, repo, license, contents, bool(TIMM.fullmatch(trained.name)), draft / "README.md")
+        write_card(trained, repo, license, contents, in_timm, draft / "README.md")
     return folder, "" if dry_run else upload(repo, folder, private=private)
 
 
@@ -69,7 +72,7 @@ def _write_files(trained: Trained, folder: Path) -> dict[str, str]:
             trained.name,
             trained.variables,
             layout=layout,
-            source=trained.source,
+            source=public_source(trained),
             preprocessing=trained.preprocessing,
             class_names=trained.class_names,
             options=options,
@@ -87,7 +90,7 @@ def _write_files(trained: Trained, folder: Path) -> dict[str, str]:
 def timm_config(
     name: str, num_classes: int, class_names: tuple[str, ...] | None, preprocessing: Preprocessing
 ) -> dict[str, Any]:
-    """Return the description of a network by which `timm.create_model("hf-hub:…")` builds and feeds it.
+    """Return the description of a network by which `timm.create_model("hf-hub:…")` builds it.
 
     Args:
         name: of the network; timm knows it under the same.
@@ -104,7 +107,8 @@ def timm_config(
             "input_size": [3, size, size],
             "fixed_input_size": False,
             "interpolation": preprocessing.interpolation,
-            "crop_pct": size / preprocessing.resize,
+            # timm and this package round size / crop_pct down.
+            "crop_pct": size / (preprocessing.resize + 0.5),
             "crop_mode": "center",
             "mean": list(preprocessing.mean),
             "std": list(preprocessing.std),

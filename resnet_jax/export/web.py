@@ -52,7 +52,7 @@ def fetch_runtime(folder: Path) -> Path:
     try:
         command = ["npm", "pack", "--silent", PACKAGE]
         ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
-    except FileNotFoundError:
+    except OSError:
         raise InputError(f"--to=web fetches onnxruntime-web with npm, which is not installed; {remedy}") from None
     except subprocess.TimeoutExpired:
         raise InputError(f"--to=web: npm did not answer within five minutes; {remedy}") from None
@@ -60,6 +60,9 @@ def fetch_runtime(folder: Path) -> Path:
     if ended.returncode or not archives:
         reason = " ".join(ended.stderr.split())[:200] or "no reason given"
         raise InputError(f"--to=web: npm could not fetch {PACKAGE} ({reason}); {remedy}")
-    with tarfile.open(archives[0]) as archive:
-        archive.extractall(folder, filter="data")
+    try:
+        with tarfile.open(archives[0]) as archive:
+            archive.extractall(folder, filter="data")
+    except tarfile.TarError as error:
+        raise InputError(f"--to=web: npm brought a damaged archive ({error}); {remedy}") from error
     return folder / "package"

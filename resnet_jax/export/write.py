@@ -3,24 +3,26 @@
 import json
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from resnet_jax.data.notices import print_notice
 from resnet_jax.errors import InputError
 from resnet_jax.export.compare import Exported, Trial, build_trial, check_equal, filled, written
-from resnet_jax.export.facts import describe
+from resnet_jax.export.facts import describe, public_source
 from resnet_jax.export.pictures import labeled_pictures
 from resnet_jax.export.stablehlo import loader, run_program, to_stablehlo
 from resnet_jax.export.web import PAGE_FILES, write_page
-from resnet_jax.files.atomic import write_atomically
 from resnet_jax.inference.trained import Trained
-from resnet_jax.weights.formats import write_tensors
+from resnet_jax.weights.formats import read_file, write_tensors
 from resnet_jax.weights.pretrained import load_pretrained, write_weights
 from resnet_jax.weights.shapes import options_of
 
@@ -86,13 +88,20 @@ def export(
             raise InputError(f"--{name} is for --to={' or '.join(kinds)}, not for {chosen}")
     if half and int8:
         raise InputError("--half and --int8 are two ways to store arrays; take one")
-    if len(size) not in (0, 2):
+    if size and not trained.classifies_pixels:
+        raise InputError("--size is for networks that classify pixels; of others, --image_size")
+    if size and (len(size) != 2 or min(size) < 1):
         raise InputError(f"--size {' '.join(map(str, size))}: name two, height and width")
+    if num_pictures < 1:
+        raise InputError(f"--pictures={num_pictures} must be at least 1")
     check_writable(out, folder=chosen == "web")
     if chosen == "safetensors":
         return _safetensors(trained, out)
     if chosen in ("onnx", "web"):
         check_packages()
+    if getattr(trained.model, "dtype", jnp.float32) != jnp.float32:
+        print_notice("the network computed in another type; the file computes in float32")
+        trained = replace(trained, model=cast(Any, trained.model).clone(dtype=jnp.float32))
     trial_of = partial(build_trial, trained, size, dataset, data_dir, num_pictures)
     if chosen == "stablehlo":
         return _stablehlo(trained, out, trial_of(), with_preprocessing, beside)
@@ -116,34 +125,42 @@ def _stablehlo(trained: Trained, out: Path, trial: Trial, with_preprocessing: bo
     height, width = trial.pictures.shape[1:3]
     inside = trained.preprocessing if with_preprocessing else None
     program = to_stablehlo(trained.model, trained.variables, (height, width), inside, beside=beside)
-    description, arrays = out.with_suffix(".json"), out.with_suffix(".safetensors")
+    description, arrays = out.with_name(f"{out.name}.json"), out.with_name(f"{out.name}.safetensors")
     images = trial.pictures if with_preprocessing else trial.normalized
-    with written(out) as temporary:
+    # The program gets its name last.
+    with written(out) as temporary, written(description) as text_file, ExitStack() as stack:
         temporary.write_bytes(program.data)
-        found = run_program(temporary.read_bytes(), program.arrays, images)
-        check_equal(trial.logits, found, out)
+        text_file.write_text(json.dumps(describe(trained, with_preprocessing), indent=2))
+        read = {}
         if beside:
-            write_tensors(arrays, program.arrays)
-        write_atomically(description, json.dumps(describe(trained, with_preprocessing), indent=2))
+            arrays_file = stack.enter_context(written(arrays))
+            write_tensors(arrays_file, program.arrays)
+            read = read_file(arrays_file).tensors
+        found = run_program(temporary.read_bytes(), read, images)
+        check_equal(trial.logits, found, out)
     text = loader(program, out.name, arrays.name, (height, width), None if inside else trained.preprocessing)
     others = (description, *([arrays] if beside else []))
     return Exported(out, others, loader=text, multiple=program.multiple, **trial.compare(found))
 
 
 def _safetensors(trained: Trained, out: Path) -> Exported:
+    if out.suffix != ".safetensors":
+        raise InputError(f"--out={out}: name a file ending in .safetensors")
     with written(out) as temporary:
         write_weights(
             temporary,
             trained.name,
             trained.variables,
-            source=trained.source,
+            source=public_source(trained),
             preprocessing=trained.preprocessing,
             class_names=trained.class_names,
             options=options_of(trained.name, trained.model),
         )
         read = load_pretrained(trained.name, temporary, num_classes=trained.num_classes)
-    leaves = [jax.tree.leaves(tree) for tree in (read, trained.variables)]
-    equal = sum(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))
+        leaves = [jax.tree.leaves(tree) for tree in (read, trained.variables)]
+        equal = sum(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))
+        if equal != len(leaves[0]):
+            raise InputError(f"{out}: {len(leaves[0]) - equal} arrays are not as they were written: nothing was kept")
     return Exported(out, agreeing=equal, compared=len(leaves[0]))
 
 
@@ -155,7 +172,7 @@ def check_packages() -> None:
     """
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
-            raise InputError(f"--to=onnx needs the package {package}, of the extra `export`: {EXTRA}")
+            raise InputError(f"ONNX files need the package {package}, of the extra `export`: {EXTRA}")
 
 
 def check_writable(out: Path, *, folder: bool = False) -> None:

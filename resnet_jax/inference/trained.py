@@ -37,6 +37,7 @@ class Trained:
         batch_size: images at once in its own evaluation.
         run: config of the run that trained it; None for other weights.
         facts: that the run's config.json has besides; {} for other weights.
+        as_evaluated: the run's last evaluation is of these weights, at this size.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Trained:
     batch_size: int = 64
     run: Any = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    as_evaluated: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -150,6 +152,7 @@ def trained_from_run(
         batch_size=config.eval_batch_size or config.batch_size,
         run=config,
         facts=facts,
+        as_evaluated=which == "newest" and not ema and size == own_size and not resize,
     )
 
 

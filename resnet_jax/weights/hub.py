@@ -118,7 +118,11 @@ def upload(hub_id: str, folder: Path, *, private: bool = False) -> str:
     hub = HfApi()
     try:
         hub.create_repo(hub_id, private=private, exist_ok=True)
+        if private and not hub.repo_info(hub_id).private:
+            raise InputError(f"{hub_id} exists and is public; nothing was uploaded: name another, or make it private")
         commit = hub.upload_folder(repo_id=hub_id, folder_path=folder, commit_message=f"Publish {hub_id}")
+    except InputError:
+        raise
     except Exception as error:  # no token, no network, no right: one kind of exception each
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise InputError(

@@ -6,13 +6,17 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 
+from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
+from resnet_jax.export.model_card import measured, write_card
 from resnet_jax.export.publish import publish
+from resnet_jax.workdir.sealed import write_sealed
 from tests.export.toys import toy
 
 TOY = toy()
@@ -39,13 +43,14 @@ def test_the_folder_has_weights_in_both_layouts_preprocessing_onnx_and_a_card(pu
     config = json.loads((published / "config.json").read_text())
     assert config["architecture"] == "resnet8_cifar"
     assert config["pretrained_cfg"]["input_size"] == [3, 16, 16]
-    assert config["pretrained_cfg"]["crop_pct"] == 16 / 18
+    assert int(16 / config["pretrained_cfg"]["crop_pct"]) == 18
 
 
 def test_the_card_tells_license_classes_and_limits(published):
     card = (published / "README.md").read_text()
     assert "license: mit" in card
     assert "kind 0, kind 1" in card
+    assert "model = resnet_jax.create_model('resnet8_cifar', num_classes=10)" in card
     assert f'load_pretrained("resnet8_cifar", "{REPO}", num_classes=10)' in card
     assert "hf-hub" not in card  # timm has no such network
     assert "No evaluation is recorded." in card
@@ -114,7 +119,9 @@ def hub():
 
         def do_GET(self):
             name = self.path.partition("/resolve/main/")[2]
-            if name in files:
+            if "/api/models/" in self.path:
+                self.reply(b'{"id": "someone/toy", "private": false}')
+            elif name in files:
                 self.reply(files[name], ETag='"e"', X_Repo_Commit="1" * 40)
             else:
                 self.reply(b"{}", 404, X_Error_Code="EntryNotFound")
@@ -131,6 +138,16 @@ def hub():
         server.shutdown()
 
 
+PRIVATE = """
+import sys
+from pathlib import Path
+from resnet_jax.errors import InputError
+from resnet_jax.weights.hub import upload
+try:
+    upload("someone/toy", Path(sys.argv[1]), private=True)
+except InputError as error:
+    sys.exit(str(error))
+"""
 PROGRAM = """
 import sys
 import numpy as np
@@ -146,10 +163,10 @@ np.save(sys.argv[2], load_pretrained("resnet8_cifar", "someone/toy", num_classes
 """
 
 
-def run(published, address, token, out):
+def run(published, address, token, out, program=PROGRAM):
     variables = {"HF_ENDPOINT": address, "HF_TOKEN": token, "HF_HOME": str(out.parent / "cache")}
     quiet = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    command = [sys.executable, "-c", PROGRAM, published, out]
+    command = [sys.executable, "-c", program, published, out]
     return subprocess.run(command, env=os.environ | variables | quiet, capture_output=True, text=True)
 
 
@@ -170,3 +187,30 @@ def test_an_upload_that_is_refused_names_the_remedy_in_one_line(published, hub, 
     assert "the hub did not take the upload" in ended.stderr
     assert "hf auth login" in ended.stderr
     assert ended.stderr.strip().count("\n") == 0
+
+
+@pytest.mark.slow
+def test_what_is_to_be_private_goes_to_no_public_repository(published, hub, tmp_path):
+    address, files = hub
+    ended = run(published, address, "hf_right", tmp_path / "kernel.npy", PRIVATE)
+    assert "someone/toy exists and is public; nothing was uploaded" in ended.stderr
+    assert not files
+
+
+def test_a_private_path_does_not_leave_the_machine(tmp_path):
+    run_config = Config(init_from="/home/somebody/secret/run", data_dir="/home/somebody/pictures", epochs=3.0)
+    trained = replace(TOY, run=run_config, source=str(tmp_path), facts={"num_train": 5})
+    write_card(trained, REPO, "", {}, False, tmp_path / "README.md")
+    card = (tmp_path / "README.md").read_text()
+    assert "somebody" not in card
+    assert "--init_from=run" in card
+    assert "--epochs=3.0" in card
+
+
+def test_the_result_is_of_the_weights_that_were_evaluated(tmp_path):
+    write_sealed(tmp_path / "result.json", {"top1": 0.9, "num_examples": 200})
+    trained = replace(TOY, run=Config(), source=str(tmp_path))
+    assert measured(trained)["value"] is None
+    found = measured(replace(trained, as_evaluated=True))
+    assert (found["value"], found["count"]) == (0.9, 200)
+    assert found["low"] < 0.9 < found["high"]

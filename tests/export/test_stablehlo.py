@@ -1,5 +1,6 @@
 """StableHLO files: what they compute in a process that does not know this package, and what is in them."""
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -29,6 +30,9 @@ assert "resnet_jax" not in sys.modules and "flax" not in sys.modules
 def test_the_printed_loader_computes_the_logits_without_this_package(tmp_path, options):
     trained = toy()
     written = export(trained, tmp_path / "net.stablehlo", **options)
+    names = {path.name for path in (written.path, *written.others)}
+    assert names == {path.name for path in tmp_path.iterdir()}
+    assert json.loads((tmp_path / "net.stablehlo.json").read_text())["model"] == "resnet8_cifar"
     pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), np.uint8)  # another size than the network's
     np.save(tmp_path / "pictures.npy", pictures)
     program = OTHER_PROGRAM.format(loader=written.loader)

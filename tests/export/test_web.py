@@ -74,7 +74,7 @@ def test_a_browser_finds_what_predict_finds(tmp_path):
                     assert abs(probability - entry["probability"]) < 0.02
             browser.find_element("id", "file").send_keys(str(tmp_path / "notes.txt"))
             time.sleep(1)
-            assert "notes.txt: not a picture" in browser.find_element("id", "message").text
+            assert "notes.txt: cannot be classified" in browser.find_element("id", "message").text
         server.shutdown()
 
 

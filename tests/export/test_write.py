@@ -1,5 +1,6 @@
 """Files are compared before they get their name; what goes wrong leaves nothing."""
 
+import jax.numpy as jnp
 import numpy as np
 import onnx
 import pytest
@@ -7,6 +8,7 @@ import pytest
 import resnet_jax
 from resnet_jax.errors import InputError
 from resnet_jax.export import write_onnx
+from resnet_jax.export.predict_onnx import RefusedFile, open_network
 from resnet_jax.export.write import export
 from resnet_jax.weights.pretrained import load_pretrained
 from tests.export.toys import toy
@@ -29,6 +31,45 @@ def test_pictures_may_be_normalized_inside(tmp_path):
     assert written.difference < 1e-5
     assert written.operators["Transpose"] == 1
     assert onnx.load(written.path).graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+
+
+def test_a_network_that_computes_in_bfloat16_is_written_in_float32(tmp_path):
+    written = export(toy(dtype=jnp.bfloat16), tmp_path / "net.onnx")
+    assert written.difference < 1e-5
+
+
+def test_pixels_are_classified_at_any_size_that_is_named(tmp_path):
+    trained = toy("unet_resnet8_cifar", width=8, skips="add")
+    written = export(trained, tmp_path / "net.onnx", size=(16, 24))
+    assert written.difference < 1e-5
+    assert written.compared == 16 * 16 * 24
+    shape = onnx.load(written.path).graph.output[0].type.tensor_type.shape
+    assert [d.dim_value for d in shape.dim[1:]] == [10, 16, 24]
+    with pytest.raises(RefusedFile, match="classifies pixels"):
+        open_network(written.path)
+    with pytest.raises(InputError, match="--to=web is for networks that classify images, not pixels"):
+        export(trained, tmp_path / "page", "web")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": (16, 16)}, "--size is for networks that classify pixels; of others, --image_size"),
+        ({"num_pictures": 0}, "--pictures=0 must be at least 1"),
+        ({"beside": True}, "--beside is for --to=stablehlo, not for onnx"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        export(TOY, tmp_path / "net.onnx", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_program_and_what_belongs_to_it_are_written_together_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr("resnet_jax.export.write.run_program", lambda *args: np.zeros((16, 10)))
+    with pytest.raises(InputError, match="nothing was kept"):
+        export(TOY, tmp_path / "net.stablehlo", beside=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_half_takes_half_the_bytes(tmp_path):
@@ -71,7 +112,7 @@ def test_an_older_file_stays_when_a_new_one_fails(tmp_path, monkeypatch):
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("resnet_jax.export.write.find_spec", lambda name: None if name == "onnxruntime" else name)
-    with pytest.raises(InputError, match=r"needs the package onnxruntime.*pip install 'residual-jax\[export\]'"):
+    with pytest.raises(InputError, match=r"need the package onnxruntime.*pip install 'residual-jax\[export\]'"):
         export(TOY, tmp_path / "net.onnx")
 
 

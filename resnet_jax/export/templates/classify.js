@@ -73,7 +73,8 @@ async function pixelsOf(file) {
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
-  return context.getImageData(0, 0, bitmap.width, bitmap.height);
+  bitmap.close();
+  return context.getImageData(0, 0, canvas.width, canvas.height);
 }
 
 async function classify(file, session, facts) {
@@ -128,7 +129,7 @@ async function main() {
         show(file, await classify(file, session, facts), facts.image_size);
       } catch (error) {
         element("result").hidden = true;
-        element("message").textContent = `${file.name}: not a picture that this browser reads (${error.message})`;
+        element("message").textContent = `${file.name}: cannot be classified (${error.message})`;
       }
     });
   };
