@@ -17,6 +17,8 @@ from jax.extend.core import Primitive
 from resnet_jax.export.graph import PIXELS, Graph, Value, laid_out
 from resnet_jax.models.unet import UpConv
 
+MOST_PARTS = 8  # into which an axis is divided without a Reshape
+
 group_norm, up_conv = Primitive("group_norm"), Primitive("up_conv")
 group_norm.def_abstract_eval(lambda x, scale, bias, **_: x)
 up_conv.def_abstract_eval(
@@ -201,14 +203,28 @@ def renamed(x: Value, shape: Sequence[Any], to: dict[int, int]) -> Value:
 
 
 def reshape(graph: Graph, eqn: Any, x: Value) -> Value:
-    """Drop or add axes of one element, which takes no operator, or flatten all axes but the first."""
+    """Drop or add axes of one element, which takes no operator; flatten all axes but the first; or divide the last."""
     new = eqn.outvars[0].aval.shape
     old_axes, new_axes = ([a for a, size in enumerate(shape) if size != 1] for shape in (x.shape, new))
     if [x.shape[a] for a in old_axes] == [new[a] for a in new_axes]:
         return renamed(x, new, dict(zip(old_axes, new_axes, strict=True)))
+    if new[:-2] == x.shape[:-1] and new[-2] <= MOST_PARTS:
+        return divide_last(graph, x, new)
     if len(new) != 2 or new[0] != x.shape[0]:
         raise NotImplementedError(f"a change of shape from {x.shape} to {new}")
     return Value(graph.add("Flatten", [graph.whole(x, tuple(range(len(x.shape)))).name], axis=1), new, (0, 1))
+
+
+def divide_last(graph: Graph, x: Value, shape: Sequence[Any]) -> Value:
+    """Divide the last axis in two, of n and m elements; n is the second axis in the graph, and small."""
+    last, count = len(shape) - 2, shape[-2]
+    x = graph.whole(x)
+    sizes = graph.array([shape[-1]] * count, "sizes", np.int64)
+    parts = graph.add("Split", [x.name, sizes], outputs=count, axis=x.axes.index(last))
+    one = graph.array([1], "axes", np.int64)
+    name = graph.add("Concat", [graph.add("Unsqueeze", [part, one]) for part in parts], axis=1)
+    axes = [a if a != last else last + 1 for a in x.axes]
+    return Value(name, tuple(shape), (axes[0], last, *axes[1:]))
 
 
 def transpose(graph: Graph, eqn: Any, x: Value) -> Value:

@@ -69,7 +69,7 @@ class SelectiveKernel(nn.Module):
         y = self.conv(divisible(self.features / 16), 1, name="reduce_conv")(y)
         y = nn.relu(self.norm(name="reduce_norm")(y))
         scores = self.conv(2 * self.features, 1, name="select_conv")(y)
-        weights = nn.softmax(jnp.stack(jnp.split(scores, 2, axis=-1), axis=3), axis=3)
+        weights = nn.softmax(scores.reshape(x.shape[0], 1, 1, 2, self.features), axis=3)
         first, second = (jax.lax.index_in_dim(weights, path, axis=3, keepdims=False) for path in (0, 1))
         return paths[0] * first + paths[1] * second
 

@@ -122,6 +122,10 @@ TRAPS = {
     ).mean(axis=2, keepdims=True),
     "channels scaled, then one each": lambda x: biased(x).mean(3, keepdims=True) * CHANNELS,
     "a part of a part": lambda x: jax.lax.slice_in_dim(jnp.split(biased(x), 2, axis=-1)[1], 1, 7, 2, axis=1),
+    "an axis divided": lambda x: biased(x).reshape(x.shape[0], 8, 8, 2, 2).max(axis=3),
+    "an axis divided, and a part of it": lambda x: jax.lax.index_in_dim(
+        nn.softmax(biased(x).mean((1, 2), keepdims=True).reshape(x.shape[0], 1, 1, 2, 2), axis=3), 1, 3, keepdims=False
+    ),
     "the largest": lambda x: jnp.maximum(biased(x), CHANNELS),
     "recomputed": lambda x: jax.checkpoint(lambda y: jnp.tanh(y) * 2)(biased(x)),
     "an affine chain": lambda x: ((biased(x) * 2 + CHANNELS) / (1 + CHANNELS) - 1) * -3,
