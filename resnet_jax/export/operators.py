@@ -90,7 +90,9 @@ def with_constant(graph: Graph, eqn: Any, operator: str, a: Any, b: Any) -> Valu
     if operator == "Max" and np.all(constant == -np.inf):
         return value
     if operator == "Max" and not constant.any():
-        return unary("Relu")(graph, eqn, value)
+        value = graph.applied(value)
+        producer = graph.producers.get(value.name)
+        return value if producer is not None and producer.op_type == "Relu" else unary("Relu")(graph, eqn, value)
     if sum(size > 1 for size in constant.shape) <= 1 and operator != "Max" and not (operator == "Div" and reverse):
         constant = constant.astype(np.float64)
         match operator:

@@ -126,6 +126,9 @@ TRAPS = {
     "an axis divided, and a part of it": lambda x: jax.lax.index_in_dim(
         nn.softmax(biased(x).mean((1, 2), keepdims=True).reshape(x.shape[0], 1, 1, 2, 2), axis=3), 1, 3, keepdims=False
     ),
+    "a ReLU of a ReLU, and of its double": lambda x: (
+        nn.relu(nn.relu(biased(x))) + nn.relu(nn.relu(biased(x, "b")) * -2)
+    ),
     "the largest": lambda x: jnp.maximum(biased(x), CHANNELS),
     "recomputed": lambda x: jax.checkpoint(lambda y: jnp.tanh(y) * 2)(biased(x)),
     "an affine chain": lambda x: ((biased(x) * 2 + CHANNELS) / (1 + CHANNELS) - 1) * -3,
