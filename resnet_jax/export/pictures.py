@@ -69,6 +69,19 @@ def labeled_pictures(trained: Trained, count: int, split: Split, dataset: str = 
     return sample_pictures(trained, count, split, dataset, data_dir)
 
 
+def calibration_pictures(trained: Trained, count: int, dataset: str = "", data_dir: str = "") -> Sample:
+    """Return training pictures, or validation pictures of a set that has no others; arguments as in `sample_pictures`.
+
+    Raises:
+        InputError: the set cannot be read.
+    """
+    try:
+        return sample_pictures(trained, count, "train", dataset, data_dir)
+    except InputError as error:
+        print_notice(f"ranges come from validation pictures: the set has none for training ({error})")
+        return sample_pictures(trained, count, "val", dataset, data_dir)
+
+
 def _source(trained: Trained, split: Split, dataset: str, data_dir: str) -> tuple[Any, str]:
     if trained.run is None and not dataset:
         return digits_source("val"), BUNDLED

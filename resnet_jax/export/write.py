@@ -18,7 +18,7 @@ from resnet_jax.data.notices import print_notice
 from resnet_jax.errors import InputError
 from resnet_jax.export.compare import Exported, Trial, build_trial, check_equal, filled, written
 from resnet_jax.export.facts import describe, public_source
-from resnet_jax.export.pictures import labeled_pictures
+from resnet_jax.export.pictures import calibration_pictures, labeled_pictures
 from resnet_jax.export.stablehlo import loader, run_program, to_stablehlo
 from resnet_jax.export.web import PAGE_FILES, write_page
 from resnet_jax.inference.trained import Trained
@@ -115,8 +115,8 @@ def export(
             write_page(trained, folder, onnxruntime_web)
         return replace(written_file, path=out / "network.onnx", others=tuple(out / name for name in PAGE_FILES))
     if int8:
-        calibration = labeled_pictures(trained, CALIBRATION, "train", dataset, data_dir)
         validation = labeled_pictures(trained, VALIDATION, "val", dataset, data_dir)
+        calibration = calibration_pictures(trained, CALIBRATION, dataset, data_dir)
         return write_int8(trained, out, trial_of(), with_preprocessing, calibration, validation, max_drop)
     return write_onnx(trained, out, trial_of(), with_preprocessing, half)
 
