@@ -49,7 +49,7 @@ class Options(WhichNetwork):
     data_dir: str = ""
     """Folder of their data. Empty: the run's own"""
     pictures: int = 16
-    """How many pictures to compare"""
+    """Pictures that the written network and ours are compared on"""
 
 
 def main(argv: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""What leaves the house. The room can be called: `resnet_jax.export(trained, "network.onnx")` is `write.export`."""
+"""Export of trained networks. `resnet_jax.export(...)` calls this package, which calls `write.export`."""
 
 import sys
 from types import ModuleType
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class _Room(ModuleType):
-    # A function of this name beside the room would be replaced by it at the room's first import.
+    # A function `resnet_jax.export` would be replaced by the package of that name when the package is first imported.
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         from resnet_jax.export.write import export
 

@@ -14,7 +14,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 Axes = tuple[int | None, ...]
-PIXELS: Axes = (0, 3, 1, 2)  # [B,H,W,C] in the graph
+PIXELS = (0, 3, 1, 2)  # [B,H,W,C] in the graph
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,7 @@ class Graph:
         value = self.applied(value)
         missing = [a for a, size in enumerate(value.shape) if size != 1 and a not in value.held()]
         if axes is None:
-            usual = PIXELS if len(value.shape) == 4 else tuple(range(len(value.shape)))
-            axes = usual if missing else value.axes
+            axes = usual_axes(value.shape) if missing else value.axes
         name = self.arranged(value, axes)
         if missing:
             if 0 in missing:
@@ -184,6 +183,11 @@ class Graph:
         arrays = [numpy_helper.from_array(values, name) for name, values in self.arrays.items() if name in needed]
         logits = helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, shape)
         return helper.make_graph(kept[::-1], "network", [image], [logits], arrays)
+
+
+def usual_axes(shape: Sequence[Any]) -> tuple[int, ...]:
+    """Return the order in which the graph holds the axes of a value of that shape, if nothing asks for another."""
+    return PIXELS if len(shape) == 4 else tuple(range(len(shape)))
 
 
 def is_one(scale: np.ndarray) -> bool:

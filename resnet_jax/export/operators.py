@@ -14,7 +14,7 @@ import numpy as np
 from flax import linen as nn
 from jax.extend.core import Primitive
 
-from resnet_jax.export.graph import PIXELS, Graph, Value, laid_out
+from resnet_jax.export.graph import PIXELS, Graph, Value, laid_out, usual_axes
 from resnet_jax.models.unet import UpConv
 
 MOST_PARTS = 8  # into which an axis is divided without a Reshape
@@ -70,7 +70,7 @@ def binary(operator: str) -> Callable:
             return with_constant(graph, eqn, operator, a, b)
         values, shape = [graph.applied(a), graph.applied(b)], eqn.outvars[0].aval.shape
         held = {axis for value in values for axis in value.held()} - {None}
-        orders = [*(value.axes for value in values), PIXELS if len(shape) == 4 else tuple(range(len(shape)))]
+        orders = [*(value.axes for value in values), usual_axes(shape)]
         axes = next(order for order in orders if held <= set(order))
         name = graph.add(operator, [graph.arranged(value, axes) for value in values])
         return Value(name, shape, tuple(axis if axis in held else None for axis in axes))
@@ -223,10 +223,14 @@ def divide_last(graph: Graph, x: Value, shape: Sequence[Any]) -> Value:
     x = graph.whole(x)
     sizes = graph.array([shape[-1]] * count, "sizes", np.int64)
     parts = graph.add("Split", [x.name, sizes], outputs=count, axis=x.axes.index(last))
-    one = graph.array([1], "axes", np.int64)
-    name = graph.add("Concat", [graph.add("Unsqueeze", [part, one]) for part in parts], axis=1)
     axes = [a if a != last else last + 1 for a in x.axes]
-    return Value(name, tuple(shape), (axes[0], last, *axes[1:]))
+    return Value(stacked(graph, parts), tuple(shape), (axes[0], last, *axes[1:]))
+
+
+def stacked(graph: Graph, names: Sequence[str]) -> str:
+    """Append values of the graph along a new axis, the second; return the result's name."""
+    second = graph.array([1], "axes", np.int64)
+    return graph.add("Concat", [graph.add("Unsqueeze", [name, second]) for name in names], axis=1)
 
 
 def transpose(graph: Graph, eqn: Any, x: Value) -> Value:
@@ -251,7 +255,7 @@ def concatenate(graph: Graph, eqn: Any, *xs: Any) -> Value:
     if any(map(is_constant, xs)):
         raise NotImplementedError("constants beside values")
     first, axis = graph.whole(xs[0]), eqn.params["dimension"]
-    axes = first.axes if axis in first.axes else (PIXELS if len(first.shape) == 4 else tuple(range(len(first.shape))))
+    axes = first.axes if axis in first.axes else usual_axes(first.shape)
     names = [graph.whole(x, axes).name for x in xs]
     return Value(graph.add("Concat", names, axis=axes.index(axis)), eqn.outvars[0].aval.shape, axes)
 
@@ -261,9 +265,9 @@ def stack(graph: Graph, eqn: Any, *xs: Value) -> Value:
     axis, shape = eqn.params["axis"], eqn.outvars[0].aval.shape
     wholes = [graph.whole(x) for x in xs]
     axes = wholes[0].axes
-    names = [graph.add("Unsqueeze", [graph.whole(x, axes).name, graph.array([1], "axes", np.int64)]) for x in wholes]
+    name = stacked(graph, [graph.whole(x, axes).name for x in wholes])
     moved = [None if a is None else a + (a >= axis) for a in axes]
-    return Value(graph.add("Concat", names, axis=1), shape, (moved[0], axis, *moved[1:]))
+    return Value(name, shape, (moved[0], axis, *moved[1:]))
 
 
 def split(graph: Graph, eqn: Any, x: Value) -> list[Value]:
@@ -292,7 +296,7 @@ def pad(graph: Graph, eqn: Any, x: Value, constant: Any) -> Value:
         raise NotImplementedError("padding between elements")
     if not any(before or after for before, after, _ in config):
         return x
-    x = graph.whole(x, PIXELS if len(x.shape) == 4 else tuple(range(len(x.shape))))
+    x = graph.whole(x, usual_axes(x.shape))
     pads = [config[a][side] for side in (0, 1) for a in x.axes if a is not None]
     inputs = [x.name, graph.array(pads, "pads", np.int64), graph.array(constant, "constant")]
     return Value(graph.add("Pad", inputs), eqn.outvars[0].aval.shape, x.axes)

@@ -46,7 +46,10 @@ def sample_pictures(
     Raises:
         InputError: the set that was named cannot be read.
     """
-    source, name = _source(trained, split, dataset, data_dir)
+    return _spread(trained, count, *_source(trained, split, dataset, data_dir))
+
+
+def _spread(trained: Trained, count: int, source: Any, name: str) -> Sample:
     indices = np.linspace(0, len(source) - 1, min(count, len(source))).round().astype(int)
     crop, examples = trained.preprocessing.crop(), [source[int(index)] for index in indices]
     pictures = np.stack([crop(pixels_of(example)) for example in examples])
@@ -65,8 +68,8 @@ def labeled_pictures(trained: Trained, count: int, split: Split, dataset: str = 
     if trained.run is None and not dataset:
         raise InputError("--int8 needs pictures with the network's classes: --dataset=folder --data_dir=ROOT")
     images = image_set(trained, dataset=dataset, data_dir=data_dir, split=split)
-    open_set(images, trained, trained.preprocessing.image_size)  # refuses other classes
-    return sample_pictures(trained, count, split, dataset, data_dir)
+    source = open_set(images, trained, trained.preprocessing.image_size)  # refuses other classes
+    return _spread(trained, count, source, images.title)
 
 
 def calibration_pictures(trained: Trained, count: int, dataset: str = "", data_dir: str = "") -> Sample:

@@ -13,9 +13,9 @@ from resnet_jax.export.compare import filled
 from resnet_jax.export.facts import public_source
 from resnet_jax.export.model_card import write_card
 from resnet_jax.export.write import export
+from resnet_jax.inference.convert import write_trained
 from resnet_jax.inference.trained import Trained
 from resnet_jax.weights.hub import upload
-from resnet_jax.weights.pretrained import write_weights
 from resnet_jax.weights.shapes import options_of
 
 # Networks that timm has, under our names and with our layout of PyTorch's weights (tests/parity).
@@ -65,18 +65,8 @@ def publish(
 
 
 def _write_files(trained: Trained, folder: Path) -> dict[str, str]:
-    options = options_of(trained.name, trained.model)
-    for name, layout in (("model.safetensors", "torch"), ("resnet_jax.safetensors", "ours")):
-        write_weights(
-            folder / name,
-            trained.name,
-            trained.variables,
-            layout=layout,
-            source=public_source(trained),
-            preprocessing=trained.preprocessing,
-            class_names=trained.class_names,
-            options=options,
-        )
+    write_trained(folder / "model.safetensors", trained, "torch", public_source(trained))
+    write_trained(folder / "resnet_jax.safetensors", trained, "ours", public_source(trained))
     config = timm_config(trained.name, trained.num_classes, trained.class_names, trained.preprocessing)
     (folder / "config.json").write_text(json.dumps(config, indent=2))
     (folder / "preprocessing.json").write_text(json.dumps(dataclasses.asdict(trained.preprocessing), indent=2))

@@ -18,6 +18,7 @@ from resnet_jax.inference.fold_batch_norm import fold_batch_norm
 from resnet_jax.ops.lowering import plain_lowering
 
 PLATFORMS = ("cpu", "cuda", "tpu")
+EXTRA = "pip install 'residual-jax[export]'"
 LARGEST_STRIDE = 32  # of any network: free heights and widths are multiples of it
 
 LOADER = '''\
@@ -109,7 +110,7 @@ def serialized(exported: export.Exported) -> bytes:
     try:
         return bytes(exported.serialize())
     except ImportError:
-        raise InputError("StableHLO needs the extra `export`: pip install 'residual-jax[export]'") from None
+        raise InputError(f"StableHLO needs the extra `export`: {EXTRA}") from None
 
 
 def run_program(data: bytes, arrays: Mapping[str, np.ndarray], images: np.ndarray) -> np.ndarray:

@@ -19,12 +19,12 @@ from resnet_jax.errors import InputError
 from resnet_jax.export.compare import Exported, Trial, build_trial, check_equal, filled, written
 from resnet_jax.export.facts import describe, public_source
 from resnet_jax.export.pictures import calibration_pictures, labeled_pictures
-from resnet_jax.export.stablehlo import loader, run_program, to_stablehlo
+from resnet_jax.export.stablehlo import EXTRA, loader, run_program, to_stablehlo
 from resnet_jax.export.web import PAGE_FILES, write_page
+from resnet_jax.inference.convert import write_trained
 from resnet_jax.inference.trained import Trained
 from resnet_jax.weights.formats import read_file, write_tensors
-from resnet_jax.weights.pretrained import load_pretrained, write_weights
-from resnet_jax.weights.shapes import options_of
+from resnet_jax.weights.pretrained import load_pretrained
 
 Format = Literal["onnx", "stablehlo", "safetensors", "web"]
 ENDINGS: dict[str, Format] = {".onnx": "onnx", ".stablehlo": "stablehlo", ".safetensors": "safetensors"}
@@ -35,7 +35,6 @@ OPTIONS: dict[str, tuple[Format, ...]] = {
     "beside": ("stablehlo",),
     "onnxruntime_web": ("web",),
 }
-EXTRA = "pip install 'residual-jax[export]'"
 
 CALIBRATION, VALIDATION = 128, 1000  # pictures, at most
 
@@ -147,15 +146,7 @@ def _safetensors(trained: Trained, out: Path) -> Exported:
     if out.suffix != ".safetensors":
         raise InputError(f"--out={out}: name a file ending in .safetensors")
     with written(out) as temporary:
-        write_weights(
-            temporary,
-            trained.name,
-            trained.variables,
-            source=public_source(trained),
-            preprocessing=trained.preprocessing,
-            class_names=trained.class_names,
-            options=options_of(trained.name, trained.model),
-        )
+        write_trained(temporary, trained, "ours", public_source(trained))
         read = load_pretrained(trained.name, temporary, num_classes=trained.num_classes)
         leaves = [jax.tree.leaves(tree) for tree in (read, trained.variables)]
         equal = sum(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))

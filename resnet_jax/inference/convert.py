@@ -6,7 +6,7 @@ from typing import Literal
 import jax
 
 from resnet_jax.errors import InputError
-from resnet_jax.inference.trained import load_trained
+from resnet_jax.inference.trained import Trained, load_trained
 from resnet_jax.weights.pretrained import write_weights
 from resnet_jax.weights.shapes import options_of
 
@@ -49,14 +49,29 @@ def convert(
     name = trained.name
     if model not in ("", name):
         raise InputError(f"--model={model}, but the run in {source} trained {name}")
+    write_trained(out, trained, to, trained.source)
+    return name, sum(leaf.size for leaf in jax.tree.leaves(trained.variables["params"]))
+
+
+def write_trained(out: str | Path, trained: Trained, to: Literal["ours", "torch"], source: str) -> None:
+    """Write the weights of a trained network to a file, with its description.
+
+    Args:
+        out: .safetensors or .npz.
+        trained: the network.
+        to: layout of the file.
+        source: where the weights come from, as the file tells it.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     write_weights(
         out,
-        name,
+        trained.name,
         trained.variables,
         layout=to,
-        source=trained.source,
+        source=source,
         preprocessing=trained.preprocessing,
         class_names=trained.class_names,
-        options=options_of(name, trained.model),
+        options=options_of(trained.name, trained.model),
     )
-    return name, sum(leaf.size for leaf in jax.tree.leaves(trained.variables["params"]))
