@@ -5,9 +5,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from resnet_jax.export.model_card import measured, write_card
 from resnet_jax.export.publish import publish
 from resnet_jax.workdir.sealed import write_sealed
 from tests.export.toys import toy
+from tests.server import serving
 
 TOY = toy()
 REPO = "someone/toy"
@@ -131,11 +131,8 @@ def hub():
         def log_message(self, format, *args):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", files
-        server.shutdown()
+    with serving(Hub) as address:
+        yield address, files
 
 
 PRIVATE = """

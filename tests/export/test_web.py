@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import threading
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from resnet_jax.export.write import export
 from resnet_jax.inference.predict import predict
 from tests.browser import needs_browser, open_browser
 from tests.export.toys import toy
+from tests.server import serving
 
 TOY = toy(size=48)
 PICTURES = sorted(Path(sklearn.datasets.__file__).with_name("images").glob("*.jpg"))
@@ -58,24 +58,21 @@ def test_a_browser_finds_what_predict_finds(tmp_path):
     export(TOY, tmp_path / "page", "web", onnxruntime_web=package)
     (tmp_path / "notes.txt").write_text("no picture")
     handler = functools.partial(Quiet, directory=tmp_path / "page")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        with open_browser(tmp_path / "profile") as browser:
-            browser.get(f"http://127.0.0.1:{server.server_port}/")
-            for _ in range(300):
-                if "classes" in browser.find_element("id", "about").text:
-                    break
-                time.sleep(0.1)
-            assert browser.find_element("id", "about").text == "resnet8_cifar, 10 classes"
-            for picture, found in zip(PICTURES, predict(TOY, PICTURES), strict=True):
-                shown = shown_classes(browser, picture)
-                assert [name for name, _ in shown] == [entry["class"] for entry in found["classes"]]
-                for (_, probability), entry in zip(shown, found["classes"], strict=True):
-                    assert abs(probability - entry["probability"]) < 0.02
-            browser.find_element("id", "file").send_keys(str(tmp_path / "notes.txt"))
-            time.sleep(1)
-            assert "notes.txt: cannot be classified" in browser.find_element("id", "message").text
-        server.shutdown()
+    with serving(handler) as address, open_browser(tmp_path / "profile") as browser:
+        browser.get(f"{address}/")
+        for _ in range(300):
+            if "classes" in browser.find_element("id", "about").text:
+                break
+            time.sleep(0.1)
+        assert browser.find_element("id", "about").text == "resnet8_cifar, 10 classes"
+        for picture, found in zip(PICTURES, predict(TOY, PICTURES), strict=True):
+            shown = shown_classes(browser, picture)
+            assert [name for name, _ in shown] == [entry["class"] for entry in found["classes"]]
+            for (_, probability), entry in zip(shown, found["classes"], strict=True):
+                assert abs(probability - entry["probability"]) < 0.02
+        browser.find_element("id", "file").send_keys(str(tmp_path / "notes.txt"))
+        time.sleep(1)
+        assert "notes.txt: cannot be classified" in browser.find_element("id", "message").text
 
 
 def test_the_page_has_all_that_it_names(tmp_path, runtime):

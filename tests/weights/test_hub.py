@@ -8,11 +8,12 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from resnet_jax.weights.pretrained import write_weights
+from tests.server import serving
 
 pytest.importorskip("huggingface_hub")
 pytest.importorskip("safetensors")
@@ -75,12 +76,9 @@ def hub(files):
         def log_message(self, format, *args):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", requests
+    with serving(Hub) as address:
+        yield address, requests
         done.set()
-        server.shutdown()
 
 
 def load(cache, address, owners):

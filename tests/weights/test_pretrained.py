@@ -4,9 +4,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import jax
@@ -20,6 +19,7 @@ from resnet_jax.weights import hub
 from resnet_jax.weights.formats import read_file, write_tensors
 from resnet_jax.weights.layout import OURS, to_tensors
 from resnet_jax.weights.pretrained import load_pretrained, open_weights, write_weights
+from tests.server import serving
 from tests.weights.reading import read_tensors
 
 from .conftest import assert_equal_trees
@@ -189,17 +189,15 @@ class TestHub:
             "except InputError as error: message = str(error)\n"
             "print(json.dumps([float(variables['params']['head']['bias'][3]), message]))"
         )
-        with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
+        with serving(Hub) as address:
             environment = {
                 **os.environ,
-                "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+                "HF_ENDPOINT": address,
                 "HF_HOME": str(tmp_path / "cache"),
                 "HF_HUB_DISABLE_XET": "1",
                 "NO_PROXY": "127.0.0.1",
             }
             done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-            server.shutdown()
         assert done.returncode == 0, done.stderr
         value, message = json.loads(done.stdout.splitlines()[-1])
         assert value == float(variables["params"]["head"]["bias"][3])
