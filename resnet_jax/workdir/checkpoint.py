@@ -85,11 +85,18 @@ def save(
     if step in manager.all_steps():
         return
     items = ocp.args.Composite(
-        state=ocp.args.StandardSave(tree),
+        state=ocp.args.StandardSave(jax.tree.map(_on_one_device, tree)),
         fingerprint=ocp.args.JsonSave(fingerprint(tree) if prints is None else prints),
         record=ocp.args.JsonSave(seal({"step": step, **(record or {})})),
     )
     manager.save(step, args=items)
+
+
+def _on_one_device(array: Any) -> Any:
+    # Of an array that every device of this process holds, Orbax would take a slice from each device, by a program for
+    # each slice of each shape: on eight devices a first save compiled 120 of them, in 6 s, to write 0.3 MB.
+    whole = isinstance(array, jax.Array) and array.is_fully_replicated and array.is_fully_addressable
+    return array.addressable_data(0) if whole else array
 
 
 def restore_newest(

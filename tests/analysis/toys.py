@@ -1,16 +1,14 @@
 """Small networks with random variables, for tests of what is measured in networks."""
 
-from functools import cache
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from resnet_jax.models.resnet.blocks import BasicBlock
 from resnet_jax.models.resnet.resnet import ResNet
+from tests.random_variables import random_variables as random_variables_for
 
 SIZE = 8
 
@@ -20,23 +18,9 @@ def toy(block: Any = BasicBlock, stage_sizes: tuple[int, ...] = (2, 2), **option
     return ResNet(stage_sizes, block, **(defaults | options))
 
 
-@cache
-def shapes_of(model: nn.Module) -> Any:
-    """Shapes and types of the variables, traced once for all tests of equal networks."""
-    return jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, SIZE, SIZE, 3)))
-
-
 def random_variables(model: nn.Module, seed: int = 0) -> dict[str, Any]:
-    """Variables none of which is at its initial value, so that a forgotten one shows."""
-    rng = np.random.default_rng(seed)
-
-    def draw(path: tuple[str, ...], leaf: Any) -> np.ndarray:
-        if path[-1] in ("var", "scale"):
-            return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
-        spread = np.sqrt(2 / np.prod(leaf.shape[:-1])) if path[-1] == "kernel" else 0.3
-        return rng.normal(0, spread, leaf.shape).astype(np.float32)
-
-    return unflatten_dict({path: draw(path, leaf) for path, leaf in flatten_dict(shapes_of(model)).items()})
+    """Variables for images of SIZE pixels a side, none of which is at its initial value."""
+    return random_variables_for(model, SIZE, seed)
 
 
 def random_examples(number: int, seed: int = 1) -> tuple[Any, Any]:

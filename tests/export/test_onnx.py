@@ -15,8 +15,8 @@ from resnet_jax.layers.conv import Conv
 from resnet_jax.layers.norm import BatchNorm
 from resnet_jax.models.counts import abstract_variables, parameter_count
 from resnet_jax.models.registry import create_model, list_models
-from tests.export.toys import random_variables
 from tests.models.short import network, short_and_full
+from tests.random_variables import random_variables
 
 MOST_PARAMETERS = 60e6
 KINDS = [p.values for p in short_and_full(list_models(), blocks=1) if not p.marks or "-short" in str(p.id)]

@@ -13,7 +13,8 @@ from flax import linen as nn
 from resnet_jax.export.stablehlo import PLATFORMS, loader, run_program, to_stablehlo
 from resnet_jax.export.write import export
 from resnet_jax.models.registry import create_model
-from tests.export.toys import random_variables, toy
+from tests.export.toys import toy
+from tests.random_variables import random_variables
 
 OTHER_PROGRAM = """
 import sys

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,13 +37,16 @@ class Drawing:
         return min(written, reduced.getvalue(), key=len)
 
 
-def subplots(*args: Any, **kwargs: Any) -> Any:
-    """Return a figure and its axes, as pyplot's function of that name does."""
+def subplots(*args: Any, layout: Literal["constrained"] | None = "constrained", **kwargs: Any) -> Any:
+    """Return a figure and its axes, as pyplot's function of that name does.
+
+    The constrained layout makes room for all text, and takes half of the time of drawing.
+    """
     # The object-oriented way: pyplot would keep every figure and might look for a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=kwargs.pop("figsize"), layout="constrained")
+    figure = Figure(figsize=kwargs.pop("figsize"), layout=layout)
     FigureCanvasAgg(figure)
     return figure, figure.subplots(*args, **kwargs)
 

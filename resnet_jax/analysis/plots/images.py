@@ -18,7 +18,15 @@ def draw_predictions(
     """Draw a grid of images uint8 [N,H,W,3], each with its prediction: green where it is right, red where it is not."""
     columns = 8
     lines = -(-len(images) // columns)
-    figure, grid = subplots(lines, columns, figsize=(1.5 * columns, 1.8 * lines), squeeze=False)
+    # Each image has 1.4 inches, and 0.4 above it for two lines of text, whose place need not be searched for.
+    margins = {"left": 0.01, "right": 0.99, "bottom": 0.02 / lines, "top": 1 - 0.4 / (1.8 * lines)}
+    figure, grid = subplots(
+        *(lines, columns),
+        figsize=(1.5 * columns, 1.8 * lines),
+        squeeze=False,
+        layout=None,
+        gridspec_kw={**margins, "wspace": 0.07, "hspace": 0.4 / 1.4},
+    )
     for axes in grid.flat:
         axes.axis("off")
     for axes, image, label, guess, p in zip(grid.flat, images, labels, predictions, probabilities, strict=False):
@@ -28,6 +36,7 @@ def draw_predictions(
             f"{guess} {p:.0%}" if right else f"{guess} {p:.0%}\nis {label}",
             fontsize=9,
             color="green" if right else "red",
+            y=1,
         )
     return save(figure, path)
 
