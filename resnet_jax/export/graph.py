@@ -205,3 +205,24 @@ def laid_out(values: np.ndarray, axes: Axes) -> np.ndarray:
         raise NotImplementedError("a constant along an axis that the value does not have")
     values = values.transpose(*held, *rest).reshape([values.shape[a] for a in held])
     return values.reshape([1 if a is None else values.shape[held.index(a)] for a in axes])
+
+
+def is_constant(x: Any) -> bool:
+    """Return whether an operand is an array, and not a value of the graph."""
+    return not isinstance(x, Value)
+
+
+def renamed(x: Value, shape: Sequence[Any], to: dict[int, int]) -> Value:
+    """Return the value in another shape, axis a of the old being axis `to[a]` of the new; others have one element."""
+
+    def moved(waiting: Any) -> Any:
+        if np.ndim(waiting) == 0:
+            return waiting
+        sizes = [1] * len(shape)
+        for a, b in to.items():
+            sizes[b] = waiting.shape[a]
+        return waiting.transpose(sorted(range(waiting.ndim), key=lambda a: to.get(a, -1))).reshape(sizes)
+
+    # An axis of one element that becomes a longer one is none that x holds.
+    axes = tuple(to.get(a) if a is not None and x.shape[a] != 1 else None for a in x.axes)
+    return replace(x, shape=tuple(shape), axes=axes, scale=moved(x.scale), shift=moved(x.shift))

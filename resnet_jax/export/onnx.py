@@ -21,8 +21,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
-from resnet_jax.export.graph import Graph, Value
-from resnet_jax.export.operators import FUNCTIONS, PIXELS, RULES, as_primitives, is_constant
+from resnet_jax.export.graph import PIXELS, Graph, Value, is_constant
+from resnet_jax.export.modules import as_primitives
+from resnet_jax.export.operators import FUNCTIONS, RULES
 from resnet_jax.models.resnet.scan import unrolled
 from resnet_jax.ops.lowering import plain_lowering
 
