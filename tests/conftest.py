@@ -1,4 +1,4 @@
-"""Tests run on eight forced CPU devices, with implicit rank promotion an error, and keep no compiled programs."""
+"""Tests run on eight forced CPU devices, with implicit rank promotion an error, and leave no compiled programs."""
 
 import gc
 import os
@@ -15,6 +15,10 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ""  # for the commands that tests run, too
 
 import jax  # noqa: E402 (reads the environment)
+
+from tests.compile_once import compile_once  # noqa: E402
+
+compile_once()
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 gc.set_threshold(50_000, 20, 20)  # tracing makes so many small objects that collecting was a fifth of its time

@@ -39,6 +39,7 @@ class Sizes(NamedTuple):
     large_pixels: int
     large_batch: int
     parity_batch: int
+    switched: str
     small: str
     small_batch: int
     steps_per_call: int
@@ -52,14 +53,14 @@ class Sizes(NamedTuple):
 
 
 FULL = Sizes(
-    *("resnet50", 224, 256, 16, "resnet20_cifar", 128, 100, 7, 20),
+    *("resnet50", 224, 256, 16, "resnet50", "resnet20_cifar", 128, 100, 7, 20),
     dataset={"dataset": "cifar10", "image_size": 0},
     airbench={"steps_per_call": 121},
     he2015={"steps_per_call": 400},
 )
 PAYING = ("batch_norm", "output_relu", "kept_places", "space_to_depth")
 TOY = Sizes(
-    *("resnet18", 32, 8, 8, "resnet8_cifar", 8, 3, 2, 2),
+    *("resnet18", 32, 8, 8, "resnet8_cifar", "resnet8_cifar", 8, 3, 2, 2),
     dataset={"dataset": "digits", "image_size": 16},
     airbench={"batch_size": 64, "steps": 2, "steps_per_call": 2},
     he2015={"batch_size": 32, "steps": 4, "steps_per_call": 2},
@@ -131,7 +132,7 @@ def infer(sizes: Sizes, out: Path) -> dict[str, Any]:
 
 def switches(sizes: Sizes, out: Path) -> dict[str, Any]:
     """ResNet-50's step with each lowering that JAX's own could be exchanged for, as many as the minutes allow."""
-    config = noise(sizes.large, sizes.large_pixels, sizes.large_batch)
+    config = noise(sizes.switched, sizes.large_pixels, sizes.large_batch)
     choices = {
         "plain": ("", config),
         "all": (",".join(PAYING), config),

@@ -45,6 +45,7 @@ def trained(tmp_path_factory):
     return printed("--mode=train", f"--profile={folder}"), folder
 
 
+@pytest.mark.slow
 def test_training_and_its_profile(trained):
     found, folder = trained
     assert (found["mode"], found["model"], found["batch_size"]) == ("train", "toy", 8)

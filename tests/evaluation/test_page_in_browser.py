@@ -12,7 +12,7 @@ from tests.run.test_segmentation import TOY
 
 from .test_report import SECTIONS
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def brightness(browser, what):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1200])
-@pytest.mark.parametrize("which", ["odd_page", "comparison", pytest.param("mask_page", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("which", ["odd_page", "comparison", "mask_page"])
 def test_a_page_is_whole_and_fits(browser, request, which, width, scheme):
     open_at(browser, request.getfixturevalue(which), width, scheme)
     assert browser.execute_script("return innerWidth") == width

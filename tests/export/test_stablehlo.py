@@ -25,9 +25,8 @@ assert "resnet_jax" not in sys.modules and "flax" not in sys.modules
 """
 
 
-@pytest.mark.parametrize(
-    "options", [pytest.param({}, marks=pytest.mark.slow), {"beside": True, "with_preprocessing": True}]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"beside": True, "with_preprocessing": True}])
 def test_the_printed_loader_computes_the_logits_without_this_package(tmp_path, options):
     trained = toy()
     written = export(trained, tmp_path / "net.stablehlo", **options)

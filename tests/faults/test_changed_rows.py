@@ -17,6 +17,8 @@ from resnet_jax.studies.degradation_report import read_study
 from resnet_jax.workdir.folder import read_result, read_run_config
 from resnet_jax.workdir.verified_log import verified_rows
 
+pytestmark = pytest.mark.slow  # they begin with a training
+
 
 @pytest.fixture
 def run(original, tmp_path) -> Path:

@@ -62,6 +62,7 @@ def test_config_json_says_which_bits_it_started_from(weights, frozen):
     assert len(facts["init"]["sha256"]) == 64
 
 
+@pytest.mark.slow
 def test_a_run_that_is_interrupted_ends_as_the_unbroken_one(weights, frozen, tmp_path, monkeypatch):
     halves = replace(FROZEN, init_from=weights, workdir=str(tmp_path))
     with monkeypatch.context() as patched:

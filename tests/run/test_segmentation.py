@@ -68,6 +68,7 @@ def printed(row) -> dict[str, str]:
     return {name: f"{value:.4f}" for name, value in row.items()}
 
 
+@pytest.mark.slow
 def test_a_run_logs_the_metrics_of_pixels(finished):
     rows = read_rows(finished / "metrics.jsonl")
     assert [(row["step"], row["split"]) for row in rows] == [
@@ -81,6 +82,7 @@ def test_a_run_logs_the_metrics_of_pixels(finished):
     assert facts["mask_coding"]["void"] == [VOID]
 
 
+@pytest.mark.slow
 def test_the_evaluation_is_the_runs_and_does_not_depend_on_the_batch(finished):
     logged = read_rows(finished / "metrics.jsonl")[-1]
     for size in (1, 3, 16):
@@ -201,6 +203,7 @@ def test_the_other_kinds_train_and_are_used(root, tmp_path):
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"0_cell.png", "0_other.png", "0_overlay.jpg"}
 
 
+@pytest.mark.slow
 def test_masks_are_written_as_palettes_with_the_values_of_the_training(finished, root, tmp_path, capsys):
     pictures = [str(root / f"test/images/{n}.png") for n in (0, 1)]
     predict_command.main([f"--workdir={finished}", f"--out={tmp_path}", *pictures])

@@ -101,6 +101,7 @@ def test_when_one_process_is_killed_the_other_says_that_it_is_gone(script):
     assert "Traceback" not in other
 
 
+@pytest.mark.slow
 def test_a_bug_in_the_first_process_ends_both_with_its_traceback_in_one(script):
     (first, own), (second, other) = run_pair(script, "first")
     assert (first, second) == (1, 1), own + other
@@ -140,6 +141,7 @@ def test_when_one_process_is_stopped_the_watchdog_of_the_other_ends_both(script)
     assert "process 0 has ended: error: no step for" in output
 
 
+@pytest.mark.slow
 def test_the_third_interrupt_of_one_of_two_processes_ends_both(script):
     (first, other), (second, own) = run_pair(script, "interrupted twice")
     assert (first, second) == (75, 75), other + own

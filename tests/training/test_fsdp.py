@@ -145,6 +145,7 @@ def test_every_device_holds_an_eighth_of_all_that_is_trained(both):
         assert bytes_on(device, parted.batch_stats) == bytes_on(device, whole.batch_stats)
 
 
+@pytest.mark.slow
 def test_the_step_takes_and_returns_that_much_less(both):
     (whole, of_whole), (_, of_parted) = both
     saved = divided_bytes(whole) * (1 - 1 / DEVICES)

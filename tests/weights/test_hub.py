@@ -17,6 +17,7 @@ from tests.server import serving
 
 pytest.importorskip("huggingface_hub")
 pytest.importorskip("safetensors")
+pytestmark = pytest.mark.slow  # a download that stalls is waited for
 
 MODEL = "resnet8_cifar"
 CONFIG = {

@@ -132,6 +132,7 @@ def test_says_where_to_get_it(tmp_path, name):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_real_set(real_data, tmp_path, capsys):
     subprocess.run([sys.executable, real_data / "unpack_cifar10.py", tmp_path], check=True, capture_output=True)
     train, val = (load_source("cifar10", split, str(tmp_path), 0) for split in ("train", "val"))

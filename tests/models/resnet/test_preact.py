@@ -123,6 +123,7 @@ def test_dropout_on_the_shortcut_draws_in_training():
     assert not jnp.array_equal(logits(1), logits(2))
 
 
+@pytest.mark.slow
 def test_the_rate_of_stochastic_depth_rises_to_the_last_block():
     model = create_model("resnet8_cifar", stochastic_depth=1.0 - 1e-9, width=4)
     images = jnp.asarray(random_images(8))
