@@ -37,6 +37,7 @@ def test_every_part_runs_at_toy_size(tmp_path):
     assert 0 <= run["top1"] <= 1
 
 
+@pytest.mark.slow
 def test_a_part_that_does_not_fit_the_minutes_is_skipped(tmp_path):
     command = [sys.executable, str(PROGRAM), f"--out={tmp_path}", "--minutes=0.5", "--parts=train,airbench"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -56,11 +56,13 @@ def test_training_and_its_profile(trained):
     assert list(folder.rglob("*.xplane.pb"))
 
 
+@pytest.mark.slow
 def test_several_seeds_at_once_count_their_images():
     found = printed("--mode=train", "--seeds=2")
     assert found["images_per_second"] == pytest.approx(2 * 8e3 / found["milliseconds_per_step"], rel=0.01)
 
 
+@pytest.mark.slow
 def test_several_steps_a_call_are_counted_one_by_one(trained):
     (one, _), three = trained, printed("--mode=train", "--steps_per_call=3")
     assert three["images_per_second"] == pytest.approx(8e3 / three["milliseconds_per_step"], rel=0.01)
@@ -72,6 +74,7 @@ def test_several_steps_a_call_are_counted_one_by_one(trained):
     assert bytes_of_a_step(three) == pytest.approx(bytes_of_a_step(one), rel=0.3)
 
 
+@pytest.mark.slow
 def test_normalizations_are_folded_unless_that_is_refused(monkeypatch):
     folded = []
 

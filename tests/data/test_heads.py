@@ -31,7 +31,7 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_whole_images_pass(folder, num_workers):
     check_heads(folder_source("val", str(folder)), num_workers)
 

@@ -179,7 +179,7 @@ class TestUnreadable:
         with pytest.raises(InputError, match=rf"{damaged + 1} of {rows} images of a batch are unreadable, the last: "):
             next(train(source, keep_train, batch_size=rows))
 
-    @pytest.mark.parametrize("workers", [0, 1])
+    @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
     def test_one_ends_an_evaluation(self, write_folder, workers):
         root = write_folder({"val/a": 8})
         (root / "val" / "a" / "5.png").write_bytes(b"")

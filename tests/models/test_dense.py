@@ -10,7 +10,8 @@ import pytest
 from resnet_jax.errors import InputError
 from resnet_jax.models.registry import backbone_name, create_model
 
-TOYS = ["unet_resnet8_cifar", "fcn_resnet8_cifar", "unet_preresnet20_cifar", "unet_vgg11_bn", "unet_densenet121"]
+SLOW = pytest.param("unet_densenet121", marks=pytest.mark.slow)
+TOYS = ["unet_resnet8_cifar", "fcn_resnet8_cifar", "unet_preresnet20_cifar", "unet_vgg11_bn", SLOW]
 
 
 def shapes(name, **options):

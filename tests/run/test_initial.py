@@ -234,6 +234,7 @@ def step_multiply_adds(freeze: str, monkeypatch) -> int:
     return count_multiply_adds(jax.make_jaxpr(step)(state, batch).jaxpr)
 
 
+@pytest.mark.slow
 def test_no_gradient_is_computed_below_the_lowest_thing_that_learns(monkeypatch):
     whole = step_multiply_adds("", monkeypatch)
     assert step_multiply_adds("stem..stage3", monkeypatch) < 0.6 * whole

@@ -207,6 +207,7 @@ class TwoHeads(nn.Module):
         return outputs if features else outputs["logits"]
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_take_part_in_the_loss_with_their_weight():
     tx = optax.sgd(0.1)
     state = create_train_state(TwoHeads(), tx, 8, jax.random.key(0))

@@ -36,6 +36,7 @@ def test_another_epoch_is_augmented_otherwise():
     assert (augment(IMAGES, EPOCH, INDEX) != augment(IMAGES, EPOCH + 1, INDEX)).any()
 
 
+@pytest.mark.slow
 def test_every_device_augments_its_share_as_one_would_all():
     @jax.jit
     def run(batch):

@@ -108,6 +108,7 @@ def test_each_of_the_two_mixes_as_it_should_and_leaves_the_rest(function):
         np.testing.assert_array_equal(out[name], batch[name])
 
 
+@pytest.mark.slow
 def test_shares_are_drawn_from_beta_and_boxes_about_every_pixel():
     _, even = mixes(3000, 4, 4, mixup_alpha=0.2, cutmix_alpha=0.0)
     assert abs(even.mean() - 0.5) < 0.03

@@ -183,6 +183,7 @@ def test_under_bfloat16_only_the_activations_of_the_stages_are_bfloat16():
     assert {name: f.dtype for name, f in features.items()} == expected
 
 
+@pytest.mark.slow
 def test_names_of_200_blocks_a_stage_sort_as_the_blocks_run():
     ran: list[str] = []
 
