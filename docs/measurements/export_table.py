@@ -2,9 +2,9 @@
 
     python docs/measurements/export_table.py [NAME …] > table.md
 
-Weights, statistics, scales and biases are random. Differences are greatest ones, as shares of the largest logit, on two
-images; the time is that of one image in onnxruntime on one thread, as a share of our own inference's on one core (run it
-with `taskset -c 0`), the median of rounds that take both in turn.
+Weights, statistics, scales and biases are random. Differences are greatest ones, as shares of the largest logit, on
+two images; the time is that of one image in onnxruntime on one thread, as a share of our own inference's on one core
+(run it with `taskset -c 0`), the median of rounds that take both in turn.
 """
 
 import os
@@ -86,9 +86,7 @@ def measure(name: str) -> str:
     (found,) = session.run(None, {put: batch})
     in_onnx = np.abs(np.asarray(found) - expected).max() / scale
     one = images[:1]
-    share = share_of_time(
-        lambda: session.run(None, {put: batch[:1]}), lambda: jax.block_until_ready(ours(folded, one))
-    )
+    share = share_of_time(lambda: session.run(None, {put: batch[:1]}), lambda: jax.block_until_ready(ours(folded, one)))
     program = to_stablehlo(model, variables, (size, size))
     in_stablehlo = np.abs(run_program(program.data, {}, images) - expected).max() / scale
     return (

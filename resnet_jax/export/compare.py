@@ -81,13 +81,24 @@ def build_trial(trained: Trained, size: Sequence[int], dataset: str, data_dir: s
     if size:
         height, width = size
         pictures = np.stack([resize(picture, height, width) for picture in pictures])
+    return trial_of(trained, pictures, sample.name)
+
+
+def trial_of(trained: Trained, pictures: np.ndarray, name: str) -> Trial:
+    """Compute the network's own logits of pictures uint8 [N,H,W,3]."""
     normalized = np.asarray(trained.preprocessing.normalize({"image": pictures})["image"])
     # On the processor: accelerators compute products of float32 with fewer bits than the programs that read the file.
     with jax.default_device(jax.devices("cpu")[0]):
         variables = jax.device_get(trained.variables)
         apply = jax.jit(lambda variables, images: trained.model.apply(variables, images, train=False))
         logits = np.concatenate([apply(variables, image[None]) for image in normalized])
-    return Trial(pictures, normalized, logits, sample.name)
+    return Trial(pictures, normalized, logits, name)
+
+
+def resized_trial(trained: Trained, trial: Trial, height: int, width: int) -> Trial:
+    """Return a trial of two of the pictures at another size, for files that take images of any."""
+    pictures = np.stack([resize(picture, height, width) for picture in trial.pictures[:2]])
+    return trial_of(trained, pictures, trial.name)
 
 
 @contextmanager

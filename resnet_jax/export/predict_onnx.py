@@ -7,6 +7,7 @@ classes are called, as `python -m experiments.export` writes it.
 """
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA")
+MAX_ASPECT = 64  # above, images are resized in part
 NEEDED = ("image_size", "resize", "mean", "std", "interpolation")
 
 
@@ -83,12 +85,33 @@ def read_image(path: str | Path, facts: dict[str, Any]) -> np.ndarray:
     # As torchvision does: the longer side is rounded down.
     width, height = (int(short * width / height), short) if height <= width else (short, int(short * height / width))
     filters = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-    image = image.resize((width, height), filters[facts["interpolation"]])
     left, top = round(max(0, width - size) / 2), round(max(0, height - size) / 2)
-    crop = np.asarray(image.crop((left, top, left + min(size, width), top + min(size, height))))
+    window = (left, top, left + min(size, width), top + min(size, height))
+    crop = np.asarray(_resized_window(image, (width, height), window, filters[facts["interpolation"]]))
     above, before = (size - crop.shape[0]) // 2, (size - crop.shape[1]) // 2
     after = ((above, size - crop.shape[0] - above), (before, size - crop.shape[1] - before), (0, 0))
     return np.pad(crop, after)
+
+
+def _resized_window(
+    image: Image.Image, size: tuple[int, int], window: tuple[int, int, int, int], filter: Image.Resampling
+) -> Image.Image:
+    """Resize an image to (width, height), and cut a window (left, top, right, bottom) out of the result."""
+    if max(size) <= MAX_ASPECT * min(size):
+        return image.resize(size, filter).crop(window)
+    # Whole, 3 x 65,500 pixels would become 256 x 5.6 million. Cut first, with the reach of the widest filter, because
+    # Pillow holds the box in single precision.
+    cut, box = [], []
+    for axis in (0, 1):
+        scale = image.size[axis] / size[axis]
+        start, end = window[axis] * scale, window[axis + 2] * scale
+        margin = 3 * max(1.0, scale) + 1
+        first, last = max(0, math.floor(start - margin)), min(image.size[axis], math.ceil(end + margin))
+        cut.append((first, last))
+        box.append((start - first, min(end - first, last - first)))
+    part = image.crop((cut[0][0], cut[1][0], cut[0][1], cut[1][1]))
+    shape = (window[2] - window[0], window[3] - window[1])
+    return part.resize(shape, filter, (box[0][0], box[1][0], box[0][1], box[1][1]))
 
 
 def scores(session: Any, facts: dict[str, Any], image: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 
 from resnet_jax.data.notices import print_notice
 from resnet_jax.errors import InputError
-from resnet_jax.export.compare import Exported, Trial, build_trial, check_equal, filled, written
+from resnet_jax.export.compare import Exported, Trial, build_trial, check_equal, filled, resized_trial, written
 from resnet_jax.export.facts import describe, public_source
 from resnet_jax.export.pictures import calibration_pictures, labeled_pictures
 from resnet_jax.export.stablehlo import EXTRA, loader, run_program, to_stablehlo
@@ -125,7 +125,9 @@ def _stablehlo(trained: Trained, out: Path, trial: Trial, with_preprocessing: bo
     inside = trained.preprocessing if with_preprocessing else None
     program = to_stablehlo(trained.model, trained.variables, (height, width), inside, beside=beside)
     description, arrays = out.with_name(f"{out.name}.json"), out.with_name(f"{out.name}.safetensors")
-    images = trial.pictures if with_preprocessing else trial.normalized
+    trials = [trial]
+    if program.multiple:  # that no size stands in what must hold for all
+        trials.append(resized_trial(trained, trial, height + program.multiple, width + 2 * program.multiple))
     # The program gets its name last.
     with written(out) as temporary, written(description) as text_file, ExitStack() as stack:
         temporary.write_bytes(program.data)
@@ -135,11 +137,14 @@ def _stablehlo(trained: Trained, out: Path, trial: Trial, with_preprocessing: bo
             arrays_file = stack.enter_context(written(arrays))
             write_tensors(arrays_file, program.arrays)
             read = read_file(arrays_file).tensors
-        found = run_program(temporary.read_bytes(), read, images)
-        check_equal(trial.logits, found, out)
+        found = []
+        for one in trials:
+            images = one.pictures if with_preprocessing else one.normalized
+            found.append(run_program(temporary.read_bytes(), read, images))
+            check_equal(one.logits, found[-1], out)
     text = loader(program, out.name, arrays.name, (height, width), None if inside else trained.preprocessing)
     others = (description, *([arrays] if beside else []))
-    return Exported(out, others, loader=text, multiple=program.multiple, **trial.compare(found))
+    return Exported(out, others, loader=text, multiple=program.multiple, **trial.compare(found[0]))
 
 
 def _safetensors(trained: Trained, out: Path) -> Exported:

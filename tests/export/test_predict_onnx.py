@@ -52,6 +52,15 @@ def test_pictures_are_read_as_ours_are(files, name, sizes):
     np.testing.assert_array_equal(read_image(files / name, facts), read_images([files / name], preprocessing)[0])
 
 
+@pytest.mark.parametrize("shape", [(2, 30_000), (30_000, 2), (1, 400)])
+def test_strips_are_read_in_part_as_ours_are(tmp_path, shape):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)).save(tmp_path / "strip.png")
+    for preprocessing in (Preprocessing(16, 18), Preprocessing(224, 256, interpolation="bicubic")):
+        facts = {"image_size": preprocessing.image_size, "resize": preprocessing.resize}
+        found = read_image(tmp_path / "strip.png", facts | {"interpolation": preprocessing.interpolation})
+        np.testing.assert_array_equal(found, read_images([tmp_path / "strip.png"], preprocessing)[0])
+
+
 @pytest.mark.parametrize("network", ["net.onnx", "inside.onnx"])
 def test_predictions_are_ours(files, network):
     pictures = [files / name for name in PICTURES]

@@ -5,8 +5,10 @@ import http.server
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sklearn.datasets
+from PIL import Image
 
 from resnet_jax.errors import InputError
 from resnet_jax.export.web import RUNTIME, fetch_runtime
@@ -57,6 +59,11 @@ def test_a_browser_finds_what_predict_finds(tmp_path):
         pytest.skip(str(error))
     export(TOY, tmp_path / "page", "web", onnxruntime_web=package)
     (tmp_path / "notes.txt").write_text("no picture")
+    noise = np.random.default_rng(0).integers(0, 256, (2, 20_000, 3), np.uint8)
+    strips = [tmp_path / "wide.png", tmp_path / "tall.png"]  # whole, resized, a strip would be 480,000 pixels long
+    for path, pixels in zip(strips, (noise, noise.transpose(1, 0, 2)), strict=True):
+        Image.fromarray(pixels).save(path)
+    Image.new("RGBA", (60, 50), (200, 30, 30, 0)).save(tmp_path / "glass.png")
     handler = functools.partial(Quiet, directory=tmp_path / "page")
     with serving(handler) as address, open_browser(tmp_path / "profile") as browser:
         browser.get(f"{address}/")
@@ -65,11 +72,14 @@ def test_a_browser_finds_what_predict_finds(tmp_path):
                 break
             time.sleep(0.1)
         assert browser.find_element("id", "about").text == "resnet8_cifar, 10 classes"
-        for picture, found in zip(PICTURES, predict(TOY, PICTURES), strict=True):
+        pictures = [*PICTURES, *strips]
+        for picture, found in zip(pictures, predict(TOY, pictures), strict=True):
             shown = shown_classes(browser, picture)
             assert [name for name, _ in shown] == [entry["class"] for entry in found["classes"]]
             for (_, probability), entry in zip(shown, found["classes"], strict=True):
                 assert abs(probability - entry["probability"]) < 0.02
+        shown_classes(browser, tmp_path / "glass.png")
+        assert "glass.png: transparent pixels count as black" in browser.find_element("id", "message").text
         browser.find_element("id", "file").send_keys(str(tmp_path / "notes.txt"))
         time.sleep(1)
         assert "notes.txt: cannot be classified" in browser.find_element("id", "message").text

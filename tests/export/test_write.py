@@ -7,7 +7,7 @@ import pytest
 
 import resnet_jax
 from resnet_jax.errors import InputError
-from resnet_jax.export import write_onnx
+from resnet_jax.export import write, write_onnx
 from resnet_jax.export.predict_onnx import RefusedFile, open_network
 from resnet_jax.export.write import export
 from resnet_jax.weights.pretrained import load_pretrained
@@ -69,6 +69,18 @@ def test_a_program_and_what_belongs_to_it_are_written_together_or_not_at_all(tmp
     monkeypatch.setattr("resnet_jax.export.write.run_program", lambda *args: np.zeros((16, 10)))
     with pytest.raises(InputError, match="nothing was kept"):
         export(TOY, tmp_path / "net.stablehlo", beside=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_program_is_compared_at_a_second_size_too(tmp_path, monkeypatch):
+    right = write.run_program
+
+    def wrong_elsewhere(data, arrays, images):
+        return right(data, arrays, images) * (1 if images.shape[1:3] == (16, 16) else 1.001)
+
+    monkeypatch.setattr(write, "run_program", wrong_elsewhere)
+    with pytest.raises(InputError, match=r"differ from ours by 1\.0e-03 of the largest"):
+        export(TOY, tmp_path / "net.stablehlo")
     assert not list(tmp_path.iterdir())
 
 

@@ -14,11 +14,12 @@ const FILTERS = {
   },
 };
 
-// For each pixel of a line of `size`, the first pixel of the line of `length` that it reads, and their weights.
-function weightsOf(length, size, filter) {
+// Of a line of `length` pixels resized to `size`: for `count` pixels from `start` on, the first pixel that each reads, and
+// the weights.
+function weightsOf(length, size, filter, start, count) {
   const scale = length / size, wide = Math.max(scale, 1), support = filter.support * wide;
-  return Array.from({ length: size }, (_, i) => {
-    const center = (i + 0.5) * scale;
+  return Array.from({ length: count }, (_, i) => {
+    const center = (start + i + 0.5) * scale;
     const first = Math.max(0, Math.trunc(center - support + 0.5));
     const end = Math.min(length, Math.trunc(center + support + 0.5));
     const weights = Array.from({ length: end - first }, (_, j) => filter.at((first + j - center + 0.5) / wide));
@@ -40,12 +41,17 @@ function resizeLines(from, to, lines, across, step, toAcross, toStep, table) {
   }
 }
 
-// RGBA pixels of any size -> RGB of width x height, antialiased.
-function resize(image, width, height, kind) {
+// RGBA pixels of any size -> RGB of the window of `wide` x `high` pixels at (left, top) of the image resized to
+// width x height, antialiased. No more than the window is computed: a strip would be millions of pixels long.
+function resizedWindow(image, width, height, left, top, wide, high, kind) {
   const filter = FILTERS[kind];
-  const narrow = new Uint8Array(image.height * width * 3), result = new Uint8Array(height * width * 3);
-  resizeLines(image.data, narrow, image.height, image.width * 4, 4, width * 3, 3, weightsOf(image.width, width, filter));
-  resizeLines(narrow, result, width, 3, width * 3, 3, width * 3, weightsOf(image.height, height, filter));
+  const columns = weightsOf(image.width, width, filter, left, wide), rows = weightsOf(image.height, height, filter, top, high);
+  const first = rows[0].first, last = rows[high - 1].first + rows[high - 1].weights.length;
+  for (const row of rows) row.first -= first;
+  const narrow = new Uint8Array((last - first) * wide * 3), result = new Uint8Array(high * wide * 3);
+  const read = image.data.subarray(first * image.width * 4);
+  resizeLines(read, narrow, last - first, image.width * 4, 4, wide * 3, 3, columns);
+  resizeLines(narrow, result, wide, 3, wide * 3, 3, wide * 3, rows);
   return result;
 }
 
@@ -57,13 +63,13 @@ function cropped(image, facts) {
   let width = short, height = short;
   if (image.height <= image.width) width = Math.trunc((short * image.width) / image.height);
   else height = Math.trunc((short * image.height) / image.width);
-  const pixels = resize(image, width, height, facts.interpolation);
   const left = rounded(Math.max(0, width - size) / 2), top = rounded(Math.max(0, height - size) / 2);
   const above = Math.max(0, Math.floor((size - height) / 2)), before = Math.max(0, Math.floor((size - width) / 2));
+  const wide = Math.min(size, width), high = Math.min(size, height);
+  const pixels = resizedWindow(image, width, height, left, top, wide, high, facts.interpolation);
   const crop = new Uint8Array(size * size * 3);
-  for (let y = 0; y < Math.min(size, height); y++) {
-    const start = ((top + y) * width + left) * 3;
-    crop.set(pixels.subarray(start, start + Math.min(size, width) * 3), ((above + y) * size + before) * 3);
+  for (let y = 0; y < high; y++) {
+    crop.set(pixels.subarray(y * wide * 3, (y + 1) * wide * 3), ((above + y) * size + before) * 3);
   }
   return crop;
 }
@@ -77,9 +83,15 @@ async function pixelsOf(file) {
   return context.getImageData(0, 0, canvas.width, canvas.height);
 }
 
+function isTransparent(data) {
+  for (let i = 3; i < data.length; i += 4) if (data[i] < 255) return true;
+  return false;
+}
+
 async function classify(file, session, facts) {
   const size = facts.image_size;
-  const crop = cropped(await pixelsOf(file), facts);
+  const pixels = await pixelsOf(file);
+  const crop = cropped(pixels, facts);
   const { logits } = await session.run({ image: new ort.Tensor("uint8", crop, [1, size, size, 3]) });
   const highest = Math.max(...logits.data);
   const exponentials = Array.from(logits.data, (x) => Math.exp(x - highest));
@@ -87,7 +99,7 @@ async function classify(file, session, facts) {
   const classes = exponentials
     .map((e, k) => ({ name: (facts.class_names ?? [])[k] ?? `class ${k}`, probability: e / sum }))
     .sort((a, b) => b.probability - a.probability);
-  return { crop, classes };
+  return { crop, classes, transparent: isTransparent(pixels.data) };
 }
 
 function show(file, { crop, classes }, size) {
@@ -126,7 +138,11 @@ async function main() {
     last = last.then(async () => {
       element("message").textContent = "";
       try {
-        show(file, await classify(file, session, facts), facts.image_size);
+        const found = await classify(file, session, facts);
+        show(file, found, facts.image_size);
+        if (found.transparent) {
+          element("message").textContent = `${file.name}: transparent pixels count as black here; save it without transparency`;
+        }
       } catch (error) {
         element("result").hidden = true;
         element("message").textContent = `${file.name}: cannot be classified (${error.message})`;
