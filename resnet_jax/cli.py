@@ -45,11 +45,11 @@ def parse_options(
     Raises:
         SystemExit: an unknown or ill-typed option (status 2, with a suggestion), or --help (status 0).
     """
-    program = f"python -m experiments.{name}"
+    command = f"python -m experiments.{name}"
     if "--help" in argv or "-h" in argv:
         summaries = {known: recipe.summary for known, recipe in recipes.items()}
         without = () if getattr(default, "dataset", "") == "masks" else (SegmentationOptions,)
-        print(f"usage: {program} [OPTIONS]\n{format_help(kind, default, description or '', summaries, without)}")
+        print(f"usage: {command} [OPTIONS]\n{format_help(kind, default, description or '', summaries, without)}")
         sys.exit(DONE)
     fields = dataclasses.fields(cast(Any, kind))
     switches = {f"--{f.name}" for f in fields if f.type is bool}
@@ -64,7 +64,7 @@ def parse_options(
     options = tyro.cli(
         kind,
         args=given,
-        prog=program,
+        prog=command,
         default=tyro.MISSING_NONPROP if default is None else default,
         use_underscores=True,
         config=(tyro.conf.FlagConversionOff,),
@@ -94,7 +94,9 @@ def parse_config(
     family: str,
     listed: Mapping[str, Recipe] | None = None,
 ) -> Config:
-    """Return the config of a training command.
+    """Return the config of a training command: the recipe's settings beneath the options that are given.
+
+    --depth becomes the network's name, image sizes scale with --image_size, and a folder is chosen where none is named.
 
     Args:
         argv: the command line behind the command's name.

@@ -79,9 +79,11 @@ def make_optimizer(
         stages = [lars(schedule, weight_decay=weight_decay, **momenta)]
     elif kind == "lamb":
         stages = [lamb(schedule, beta1=momentum, weight_decay=weight_decay)]
-    else:
+    elif kind == "muon":
         others = optax.chain(decaying, optax.sgd(schedule, momentum=0.9, nesterov=nesterov))
         stages = [muon(schedule, others, add_decay(weight_decay), **momenta)]
+    else:
+        raise ValueError(f"the optimizer {kind!r} is in DECAYS, but has no branch here")
 
     stages = [*clip(adaptive=adaptive_clip, norm=clip_norm), *stages]
     if (layer_decay, norm_bias_rate, head_rate) != (1.0, 1.0, 1.0):

@@ -61,7 +61,7 @@ def check_same_data(data: Data) -> None:
 
 
 def compared(step_at: Callable[[int], jax.stages.Wrapped]) -> Callable[[int], Step]:
-    """Return the programs of the steps; of several processes, a program's first call compares it lowered."""
+    """Return the programs of the steps; with several processes, each checks first that all lowered the same program."""
     if jax.process_count() == 1:
         return step_at
     known: set[int] = set()

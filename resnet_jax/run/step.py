@@ -102,8 +102,9 @@ def build_train_steps(run: Run) -> Callable[[int], jax.stages.Wrapped]:
 
 
 def build_train_step(run: Run, *, thawed: bool = False) -> jax.stages.Wrapped:
-    """Compile the step of a device call: (state, sums so far, batch) -> the next of both; the state is donated.
+    """Return the step of a device call: (state, sums so far, batch) -> the next of both; the state is donated.
 
+    It is compiled at its first call.
     With --steps_per_call, a batch is a chunk of `chunked_batches`. There is one program, and how many steps it makes is
     an argument: chunks that end early for a log line or an evaluation have many lengths.
 

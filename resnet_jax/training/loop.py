@@ -97,9 +97,9 @@ def training_steps(
         step_at: from the number of a step, counted from 1, to its program, which adds a call's sums to the given ones
             and must not donate them.
         total_steps: the last step, at which everything is due.
-        log_every: in steps, as the next two.
-        checkpoint_every: see above.
-        eval_every: see above.
+        log_every: steps between log lines; the next two count steps too.
+        checkpoint_every: between checkpoints.
+        eval_every: between evaluations.
 
     Raises:
         NonFiniteError: a step was not finite; before anything is due, so that nothing of it is logged or saved.

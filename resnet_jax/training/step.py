@@ -48,10 +48,10 @@ def train_step(
 ) -> tuple[TrainState, Sums]:
     """Train on one batch; return the next state and the batch's metric sums.
 
-    `first_bad_step` of the sums is this step's number (from 1) if its loss or a new parameter is not finite, as every
-    gradient that is not makes it. A finite loss alone proves nothing: XLA:CPU computes 0 for the mean of relu(NaN),
-    which is the input of this network's head. The rest of the state is looked at before it is logged or saved
-    (`loop.check_finite`): to look at all of it, and the gradients, was over half of a step's reductions.
+    `first_bad_step` of the sums is this step's number (from 1) if its loss or a new parameter is not finite; a gradient
+    that is not finite makes its parameter so. A finite loss alone proves nothing: XLA:CPU computes 0 for the mean of
+    relu(NaN), which is the input of this network's head. The rest of the state is looked at before it is logged or
+    saved (`loop.check_finite`): to look at all of it, and the gradients, was over half of a step's reductions.
 
     Args:
         state: before the step.
@@ -93,8 +93,8 @@ def train_step(
         return share, (sums_of(logits, part, losses), updates.get("batch_stats", {}))
 
     def gradients_of(part: Batch, number: jax.Array) -> tuple:
-        value_and_grad = jax.value_and_grad(loss_of, has_aux=True)
-        (share, (sums, batch_stats)), gradients = value_and_grad(params, part, number)
+        outputs, gradients = jax.value_and_grad(loss_of, has_aux=True)(params, part, number)
+        share, (sums, batch_stats) = outputs
         if fsdp_mesh is not None:
             gradients = reduce_scatter(gradients, fsdp_mesh)
         return (share, gradients, {n: s for n, s in sums.items() if n != "first_bad_step"}), batch_stats
@@ -138,7 +138,7 @@ def jit_eval_step(
     loss: Loss = cross_entropy,
     sums_of: SumsOf = classification_sums,
 ) -> Callable[[Any, Any], Sums]:
-    """Compile `eval_step` as a function of (variables, loader's batch), which `prepare` preprocesses."""
+    """Return `eval_step`, compiled at its first call, of (variables, loader's batch), which `prepare` preprocesses."""
 
     def prepared_step(variables: Any, batch: Any) -> Sums:
         return eval_step(variables, prepare(batch), apply=apply, loss=loss, sums_of=sums_of)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from resnet_jax.data.sources.source import Example, check_label
 from resnet_jax.errors import InputError
 
+OUR_SETS = ("digits", "cifar10", "cifar100", "folder", "masks", "prepared", "fake")  # those of `load_source`
 IMAGENET_FILES = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")
 
 
@@ -185,7 +186,7 @@ def unknown_name(name: str, known: list[str]) -> str:
     return (
         f"unknown --dataset={name}; "
         + (f"did you mean {', '.join(close)}? " if close else "")
-        + "Known are digits, cifar10, cifar100, folder, prepared, fake and the image classification sets of "
+        + f"Known are {', '.join(OUR_SETS)} and the image classification sets of "
         "https://www.tensorflow.org/datasets/catalog"
     )
 
@@ -194,4 +195,4 @@ def tfds_names() -> list[str]:
     """Return every data set that the installed TFDS knows, and our own."""
     from tensorflow_datasets.core import registered
 
-    return ["digits", "folder", "prepared", "fake", *registered.list_imported_builders()]
+    return [*OUR_SETS, *registered.list_imported_builders()]
