@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.export.publish import publish
 from resnet_jax.inference.which_network import WhichNetwork, load_named
+from resnet_jax.weights.hub import upload_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,8 @@ def main(argv: Sequence[str]) -> None:
     )
     for path in sorted(folder.iterdir()):
         print(f"{path}: {path.stat().st_size / 1e6:,.3f} MB")
-    print(address or f"nothing was uploaded; `hf upload {options.repo} {folder}` does it")
+    command = upload_command(options.repo, folder, private=options.private)
+    print(address or f"nothing was uploaded; `{command}` does it")
 
 
 if __name__ == "__main__":

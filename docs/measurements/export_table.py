@@ -61,7 +61,7 @@ def share_of_time(first: Callable[[], Any], second: Callable[[], Any]) -> float:
 def measure(name: str) -> str:
     """Return a network's row."""
     model = create_model(name)
-    size = 32 if name.endswith("_cifar") else 299 if "inception" in name else 224
+    size = 32 if name.endswith("_cifar") else 224
     parameters = parameter_count(abstract_variables(model, size)["params"])
     if parameters > MOST_PARAMETERS:
         return f"| {name} | {parameters / 1e6:.1f} | over 60 M | | | | | |"

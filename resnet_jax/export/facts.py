@@ -31,13 +31,16 @@ def describe(trained: Trained, normalized_inside: bool) -> dict[str, str]:
         **dataclasses.asdict(trained.preprocessing),
         "class_names": list(trained.class_names or ()),
         "result": result_of(trained),
+        "result_views": views_of(trained),
     }
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items() if value}
 
 
 def public_source(trained: Trained) -> str:
     """Return where a network comes from, without the path on this machine."""
-    return Path(trained.source).name if Path(trained.source).exists() else trained.source
+    path = Path(trained.source)
+    # An absolute path may be that of another machine, where the weights were written.
+    return path.resolve().name if path.is_absolute() or path.exists() else trained.source
 
 
 def result_of(trained: Trained) -> dict[str, float]:
@@ -50,6 +53,15 @@ def result_of(trained: Trained) -> dict[str, float]:
         return {name: round(result[name], 6) for name in ROUNDED if name in result}
     known = known_weights(trained.source)
     return {"published_top1": known.top1} if known else {}
+
+
+def views_of(trained: Trained) -> str:
+    """Return of which views of a picture the result is the average, as --eval_views; "" where it is of one.
+
+    A file computes the logits of one view, and is a little less accurate than a result of several.
+    """
+    views = trained.run.eval_views if trained.run and last_evaluation(trained) else "center"
+    return "" if views == "center" else views
 
 
 def last_evaluation(trained: Trained) -> dict[str, Any]:

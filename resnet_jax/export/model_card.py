@@ -1,13 +1,13 @@
 """The model card of a published network: what it is, how it was made, how good it is, and what it is not for."""
 
-import re
+import shlex
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from resnet_jax.evaluation.intervals import proportion
 from resnet_jax.evaluation.options_shown import changed_options
-from resnet_jax.export.facts import last_evaluation, public_source
+from resnet_jax.export.facts import last_evaluation, public_source, views_of
 from resnet_jax.inference.trained import Trained
 from resnet_jax.weights.catalog import known_weights
 from resnet_jax.weights.shapes import options_of
@@ -61,18 +61,23 @@ def write_card(trained: Trained, repo: str, license: str, files: Mapping[str, st
         "class_names": list(trained.class_names or ()),
         "preprocessing": trained.preprocessing,
         "result": result,
+        "views": views_of(trained),
         "in_timm": in_timm,
-        "options": [
-            re.sub(r"(/[^\s'/]+)+/", "", option)  # of paths, the last part
-            for option in changed_options(trained.run)
-            if not option.startswith(LOCAL)
-        ],
+        "options": [without_folders(option) for option in changed_options(trained.run) if not option.startswith(LOCAL)],
         "facts": trained.facts,
         "curves": "curves.png" in files,
         "files": files,
     }
     card = ModelCard.from_template(data, template_str=TEMPLATE.read_text(), **facts)
     path.write_text(str(card))
+
+
+def without_folders(option: str) -> str:
+    """Return an option whose value, where it is a path and no USER/NAME of the hub, is the path's last part."""
+    name, _, value = option.partition("=")
+    path = PurePath(" ".join(shlex.split(value)))
+    is_path = path.is_absolute() or value.startswith((".", "~")) or len(path.parts) > 2
+    return f"{name}={shlex.quote(path.name)}" if is_path else option
 
 
 def create_call(trained: Trained) -> str:

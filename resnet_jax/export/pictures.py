@@ -95,7 +95,7 @@ def _source(trained: Trained, split: Split, dataset: str, data_dir: str) -> tupl
         images = image_set(trained, dataset=dataset, data_dir=data_dir, split=split)
         return open_any_set(images, trained, trained.preprocessing.image_size), images.title
     except InputError as error:
-        if dataset or data_dir:
+        if dataset or data_dir or split == "train":
             raise
         print_notice(f"the run's own pictures cannot be read ({error}); {BUNDLED} take their place")
         return digits_source("val"), BUNDLED

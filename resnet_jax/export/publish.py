@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from resnet_jax.export.model_card import write_card
 from resnet_jax.export.write import export
 from resnet_jax.inference.convert import write_trained
 from resnet_jax.inference.trained import Trained
+from resnet_jax.weights.formats import PRETRAINED
 from resnet_jax.weights.hub import upload
 from resnet_jax.weights.shapes import options_of
 
@@ -55,6 +57,8 @@ def publish(
     """
     if not REPO.fullmatch(repo):
         raise InputError(f"--repo={repo}: name it USER/NAME, of letters, digits, dots and hyphens")
+    if find_spec("huggingface_hub") is None:
+        raise InputError(f"a model card needs the extra `pretrained`: {PRETRAINED}")
     folder = Path(folder)
     # With options of its own it is another network than timm's of that name.
     in_timm = bool(TIMM.fullmatch(trained.name)) and not options_of(trained.name, trained.model)

@@ -55,7 +55,7 @@ def reduction(operator: str) -> Callable:
         held = x.held()
         positions = [held.index(a) for a in axes if a in held]  # along others x repeats, or has one element
         name = x.name
-        if operator in ("Mean", "Max") and sorted(positions) == [2, 3] and len(held) == 4:
+        if sorted(positions) == [2, 3] and len(held) == 4:
             name = graph.add({"Mean": "GlobalAveragePool", "Max": "GlobalMaxPool"}[operator], [x.name])
         elif positions:
             name = graph.add(f"Reduce{operator}", [x.name, graph.array(positions, "axes", np.int64)], keepdims=1)

@@ -94,6 +94,14 @@ def export(
     if num_pictures < 1:
         raise InputError(f"--pictures={num_pictures} must be at least 1")
     check_writable(out, folder=chosen == "web")
+    if chosen == "stablehlo":
+        for ending in (".json", ".safetensors") if beside else (".json",):
+            other = out.with_name(f"{out.name}{ending}")
+            check_writable(other)
+            if other.exists() and not out.exists():
+                raise InputError(f"--out={out} comes with {other}, which exists; remove it, or name another")
+    if not 0 <= max_drop < 1:
+        raise InputError(f"--max_drop={max_drop} must be a fraction from 0 to 1, such as 0.01")
     if chosen == "safetensors":
         return _safetensors(trained, out)
     if chosen in ("onnx", "web"):
@@ -110,8 +118,8 @@ def export(
         if trained.classifies_pixels:
             raise InputError("--to=web is for networks that classify images, not pixels")
         with filled(out, "out") as folder:
+            write_page(trained, folder, onnxruntime_web)  # first: onnxruntime-web may be missing
             written_file = write_onnx(trained, folder / "network.onnx", trial_of(), with_preprocessing=True, half=half)
-            write_page(trained, folder, onnxruntime_web)
         return replace(written_file, path=out / "network.onnx", others=tuple(out / name for name in PAGE_FILES))
     if int8:
         validation = labeled_pictures(trained, VALIDATION, "val", dataset, data_dir)
@@ -127,7 +135,8 @@ def _stablehlo(trained: Trained, out: Path, trial: Trial, with_preprocessing: bo
     description, arrays = out.with_name(f"{out.name}.json"), out.with_name(f"{out.name}.safetensors")
     trials = [trial]
     if program.multiple:  # that no size stands in what must hold for all
-        trials.append(resized_trial(trained, trial, height + program.multiple, width + 2 * program.multiple))
+        sizes = (side - program.multiple if side > program.multiple else 2 * side for side in (height, width))
+        trials.append(resized_trial(trained, trial, *sizes))
     # The program gets its name last.
     with written(out) as temporary, written(description) as text_file, ExitStack() as stack:
         temporary.write_bytes(program.data)

@@ -127,6 +127,11 @@ def upload(hub_id: str, folder: Path, *, private: bool = False) -> str:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise InputError(
             f"{hub_id}: the hub did not take the upload ({reason}); log in with `hf auth login` and repeat "
-            f"`hf upload {hub_id} {folder}`: the folder is complete"
+            f"`{upload_command(hub_id, folder, private=private)}`: the folder is complete"
         ) from error
     return commit.commit_url
+
+
+def upload_command(hub_id: str, folder: Path, *, private: bool) -> str:
+    """Return the command by which the hub's own tool uploads a folder, to a public repository unless it is told."""
+    return f"hf upload {hub_id} {folder}" + " --private" * private

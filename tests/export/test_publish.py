@@ -11,9 +11,11 @@ from http.server import BaseHTTPRequestHandler
 import numpy as np
 import pytest
 
+from experiments import publish as command
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
-from resnet_jax.export.model_card import measured, write_card
+from resnet_jax.export.facts import public_source
+from resnet_jax.export.model_card import measured, without_folders, write_card
 from resnet_jax.export.publish import publish
 from resnet_jax.workdir.sealed import write_sealed
 from tests.export.toys import toy
@@ -78,6 +80,31 @@ def test_a_network_that_cannot_be_exported_leaves_no_folder(tmp_path, monkeypatc
     with pytest.raises(InputError, match="nothing was kept"):
         publish(TOY, REPO, tmp_path / "new", dry_run=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_to_be_private_is_so_by_the_printed_command_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "load_named", lambda options: TOY)
+    command.main([f"--repo={REPO}", f"--folder={tmp_path / 'toy'}", "--private", "--dry_run"])
+    assert f"`hf upload {REPO} {tmp_path / 'toy'} --private` does it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "shown"),
+    [
+        ("--init_from=runs/pretrain/base", "--init_from=base"),
+        ("--init_from='/home/some body/secret/run'", "--init_from=run"),
+        ("--init_from=../base", "--init_from=base"),
+        ("--init_from=timm/resnet50.a1_in1k", "--init_from=timm/resnet50.a1_in1k"),
+        ("--mean 0.5 0.4 0.3", "--mean 0.5 0.4 0.3"),
+        ("--learning_rate=0.1", "--learning_rate=0.1"),
+    ],
+)
+def test_no_folder_of_this_machine_is_on_the_card(option, shown):
+    assert without_folders(option) == shown
+
+
+def test_a_path_of_another_machine_is_not_shown():
+    assert public_source(replace(TOY, source="/home/somebody/secret/net.safetensors")) == "net.safetensors"
 
 
 @pytest.fixture

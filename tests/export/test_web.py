@@ -79,7 +79,7 @@ def test_a_browser_finds_what_predict_finds(tmp_path):
             for (_, probability), entry in zip(shown, found["classes"], strict=True):
                 assert abs(probability - entry["probability"]) < 0.02
         shown_classes(browser, tmp_path / "glass.png")
-        assert "glass.png: transparent pixels count as black" in browser.find_element("id", "message").text
+        assert "glass.png: browsers read transparent pixels as black" in browser.find_element("id", "message").text
         browser.find_element("id", "file").send_keys(str(tmp_path / "notes.txt"))
         time.sleep(1)
         assert "notes.txt: cannot be classified" in browser.find_element("id", "message").text

@@ -57,6 +57,8 @@ def test_pixels_are_classified_at_any_size_that_is_named(tmp_path):
         ({"size": (16, 16)}, "--size is for networks that classify pixels; of others, --image_size"),
         ({"num_pictures": 0}, "--pictures=0 must be at least 1"),
         ({"beside": True}, "--beside is for --to=stablehlo, not for onnx"),
+        ({"max_drop": 1.0}, "--max_drop=1.0 must be a fraction from 0 to 1"),
+        ({"max_drop": float("nan")}, "--max_drop=nan must be a fraction"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(tmp_path, options, message):
@@ -82,6 +84,14 @@ def test_a_program_is_compared_at_a_second_size_too(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"differ from ours by 1\.0e-03 of the largest"):
         export(TOY, tmp_path / "net.stablehlo")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", ["json", "safetensors"])
+def test_what_lies_beside_a_program_and_is_not_its_own_stays(tmp_path, ending):
+    (tmp_path / f"config.{ending}").write_text("mine")
+    with pytest.raises(InputError, match=rf"comes with .*config.{ending}, which exists; remove it, or name another"):
+        export(TOY, tmp_path / "config", "stablehlo", beside=True)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
 
 def test_half_takes_half_the_bytes(tmp_path):

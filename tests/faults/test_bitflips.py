@@ -1,5 +1,6 @@
 """Single flipped bits in every file of a run's folder: each is harmless, named or survived, none silently wrong."""
 
+import gc
 import json
 import random
 import shutil
@@ -20,6 +21,7 @@ from tests.faults.toy import config
 
 # Orbax leaves at the first array that it cannot read; its other reads may be collected as garbage before they finish.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+FLIPS = 200
 
 
 def read_all(workdir: Path, target: Any) -> tuple[dict[str, Any], list[str]]:
@@ -37,8 +39,7 @@ def read_all(workdir: Path, target: Any) -> tuple[dict[str, Any], list[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flips", [25, pytest.param(200, marks=pytest.mark.slow)])
-def test_no_flipped_bit_is_silently_wrong(original, tmp_path, flips):
+def test_no_flipped_bit_is_silently_wrong(original, tmp_path):
     home = Path(shutil.copytree(original, tmp_path / "whole"))
     (home / "result.json").rename(home / "run" / "result.json")
     target = checkpoint_shapes(build_run(config(home)))
@@ -48,7 +49,7 @@ def test_no_flipped_bit_is_silently_wrong(original, tmp_path, flips):
     files = [path for path in files if (home / "run" / path).is_file() and path.suffix not in (".png", ".lock")]
     rng = random.Random(0)
     counts = dict.fromkeys(("harmless", "named", "survived"), 0)
-    for number in range(flips):
+    for number in range(FLIPS):
         workdir = Path(shutil.copytree(home / "run", tmp_path / str(number)))
         # Every second one in the small files, which the checkpoints' many files would leave out.
         small = [path for path in files if len(path.parts) == 1]
@@ -70,5 +71,6 @@ def test_no_flipped_bit_is_silently_wrong(original, tmp_path, flips):
             assert lines, (path.relative_to(workdir), at)
             counts["survived"] += 1
     print(json.dumps(counts))
-    assert sum(counts.values()) == flips
+    assert sum(counts.values()) == FLIPS
     assert min(counts["named"], counts["survived"]) >= 1
+    gc.collect()  # what Orbax's abandoned reads have to say is said here, and not in another file's tests

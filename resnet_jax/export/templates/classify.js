@@ -141,7 +141,7 @@ async function main() {
         const found = await classify(file, session, facts);
         show(file, found, facts.image_size);
         if (found.transparent) {
-          element("message").textContent = `${file.name}: transparent pixels count as black here; save it without transparency`;
+          element("message").textContent = `${file.name}: browsers read transparent pixels as black, and translucent ones less exactly; save it without transparency`;
         }
       } catch (error) {
         element("result").hidden = true;
