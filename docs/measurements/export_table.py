@@ -26,7 +26,7 @@ from resnet_jax.export.onnx import to_onnx
 from resnet_jax.export.stablehlo import run_program, to_stablehlo
 from resnet_jax.inference.fold_batch_norm import fold_batch_norm
 from resnet_jax.models.counts import abstract_variables, parameter_count
-from resnet_jax.models.registry import create_model, list_models
+from resnet_jax.models.registry import classifies_pixels, create_model, list_models
 
 MOST_PARAMETERS = 60e6
 ROUNDS = 7
@@ -97,7 +97,7 @@ def measure(name: str) -> str:
 
 def main() -> None:
     """Print the table of the named networks, or of all classifiers, row by row."""
-    names = sys.argv[1:] or [name for name in list_models() if not name.startswith(("unet", "fcn"))]
+    names = sys.argv[1:] or [name for name in list_models() if not classifies_pixels(name)]
     print("| network | parameters, M | nodes | Conv | MB | ONNX differs by | StableHLO differs by | time, of ours |")
     print("|---|---|---|---|---|---|---|---|")
     for name in names:

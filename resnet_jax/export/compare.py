@@ -81,10 +81,10 @@ def build_trial(trained: Trained, size: Sequence[int], dataset: str, data_dir: s
     if size:
         height, width = size
         pictures = np.stack([resize(picture, height, width) for picture in pictures])
-    return trial_of(trained, pictures, sample.name)
+    return compute_trial(trained, pictures, sample.name)
 
 
-def trial_of(trained: Trained, pictures: np.ndarray, name: str) -> Trial:
+def compute_trial(trained: Trained, pictures: np.ndarray, name: str) -> Trial:
     """Compute the network's own logits of pictures uint8 [N,H,W,3]."""
     normalized = np.asarray(trained.preprocessing.normalize({"image": pictures})["image"])
     # On the processor: accelerators compute products of float32 with fewer bits than the programs that read the file.
@@ -98,7 +98,7 @@ def trial_of(trained: Trained, pictures: np.ndarray, name: str) -> Trial:
 def resized_trial(trained: Trained, trial: Trial, height: int, width: int) -> Trial:
     """Return a trial of two of the pictures at another size, for files that take images of any."""
     pictures = np.stack([resize(picture, height, width) for picture in trial.pictures[:2]])
-    return trial_of(trained, pictures, trial.name)
+    return compute_trial(trained, pictures, trial.name)
 
 
 @contextmanager

@@ -95,8 +95,7 @@ def export(
         raise InputError(f"--pictures={num_pictures} must be at least 1")
     check_writable(out, folder=chosen == "web")
     if chosen == "stablehlo":
-        for ending in (".json", ".safetensors") if beside else (".json",):
-            other = out.with_name(f"{out.name}{ending}")
+        for other in companions(out, beside=beside):
             check_writable(other)
             if other.exists() and not out.exists():
                 raise InputError(f"--out={out} comes with {other}, which exists; remove it, or name another")
@@ -132,7 +131,8 @@ def _stablehlo(trained: Trained, out: Path, trial: Trial, with_preprocessing: bo
     height, width = trial.pictures.shape[1:3]
     inside = trained.preprocessing if with_preprocessing else None
     program = to_stablehlo(trained.model, trained.variables, (height, width), inside, beside=beside)
-    description, arrays = out.with_name(f"{out.name}.json"), out.with_name(f"{out.name}.safetensors")
+    others = companions(out, beside=beside)
+    description, arrays = others[0], others[-1]
     trials = [trial]
     if program.multiple:  # that no size stands in what must hold for all
         sizes = (side - program.multiple if side > program.multiple else 2 * side for side in (height, width))
@@ -152,8 +152,12 @@ def _stablehlo(trained: Trained, out: Path, trial: Trial, with_preprocessing: bo
             found.append(run_program(temporary.read_bytes(), read, images))
             check_equal(one.logits, found[-1], out)
     text = loader(program, out.name, arrays.name, (height, width), None if inside else trained.preprocessing)
-    others = (description, *([arrays] if beside else []))
     return Exported(out, others, loader=text, multiple=program.multiple, **trial.compare(found[0]))
+
+
+def companions(out: Path, *, beside: bool) -> tuple[Path, ...]:
+    """Return the files beside a StableHLO program: its description, and its arrays where they lie `beside`."""
+    return tuple(out.with_name(f"{out.name}{ending}") for ending in (".json", *[".safetensors"] * beside))
 
 
 def _safetensors(trained: Trained, out: Path) -> Exported:
