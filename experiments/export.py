@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.export.compare import Exported
 from resnet_jax.export.write import Format, export
+from resnet_jax.inference.convert import check_not_read
 from resnet_jax.inference.trained import Trained
 from resnet_jax.inference.which_network import WhichNetwork, load_named
 
@@ -55,6 +56,7 @@ class Options(WhichNetwork):
 def main(argv: Sequence[str]) -> None:
     """Export, and print what was written."""
     options = parse_options(Options, argv, "export", __doc__)
+    check_not_read(options.out, options.weights)
     trained = load_named(options)
     show(
         trained,

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA")
+MAX_PIXELS = 2**29 // 6  # 89 million, as in the package
 MAX_ASPECT = 64  # above, images are resized in part
 NEEDED = ("image_size", "resize", "mean", "std", "interpolation")
 
@@ -63,15 +64,19 @@ def read_image(path: str | Path, facts: dict[str, Any]) -> np.ndarray:
     """Read an image file, upright, its shorter side resized and its center cropped: uint8 [size,size,3].
 
     Raises:
-        RefusedFile: it is missing or no image.
+        RefusedFile: it is missing, no image, or too large.
     """
     try:
         with Image.open(path, formats=FORMATS) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise RefusedFile(f"{path}: {opened.width} x {opened.height} pixels are too many to decode")
             opened.load()
             kind, twelve = opened.format, getattr(opened, "tag_v2", {}).get(258) == (12,)
             image = ImageOps.exif_transpose(opened)
     except FileNotFoundError:
         raise RefusedFile(f"{path}: No such file or directory") from None
+    except RefusedFile:
+        raise
     except Exception as error:  # Pillow's readers raise nearly anything on damaged files
         raise RefusedFile(f"{path}: not an image that Pillow reads ({error})") from error
     if image.mode == "F" or (image.mode == "I" and kind != "PPM"):

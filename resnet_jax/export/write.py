@@ -30,10 +30,13 @@ Format = Literal["onnx", "stablehlo", "safetensors", "web"]
 ENDINGS: dict[str, Format] = {".onnx": "onnx", ".stablehlo": "stablehlo", ".safetensors": "safetensors"}
 # Options of some formats alone.
 OPTIONS: dict[str, tuple[Format, ...]] = {
+    "with_preprocessing": ("onnx", "stablehlo", "web"),
     "half": ("onnx", "web"),
     "int8": ("onnx",),
     "beside": ("stablehlo",),
     "onnxruntime_web": ("web",),
+    "dataset": ("onnx", "stablehlo", "web"),
+    "data_dir": ("onnx", "stablehlo", "web"),
 }
 
 CALIBRATION, VALIDATION = 128, 1000  # pictures, at most
@@ -81,7 +84,15 @@ def export(
     chosen = to or ENDINGS.get(out.suffix)
     if chosen is None:
         raise InputError(f"--out={out}: name the format, --to=onnx, stablehlo, safetensors or web")
-    given = {"half": half, "int8": int8, "beside": beside, "onnxruntime_web": onnxruntime_web}
+    given = {
+        "with_preprocessing": with_preprocessing,
+        "half": half,
+        "int8": int8,
+        "beside": beside,
+        "onnxruntime_web": onnxruntime_web,
+        "dataset": dataset,
+        "data_dir": data_dir,
+    }
     for name, kinds in OPTIONS.items():
         if given[name] and chosen not in kinds:
             raise InputError(f"--{name} is for --to={' or '.join(kinds)}, not for {chosen}")

@@ -38,8 +38,9 @@ def convert(
         The network's name and how many parameters it has.
 
     Raises:
-        InputError: the source cannot be read, does not fit the network, or the file cannot be written.
+        InputError: the source cannot be read, does not fit the network, or the file cannot be written or is the source.
     """
+    check_not_read(out, source)
     if (Path(source) / "config.json").exists():
         trained = load_trained(source, checkpoint=checkpoint, ema=ema, weights_key=weights_key)
     elif model:
@@ -51,6 +52,16 @@ def convert(
         raise InputError(f"--model={model}, but the run in {source} trained {name}")
     write_trained(out, trained, to, trained.source)
     return name, sum(leaf.size for leaf in jax.tree.leaves(trained.variables["params"]))
+
+
+def check_not_read(out: str | Path, source: str | Path) -> None:
+    """Refuse to replace the weights that are read.
+
+    Raises:
+        InputError: `out` is the file `source`.
+    """
+    if Path(out).absolute() == Path(source).absolute():
+        raise InputError(f"--out={out} is the file that is read; name another")
 
 
 def write_trained(out: str | Path, trained: Trained, to: Literal["ours", "torch"], source: str) -> None:

@@ -6,6 +6,7 @@ import onnx
 import pytest
 
 from resnet_jax.errors import InputError
+from resnet_jax.export.predict_onnx import open_network
 from resnet_jax.export.write import export
 from tests.export.toys import toy
 
@@ -21,6 +22,8 @@ def test_kernels_are_integers_and_most_pictures_keep_their_class(tmp_path):
     assert written.difference < 0.1
     count, before, after = written.top1
     assert count == 360
+    _, facts = open_network(written.path)  # quantizing keeps what tells classes and preprocessing
+    assert (facts["class_names"], facts["image_size"]) == (list("0123456789"), 16)
     assert abs(before - after) <= 18
 
 

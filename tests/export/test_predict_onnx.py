@@ -105,3 +105,6 @@ def test_pictures_that_are_none_are_refused(files, tmp_path):
         read_image(tmp_path / "page.jpg", facts)
     with pytest.raises(RefusedFile, match="No such file"):
         read_image(tmp_path / "missing.jpg", facts)
+    Image.new("1", (10_000, 9_000)).save(tmp_path / "large.png")
+    with pytest.raises(RefusedFile, match=r"large.png: 10000 x 9000 pixels are too many to decode"):
+        read_image(tmp_path / "large.png", facts)

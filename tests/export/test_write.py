@@ -55,6 +55,8 @@ def test_pixels_are_classified_at_any_size_that_is_named(tmp_path):
     ("options", "message"),
     [
         ({"size": (16, 16)}, "--size is for networks that classify pixels; of others, --image_size"),
+        ({"to": "safetensors", "with_preprocessing": True}, "--to=onnx or stablehlo or web, not for safetensors"),
+        ({"to": "safetensors", "dataset": "digits"}, "--dataset is for --to=onnx or stablehlo or web, not for safet"),
         ({"num_pictures": 0}, "--pictures=0 must be at least 1"),
         ({"beside": True}, "--beside is for --to=stablehlo, not for onnx"),
         ({"max_drop": 1.0}, "--max_drop=1.0 must be a fraction from 0 to 1"),

@@ -6,6 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from experiments import export
+from resnet_jax.errors import InputError
 from resnet_jax.inference.convert import convert
 from resnet_jax.inference.trained import load_trained
 from resnet_jax.weights.pretrained import open_weights, write_weights
@@ -25,3 +27,14 @@ def test_a_network_with_options_is_loaded_again_after_conversions(tmp_path, caps
     logits: Any = trained.model.apply(trained.variables, np.zeros((1, 32, 32, 3), np.float32), train=False)
     assert logits.shape == (1, 10)
     assert "first.npz: images are resized to 32 pixels (bilinear), cropped to 32" in capsys.readouterr().err
+
+
+def test_the_weights_that_are_read_are_not_replaced(tmp_path):
+    pytest.importorskip("safetensors")
+    path = tmp_path / "net.safetensors"
+    path.write_text("weights")
+    with pytest.raises(InputError, match=r"net.safetensors is the file that is read; name another"):
+        convert(str(path), path, model="resnet8_cifar")
+    with pytest.raises(InputError, match=r"net.safetensors is the file that is read; name another"):
+        export.main(["--model=resnet8_cifar", f"--weights={path}", f"--out={path}"])
+    assert path.read_text() == "weights"
