@@ -9,10 +9,10 @@ Parameters are counted with the default number of classes and with the heads tha
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resnet_jax import create_model, list_models
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.models.counts import abstract_variables, multiply_adds, parameter_count
+from resnet_jax.models.known_counts import count, known_counts, write_counts
 from resnet_jax.models.references import reference
+from resnet_jax.models.registry import list_models
 
 
 @dataclass(frozen=True)
@@ -21,32 +21,28 @@ class Options:
 
     markdown: bool = False
     """Print a Markdown table"""
+    recount: bool = False
+    """Count anew, two minutes, and keep the counts in the package: after a network was added or changed"""
 
 
 COLUMNS = ("network", "parameters", "multiply-adds", "at", "equal to", "proved by (tests/)")
 
 
-def row(name: str) -> tuple[str, ...]:
-    """Return the table's row of one network."""
-    size = 32 if name.endswith("_cifar") else 224
-    model = create_model(name)
-    parameters = parameter_count(abstract_variables(model, size)["params"])
-    original, proof = reference(name)
-    return name, f"{parameters:,}", f"{multiply_adds(model, size) / 1e9:.3f} G", f"{size} px", original, proof
-
-
 def main(argv: Sequence[str]) -> None:
     """Print the table."""
     options = parse_options(Options, argv, "models", __doc__)
+    if options.recount:
+        write_counts({name: count(name) for name in list_models()})
     if options.markdown:
         print("# Networks\n\nPrinted by `python -m experiments.models --markdown`.\n")
         print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
-    for name in list_models():
-        cells = row(name)
+    for name, counts in known_counts().items():
+        original, proof = reference(name)
+        size, billions = f"{counts.image_size} px", f"{counts.multiply_adds / 1e9:.3f} G"
         if options.markdown:
-            print(f"| {' | '.join(cells)} |", flush=True)
+            print(f"| {' | '.join((name, f'{counts.parameters:,}', billions, size, original, proof))} |")
         else:
-            print(f"{cells[0]:32} {cells[1]:>12} {cells[2]:>10} at {cells[3]}, {cells[4]}", flush=True)
+            print(f"{name:32} {counts.parameters:>12,} {billions:>10} at {size}, {original}")
 
 
 if __name__ == "__main__":

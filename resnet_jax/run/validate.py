@@ -54,12 +54,13 @@ def build_validation(run: Run, progress: Progress, stop_requested: Callable[[int
             weights["ema_"] = state.ema
         row = position(run, step, "eval")
         with progress.paused(), memory_remedy(lambda: "take a smaller --eval_batch_size"):
-            for prefix, variables in weights.items():
-                batches = takewhile(lambda _: not (alone and stop_requested(step)), run.data.test.batches())
-                weights_of = all_gather(variables) if run.config.fsdp else variables
-                sums = loop.evaluate(batches, partial(eval_step, weights_of))
-                if alone and stop_requested(step):
-                    return None
+            batches = takewhile(lambda _: not (alone and stop_requested(step)), run.data.test.batches())
+            whole_weights = all_gather(weights) if run.config.fsdp else weights
+            steps = [partial(eval_step, whole_weights[prefix]) for prefix in weights]
+            sums_of = loop.evaluate_each(batches, steps)  # reading and decoding take longer than the network
+            if alone and stop_requested(step):
+                return None
+            for prefix, sums in zip(weights, sums_of, strict=True):
                 metrics = task.metrics(sums)
                 row |= {prefix + n: value for n, value in metrics.items() if not prefix or n in task.averaged}
         return row

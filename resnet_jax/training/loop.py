@@ -142,10 +142,16 @@ def check_finite(number: int, state: Any, sums: Sums) -> None:
 
 def evaluate(batches: Iterable[Batch], eval_step: Callable[[Batch], Sums]) -> Sums:
     """Return the sums over all batches: every example that the masks admit is counted exactly once."""
-    total = None
+    (total,) = evaluate_each(batches, [eval_step])
+    return total
+
+
+def evaluate_each(batches: Iterable[Batch], eval_steps: Sequence[Callable[[Batch], Sums]]) -> list[Sums]:
+    """Return what `evaluate` does for each of several sets of weights, from one pass over the batches."""
+    totals: list[Sums] = []
     for batch in batches:
-        sums = eval_step(batch)
-        total = sums if total is None else _add_sums(total, sums)
-        jax.block_until_ready(total["count"])
+        sums = [eval_step(batch) for eval_step in eval_steps]
+        totals = list(map(_add_sums, totals, sums)) if totals else sums
+        jax.block_until_ready([total["count"] for total in totals])
         beat()
-    return zero_sums() if total is None else total
+    return totals or [zero_sums() for _ in eval_steps]

@@ -239,6 +239,15 @@ def test_an_evaluation_counts_each_example_once_on_any_devices_in_any_batches(
     assert sums["loss"] == pytest.approx(one_by_one["loss"], rel=1e-5)
 
 
+def test_several_weights_are_evaluated_in_one_pass(variables):
+    step = jax.jit(partial(eval_step, apply=cast(Any, MODEL.apply)))
+    other = jax.tree.map(lambda leaf: 1.5 * leaf, variables)
+    both = [partial(step, variables), partial(step, other)]
+    one_pass = loop.evaluate_each(iter(list(padded_batches(8))), both)
+    for found, alone in zip(one_pass, both, strict=True):
+        assert jax.device_get(found) == jax.device_get(loop.evaluate(padded_batches(8), alone))
+
+
 def test_an_evaluation_of_nothing_counts_nothing():
     assert float(loop.evaluate([], eval_step=lambda batch: pytest.fail("called"))["count"]) == 0
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -56,18 +56,20 @@ def write_split(
     count = -(-len(source) // shard_size)
     files = [f"{split}/{shard:05d}-of-{count:05d}.array_record" for shard in range(count)]
     todo = [shard for shard, file in enumerate(files) if read_note(out / file) is None]
-    chunks = tuple(
-        range(start, min(start + CHUNK, (shard + 1) * shard_size, len(source)))
-        for shard in todo
-        for start in range(shard * shard_size, min((shard + 1) * shard_size, len(source)), CHUNK)
-    )
+    chunks_of = {shard: chunks_in(shard, shard_size, len(source)) for shard in todo}
+    chunks = tuple(chain.from_iterable(chunks_of.values()))
     done = len(source) - sum(map(len, chunks))
     bar = tqdm(total=len(source), initial=done, desc=split, unit="image", disable=None, dynamic_ncols=True)
     with closing(bar), closing(read_ahead(_Chunks(source, encode, chunks, split == "train"), num_workers)) as made:
-        for shard in todo:
-            mine = sum(chunk.start // shard_size == shard for chunk in chunks)
-            write_shard(out, files[shard], islice(made, mine), bar.update)
+        for shard, mine in chunks_of.items():
+            write_shard(out, files[shard], islice(made, len(mine)), bar.update)
     return [note for file in files if (note := read_note(out / file)) is not None]
+
+
+def chunks_in(shard: int, shard_size: int, count: int) -> list[range]:
+    """Return the numbers of a shard's images, of `count` in the set, a piece of work each."""
+    first, end = shard * shard_size, min((shard + 1) * shard_size, count)
+    return [range(start, min(start + CHUNK, end)) for start in range(first, end, CHUNK)]
 
 
 def write_shard(out: Path, file: str, chunks: Iterator[Note], progress: Callable[[int], Any]) -> None:

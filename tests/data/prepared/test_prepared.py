@@ -352,3 +352,12 @@ def test_real_jpegs_become_smaller_and_stay_the_same_pictures(real_data, tmp_pat
         stored = pixels_of(source[index])
         assert stored.shape == small.shape
         assert np.abs(stored.astype(int) - small).mean() < 4
+
+
+def test_the_pieces_of_a_large_set_are_its_images_in_order():
+    count, size = 14_000_000, 10_000
+    pieces = [piece for shard in range(count // size) for piece in writing.chunks_in(shard, size, count)]
+    ends = [0] + [piece.stop for piece in pieces]
+    assert [piece.start for piece in pieces] == ends[:-1]
+    assert ends[-1] == count
+    assert max(map(len, pieces)) == writing.CHUNK
