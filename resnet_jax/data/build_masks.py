@@ -29,8 +29,8 @@ def build_mask_data(config: Config, mesh: Mesh) -> Data:
     train_set = open_masks(config, "train")
     # With the classes of the training masks, which are not read for them a second time.
     test_set = open_masks_uncoded("val", config.data_dir or None, config.dataset).with_coding(train_set.coding)
-    facts = check_masks(train_set, worker_count(config.num_workers))
-    test_facts = check_masks(test_set, worker_count(config.num_workers))
+    facts = check_masks(train_set, worker_count(config.num_workers, len(train_set)))
+    test_facts = check_masks(test_set, worker_count(config.num_workers, len(test_set)))
     for split, found in (("train", facts), ("val", test_facts)):
         if absent := absent_classes(found, train_set.class_names):
             print_notice(f"{config.data_dir or config.dataset}, {split}: no pixel is of class {', '.join(absent)}")

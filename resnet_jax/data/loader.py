@@ -17,6 +17,9 @@ from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import put_whole, replicated, sharded
 
+# A process takes longer to start than threads need for fewer images (measured on two cores: TODO).
+FEW_IMAGES = 2000
+
 
 @dataclass(frozen=True)
 class Loader:
@@ -99,7 +102,7 @@ def eval_loader(
         source: the examples.
         preprocessing: of the network.
         batch_size: rounded up to a multiple of the devices.
-        num_workers: processes that decode; 0 threads of this one, -1 one for every core but one.
+        num_workers: processes that decode; 0 threads of this one, -1 as `worker_count` chooses.
         mesh: the devices.
     """
     devices = mesh.devices.size
@@ -122,7 +125,7 @@ def eval_loader(
             source,
             preprocessing.crop(),
             batch_size=batch_size,
-            num_workers=worker_count(num_workers),
+            num_workers=worker_count(num_workers, len(source)),
             **process_share(),
         )
         return pipeline.to_device(host, sharded(mesh))
@@ -158,7 +161,7 @@ def whole_masks_loader(
         return short_side_size(height, width, short) if short else (height, width)
 
     plan = shaped_batches(sizes, shape_of, lambda shape: batch_size, mesh.devices.size)
-    return planned_loader(source, plan, preprocessing, num_workers=worker_count(num_workers), mesh=mesh)
+    return planned_loader(source, plan, preprocessing, num_workers=worker_count(num_workers, len(source)), mesh=mesh)
 
 
 def planned_loader(
@@ -187,6 +190,13 @@ def process_share() -> dict[str, int]:
     return {"process_index": jax.process_index(), "process_count": jax.process_count()}
 
 
-def worker_count(num_workers: int) -> int:
-    """Return how many decoding processes to start: as given, or for -1 one for every core but one, at most 16."""
-    return num_workers if num_workers >= 0 else max(1, min(16, (os.cpu_count() or 1) - 1))
+def worker_count(num_workers: int, images: int | None = None) -> int:
+    """Return how many decoding processes to start: as given, or for -1 one for every core but one, at most 16.
+
+    Args:
+        num_workers: as in `Config`.
+        images: that are read with them; for -1 threads of this process read fewer than FEW_IMAGES.
+    """
+    if num_workers >= 0:
+        return num_workers
+    return 0 if images is not None and images < FEW_IMAGES else max(1, min(16, (os.cpu_count() or 1) - 1))

@@ -32,7 +32,7 @@ class Elements(Protocol):
     def __getitem__(self, index: int) -> dict[str, Any]: ...
 
 
-def read_ahead(elements: Elements, num_workers: int) -> Generator[dict[str, Any], None, None]:
+def read_ahead(elements: Elements, num_workers: int, together: int = 1) -> Generator[dict[str, Any], None, None]:
     """Yield the elements in order, the same ones for any number of workers.
 
     Closing the generator, leaving it by an exception, or the end of the program ends the workers and frees their
@@ -41,11 +41,12 @@ def read_ahead(elements: Elements, num_workers: int) -> Generator[dict[str, Any]
     Args:
         elements: the sequence; each element is a dict of arrays, large enough to be worth sending.
         num_workers: processes; 0 for threads of this one.
+        together: so many elements in a row become one, their arrays and lists appended.
 
     Raises:
         InputError: a worker process died; errors of an element are raised as they are.
     """
-    stream = _stream(elements, num_workers)
+    stream = _stream(elements, num_workers, together)
     _open_streams.add(stream)
     return stream
 
@@ -63,7 +64,7 @@ def _close_streams() -> None:
         time.sleep(0.2)
 
 
-def _stream(elements: Elements, num_workers: int) -> Generator[dict[str, Any], None, None]:
+def _stream(elements: Elements, num_workers: int, together: int) -> Generator[dict[str, Any], None, None]:
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # Grain reads its flags, which nobody parses outside absl.app
     # Grain's own default would hold 500 elements.
@@ -78,11 +79,15 @@ def _stream(elements: Elements, num_workers: int) -> Generator[dict[str, Any], N
             with held_back():
                 resource_tracker.ensure_running()  # outlives the workers too, and unblocks when it starts
             with held_back():
-                first = [_out_of_shared_memory(element) for element in itertools.islice(iterator, 1)]
-            yield from first
-            yield from map(_out_of_shared_memory, iterator)
-        else:
+                element = _appended(list(itertools.islice(iterator, together)))
+        elif together == 1:
             yield from iterator
+            return
+        else:
+            element = _appended(list(itertools.islice(iterator, together)))
+        while element:
+            yield element
+            element = _appended(list(itertools.islice(iterator, together)))
     except RuntimeError as error:
         if "terminated unexpectedly" not in str(error):
             raise
@@ -97,13 +102,20 @@ def _stream(elements: Elements, num_workers: int) -> Generator[dict[str, Any], N
             gc.collect()  # Grain keeps each worker's last element, and its shared memory, in a cycle of references
 
 
-def _out_of_shared_memory(element: dict[str, Any]) -> dict[str, Any]:
-    """Copy the arrays of an element.
+def _appended(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Append the arrays and the lists of elements; {} of none.
 
-    Grain's arrays live in shared memory, which leaks if one is still referenced when the interpreter ends (by a
-    traceback, or by JAX, which does not copy on CPU).
+    The arrays are copies: Grain's live in shared memory, which leaks if one is still referenced when the interpreter
+    ends (by a traceback, or by JAX, which does not copy on CPU).
     """
-    return {name: np.array(value) if isinstance(value, np.ndarray) else value for name, value in element.items()}
+    joined: dict[str, Any] = {}
+    for name, value in parts[0].items() if parts else ():
+        values = [part[name] for part in parts]
+        if isinstance(value, np.ndarray):
+            joined[name] = np.concatenate(values)
+        else:
+            joined[name] = list(itertools.chain(*values)) if isinstance(value, list) else value
+    return joined
 
 
 def _init_worker(worker_index: int, worker_count: int) -> None:

@@ -129,7 +129,7 @@ def write_mask_report(
         InputError: the pictures or masks cannot be used, or a file cannot be written.
     """
     source, coding = open_masks_for(trained, dataset, data_dir, split), coding_of(trained)
-    facts = check_masks(source, worker_count(num_workers))
+    facts = check_masks(source, worker_count(num_workers, len(source)))
     labels_of, task = build_labeling(trained, coding), task_of(trained)
     sums_of = jax.jit(lambda logits, batch: task.eval_sums(logits, batch, jnp.zeros(1)))
     sums = []

@@ -85,7 +85,7 @@ def evaluate_masks(
         InputError: the pictures or masks cannot be used, or the memory does not suffice.
     """
     source = open_masks_for(trained, dataset, data_dir, split)
-    facts = check_masks(source, worker_count(num_workers))
+    facts = check_masks(source, worker_count(num_workers, len(source)))
     if absent := absent_classes(facts, source.class_names):
         print_notice(f"{source.place}: no pixel is of class {', '.join(absent)}")
     mesh, task = data_mesh(), task_of(trained)

@@ -63,7 +63,7 @@ def build_passes(
     if views in VIEWS:
         loader = eval_loader(source, trained.preprocessing, batch_size=batch_size, num_workers=num_workers, mesh=mesh)
         return [Pass(loader, build_apply(trained.model, views))]
-    workers = worker_count(num_workers)
+    workers = worker_count(num_workers, len(source))
     network = build_apply(trained.model, "center")
     if views == "ten_crop":
         loader = five_crops_loader(source, trained, batch_size, workers, mesh)

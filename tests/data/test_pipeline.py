@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from resnet_jax.data import pipeline
 from resnet_jax.data.augment import host
 from resnet_jax.data.order import Order, epoch_order
 from resnet_jax.data.pipeline import eval_batches, to_device, train_batches
@@ -125,6 +126,22 @@ def test_a_late_step_starts_at_once():
     batch = next(train(small_source(20), noisy, start=10**6, stop=2 * 10**6))
     assert time.monotonic() - started < 1
     assert batch["epoch"][0] == 6 * 10**6 // 20
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_batch_in_pieces_is_the_batch_in_one(monkeypatch, write_folder, workers):
+    root = write_folder({"train/a": 12, "val/a": 7})
+    for name in ("train/a/3.png", "train/a/7.png"):
+        (root / name).write_bytes(b"")
+    source, other = folder_source("train", str(root)), folder_source("val", str(root))
+
+    def batches():
+        yield from train(source, noisy, batch_size=10, stop=3, num_workers=workers, repeats=3)
+        yield from eval_batches(other, keep, batch_size=10, num_workers=workers)
+
+    whole = list(batches())
+    monkeypatch.setattr(pipeline, "PIECE", 4)
+    assert_equal_streams(whole, batches())
 
 
 class TestUnreadable:
