@@ -1,9 +1,9 @@
-"""Compare finished runs: mean and standard deviation over seeds.
+"""Compare finished runs: mean and standard deviation over seeds or folds.
 
     python -m experiments.compare runs/*
     python -m experiments.compare runs/* --report=FILE.html
 
-Runs that differ in --seed alone share a line. The numbers are those of result.json, from the last checkpoint.
+Runs that differ in --seed or --fold alone share a line. The numbers are those of result.json, from the last checkpoint.
 The page of --report shows curves, cost, intervals, and whether two runs differ on the same images.
 """
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from resnet_jax.cli import parse_options, run_command
+from resnet_jax.cli import parse_options, refuse_given, run_command
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.evaluate import evaluate
 from resnet_jax.evaluation.image_set import Split
@@ -119,10 +119,9 @@ def check_of_pixels(options: Options) -> None:
     Raises:
         InputError: they do not.
     """
-    given = [f"--{name}" for name in ("ensemble", "precise_bn", "subset") if getattr(options, name)]
-    given += [f"--protocol={options.protocol}"] if options.protocol not in ("", "center", "flip") else []
-    if given:
-        raise InputError(f"{', '.join(given)} is for networks that classify images, not pixels; leave it out")
+    names = ("ensemble", "precise_bn", "subset", "image_size", "links_out")
+    names += ("protocol",) if options.protocol not in ("", "center", "flip") else ()
+    refuse_given(options, names, "for networks that classify images, not pixels")
 
 
 def pixels(options: Options, network: Trained) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from resnet_jax.evaluation.report import write_report
 from resnet_jax.inference.trained import load_trained
 from resnet_jax.recipes import IMAGENET, TRANSFER
 from resnet_jax.run.train import train
+from resnet_jax.runtime.distributed import cluster_is_announced
 from resnet_jax.studies.comparison import comparison_page
 from resnet_jax.studies.seed_groups import group_by_options, seed_table
 from resnet_jax.weights.catalog import default_weights
@@ -66,29 +67,43 @@ def from_default(config: Config) -> Config:
 
 
 def train_folds(config: Config, command: str) -> None:
-    """Train every fold of a cross-validation in a folder of its own, WORKDIR/fold0 and so on, and compare them."""
+    """Train every fold of a cross-validation in a folder of its own, WORKDIR/fold0 and so on, and compare them.
+
+    Raises:
+        InputError: in several processes, which meet once.
+    """
+    if config.num_processes > 1 or cluster_is_announced():
+        raise InputError("--folds trains the folds in turn in one process; in several, run each by itself, --fold=0 …")
     workdirs = [f"{config.workdir}/fold{number}" for number in range(config.folds)]
     for number, workdir in enumerate(workdirs):
         print(f"fold {number + 1} of {config.folds}")
         train(replace(config, fold=number, workdir=workdir))
         report_run(replace(config, workdir=workdir), command)
-    if jax.process_count() == 1:
-        groups, unfinished = group_by_options(workdirs)
-        print(seed_table(groups))
-        page = Path(config.workdir) / "report.html"
-        write_page(page, comparison_page(groups, unfinished, command))
-        print(f"the report of all folds is {page}")
+    groups, unfinished = group_by_options(workdirs)
+    print(seed_table(groups))
+    page = Path(config.workdir) / "folds.html"
+    write_page(page, comparison_page(groups, unfinished, command))
+    print(f"the report of all folds is {page}")
 
 
 def report_run(config: Config, command: str) -> None:
     """Write the report of a finished run, unless it has one; in several processes, print the command that does."""
-    page = Path(config.workdir) / "report.html"
+    page, result = (Path(config.workdir) / name for name in ("report.html", "result.json"))
     if jax.process_count() > 1:
         if jax.process_index() == 0:
             print(f"for a report: python -m experiments.report --workdir={config.workdir}")
         return
-    if not page.exists():
-        print(write_report(load_trained(config.workdir), page, command=command).headline)
+    # One from before the training's end is of other weights.
+    if not page.exists() or page.stat().st_mtime_ns < result.stat().st_mtime_ns:
+        report = write_report(
+            load_trained(config.workdir),
+            page,
+            data_dir=config.data_dir,
+            links_out=config.links_out,
+            num_workers=config.num_workers,
+            command=command,
+        )
+        print(report.headline)
     print(f"the report is {page}")
 
 

@@ -18,12 +18,15 @@ from typing import Any
 
 import tyro
 
-from resnet_jax.cli import parse_options, run_command
+from resnet_jax.cli import parse_options, refuse_given, run_command
 from resnet_jax.errors import InputError
 from resnet_jax.export import predict_onnx
 from resnet_jax.inference.predict import NO_IMAGES, predict
-from resnet_jax.inference.segment import class_shares, coding_of, segment_images, write_masks
+from resnet_jax.inference.segment import check_outputs, class_shares, coding_of, segment_images, write_masks
+from resnet_jax.inference.trained import Trained
 from resnet_jax.inference.which_network import WhichNetwork, load_named
+
+NOT_OF_PIXELS = ("json", "top", "batch_size", "image_size", "resize")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +59,26 @@ def main(argv: Sequence[str]) -> None:
         return
     trained = load_named(options)
     if trained.classifies_pixels:
-        coding = coding_of(trained)
-        for found in segment_images(trained, options.images, options.tile, options.tile_margin):
-            print(f"{found.name}: {', '.join(map(str, write_masks(found, coding, Path(options.out))))}")
-            for name, share in class_shares(found, coding):
-                print(f"  {share:7.2%}  {name}")
+        refuse_given(options, NOT_OF_PIXELS, "for networks that classify images, not pixels")
+        write_all_masks(trained, options)
         return
     show(predict(trained, options.images, options.top, options.batch_size), options)
+
+
+def write_all_masks(trained: Trained, options: Options) -> None:
+    """Write the masks of all images, and print where they are and what is in them.
+
+    Raises:
+        InputError: there are no images, one cannot be read, or a mask would replace a picture or another mask.
+    """
+    if not options.images:
+        raise InputError(NO_IMAGES)
+    coding, folder = coding_of(trained), Path(options.out)
+    check_outputs(options.images, coding, folder)
+    for found in segment_images(trained, options.images, options.tile, options.tile_margin):
+        print(f"{found.name}: {', '.join(map(str, write_masks(found, coding, folder)))}")
+        for name, share in class_shares(found, coding):
+            print(f"  {share:7.2%}  {name}")
 
 
 def predict_exported(options: Options) -> list[dict[str, Any]]:

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_jax.cli import parse_options, run_command
+from resnet_jax.cli import parse_options, refuse_given, run_command
 from resnet_jax.evaluation.image_set import Split
 from resnet_jax.evaluation.report import write_report
 from resnet_jax.inference.which_network import WhichNetwork, load_named
+
+NOT_OF_PIXELS = ("links_out", "batch_size", "image_size", "resize")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class Options(WhichNetwork):
     data_dir: str = ""
     """Folder of the data. Empty: the run's own"""
     split: Split = "val"
-    """Test or training images; both without augmentation"""
+    """Validation or training images, or those of ROOT/test; all without augmentation"""
     links_out: bool = False
     """Read symbolic links that leave --data_dir"""
     out: str = ""
@@ -43,8 +45,11 @@ def main(argv: Sequence[str]) -> None:
     """Write the page, and print where it is and the result."""
     options = parse_options(Options, argv, "report", __doc__)
     out = Path(options.out or Path(options.workdir) / "report.html")
+    trained = load_named(options)
+    if trained.classifies_pixels:
+        refuse_given(options, NOT_OF_PIXELS, "for networks that classify images, not pixels")
     report = write_report(
-        load_named(options),
+        trained,
         out,
         dataset=options.dataset,
         data_dir=options.data_dir,

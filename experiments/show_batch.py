@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from experiments import cifar
 from resnet_jax.cli import is_given, parse_config, run_command, value_of
-from resnet_jax.config.options import Config
+from resnet_jax.config.options import Config, of_masks
 from resnet_jax.data.preprocessing import MEAN_STD
 from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION
 from resnet_jax.run.show_batch import show_batch
@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> None:
     small = value_of(argv, "dataset", DEFAULTS.dataset) in MEAN_STD
     defaults = dataclasses.replace(DEFAULTS, image_size=0) if small else DEFAULTS
     recipes = cifar.RECIPES if small else RECIPES
-    if value_of(argv, "dataset", "") == "masks":
+    if of_masks(Config(dataset=value_of(argv, "dataset", ""))):
         defaults, recipes = dataclasses.replace(DEFAULTS, recipe="scratch"), SEGMENTATION
     config = parse_config(argv, "show_batch", __doc__, defaults, recipes=recipes, family="resnet{depth}")
     # The picture of a recipe's own batch would be too large; the options that divide that batch do not apply.

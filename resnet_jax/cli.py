@@ -146,9 +146,25 @@ def _scaled_sizes(config: Config, base: Config, argv: Sequence[str]) -> Config:
     return dataclasses.replace(config, **{name: size for name, size in sizes.items() if not is_given(argv, name)})
 
 
+def refuse_given(options: Any, names: Sequence[str], purpose: str) -> None:
+    """Refuse options that would have no effect.
+
+    Args:
+        options: a dataclass.
+        names: of its fields.
+        purpose: what they are for.
+
+    Raises:
+        InputError: one has another value than its default.
+    """
+    usual = {field.name: field.default for field in dataclasses.fields(options)}
+    if given := [f"--{name}" for name in names if getattr(options, name) != usual[name]]:
+        raise InputError(f"{', '.join(given)}: {purpose}; leave out")
+
+
 def value_of(argv: Sequence[str], name: str, default: str) -> str:
     """Return the value of an option on a command line, the last one where it is repeated."""
-    for i, argument in reversed(list(enumerate(argv))):
+    for i, argument in reversed(list(enumerate(map(with_underscores, argv)))):
         if argument == f"--{name}" and i + 1 < len(argv):
             return argv[i + 1]
         if argument.startswith(f"--{name}="):
@@ -158,7 +174,15 @@ def value_of(argv: Sequence[str], name: str, default: str) -> str:
 
 def is_given(argv: Sequence[str], name: str) -> bool:
     """Return whether an option is on a command line, with an empty value or any other."""
-    return any(argument == f"--{name}" or argument.startswith(f"--{name}=") for argument in argv)
+    return any(with_underscores(argument).partition("=")[0] == f"--{name}" for argument in argv)
+
+
+def with_underscores(argument: str) -> str:
+    """Return an argument with its option's name as the package writes it: --image-size=160 is --image_size=160."""
+    if not argument.startswith("--"):
+        return argument
+    name, sign, value = argument.partition("=")
+    return f"--{name[2:].replace('-', '_')}{sign}{value}"
 
 
 def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from resnet_jax.config.options import Config, of_masks, progressive_sizes
 from resnet_jax.errors import InputError
 from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION, TRANSFER
+from resnet_jax.recipes.recipe import AT_THE_END
 
 INF = math.inf
 
@@ -132,7 +133,8 @@ def check_pictures(config: Config) -> None:
 # Options that change pictures in ways that masks do not follow, or that are of one label a picture.
 NOT_FOR_MASKS = (
     *("mixup", "cutmix", "erase", "cutout", "auto_augment", "progressive", "repeats", "teacher"),
-    *("sampling", "val_fraction", "folds", "eval_image_size", "steps_per_call"),
+    *("sampling", "val_fraction", "folds", "eval_image_size", "steps_per_call", "eval_crop", "links_out"),
+    *("crop", "crop_scale", "crop_ratio", "crop_padding", "train_interpolation"),
 )
 
 
@@ -151,6 +153,10 @@ def check_mask_options(config: Config) -> None:
     for name in NOT_FOR_MASKS:
         if getattr(config, name) != getattr(Config(), name):
             raise InputError(f"--{name}{_shown(getattr(config, name))} does not go with masks; leave it out")
+    if config.eval_views == "flip_translate":
+        raise InputError("--eval_views=flip_translate does not go with masks; take flip, or center")
+    if config.label_smoothing and config.loss in ("dice", "focal"):
+        raise InputError(f"--label_smoothing is of cross-entropy, not of --loss={config.loss}; leave it out")
     if len(config.crop_size) not in (0, 2):
         raise InputError(f"--crop_size{_shown(config.crop_size)}: give height and width, or leave it out")
     if config.scale[0] > config.scale[1]:
@@ -163,9 +169,7 @@ def check_mask_options(config: Config) -> None:
 OF_MASKS = ("colors", "void_value", "crop_size", "scale", "rotate", "threshold")
 NEEDS: dict[str, tuple[Callable[[Config], Any], str]] = {
     "fold": (lambda c: c.folds, "--folds"),
-    **dict.fromkeys(
-        ("colors", "void_value", "crop_size", "scale", "rotate", "threshold"), (of_masks, "--dataset=masks")
-    ),
+    **dict.fromkeys(OF_MASKS, (of_masks, "--dataset=masks")),
     "mix_probability": (lambda c: c.mixup or c.cutmix, "--mixup or --cutmix"),
     "erase_fill": (lambda c: c.erase, "--erase"),
     "progressive_ramp": (lambda c: c.progressive, "--progressive"),
@@ -182,6 +186,7 @@ NEEDS: dict[str, tuple[Callable[[Config], Any], str]] = {
     "init_checkpoint": (lambda c: c.init_from, "--init_from=RUN"),
     "weights_key": (lambda c: c.init_from or c.teacher, "--init_from or --teacher"),
     "unfreeze_at": (lambda c: c.freeze, "--freeze"),
+    "patience": (lambda c: c.eval_every < AT_THE_END, "evaluations within the training, a smaller --eval_every"),
     "warmup": (lambda c: c.warmup_fraction, "--warmup_fraction"),
     "lookahead": (lambda c: c.ema or c.ema_fraction, "--ema (--ema=0.5 --ema_every=6 is the paper's)"),
     "ema_every": (lambda c: c.ema or c.ema_fraction, "--ema"),

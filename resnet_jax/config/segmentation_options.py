@@ -10,8 +10,8 @@ class SegmentationOptions:
     colors: str = ""
     """File that names the classes, one a line: R G B NAME, or VALUE NAME
 
-    The names void and ignore are of pixels that do not count. Empty: every value of the training masks is a class; two
-    values are one class and the rest.
+    The names void, ignore and unlabeled are of pixels that do not count. Empty: every value of the training masks is a
+    class; two values are one class and the rest.
     """
     void_value: int = 255
     """Value of pixels that do not count, in masks without colors"""

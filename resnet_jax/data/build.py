@@ -61,6 +61,7 @@ class Data:
         train_labels: () -> int32 [N], of the training set; some sets are read from end to end for it.
         train_shape: height and width of training pictures with masks.
         coding: of masks; None where labels are of whole images.
+        mask_content: digest of the pixels of each class and of the sizes of all masks; "" of other sets.
         class_pixels: of the training masks, the fields `pixels` and `beside` of `mask_checks.MaskFacts`.
     """
 
@@ -77,6 +78,7 @@ class Data:
     train_labels: Callable[[], np.ndarray]
     train_shape: tuple[int, int] = (0, 0)
     coding: MaskCoding | None = None
+    mask_content: str = ""
     class_pixels: tuple[np.ndarray, np.ndarray] | None = None
 
 

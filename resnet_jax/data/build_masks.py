@@ -11,7 +11,7 @@ from resnet_jax.data import pipeline
 from resnet_jax.data.augment.joint import JointTransform
 from resnet_jax.data.build import Data, build_finish, build_order, build_preprocessing, check_shared_batch
 from resnet_jax.data.loader import Loader, run_key, streamed_train_loader, whole_masks_loader, worker_count
-from resnet_jax.data.mask_checks import absent_classes, check_masks
+from resnet_jax.data.mask_checks import absent_classes, check_masks, content_digest
 from resnet_jax.data.notices import print_notice
 from resnet_jax.data.plain_images import plain_images
 from resnet_jax.data.resolution import FixedSize
@@ -52,6 +52,7 @@ def build_mask_data(config: Config, mesh: Mesh) -> Data:
         train_labels=lambda: np.zeros(0, np.int32),
         train_shape=(height, width),
         coding=train_set.coding,
+        mask_content=content_digest(facts, test_facts),
         class_pixels=(facts.pixels, facts.beside),
     )
 

@@ -47,7 +47,7 @@ def image_set(
     """Return the set that options name; what they leave open is the run's own."""
     own = trained.run if trained.run is not None and not dataset else None
     rule = folder_rule(own) if own else AS_THEY_LIE
-    if data_dir and rule.val_fraction and own_splits(data_dir):
+    if data_dir and rule.val_fraction and "val" in own_splits(data_dir):
         rule = AS_THEY_LIE
     if data_dir and rule.option:  # the folder may have moved: images of the training do not count as others
         print_notice(f"{data_dir} is split as in the training, {rule.option}; with --dataset=folder it is taken whole")

@@ -10,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from resnet_jax.analysis.plots.curves import svg_curves
+from resnet_jax.data.augment.host import short_side_size
+from resnet_jax.data.augment.joint import resize_mask
 from resnet_jax.data.loader import worker_count
 from resnet_jax.data.mask_checks import absent_classes, check_masks
 from resnet_jax.data.notices import print_notice
-from resnet_jax.data.sources.mask_coding import MaskCoding
+from resnet_jax.data.sources.mask_coding import Color, MaskCoding
 from resnet_jax.data.sources.masks import MaskSource
 from resnet_jax.data.sources.source import pixels_of
 from resnet_jax.errors import InputError
@@ -24,7 +26,7 @@ from resnet_jax.evaluation.masks import open_masks_for, task_of
 from resnet_jax.evaluation.options_shown import changed_options
 from resnet_jax.evaluation.page import Origin, origin_of, render, write_page
 from resnet_jax.files.atomic import write_atomically
-from resnet_jax.inference.segment import build_labeling, coding_of, overlay
+from resnet_jax.inference.segment import build_labeling, coding_of, overlay, shown_colors
 from resnet_jax.inference.trained import Trained
 from resnet_jax.runtime.batch import IGNORE
 from resnet_jax.training.metrics import add_sums
@@ -95,6 +97,16 @@ class MaskReport:
     table: str = "pictures.csv"
 
     @property
+    def counted(self) -> int:
+        """Number of classes that the mean IoU is over: those of truth or prediction."""
+        return int((~np.isnan(self.scores["iou"])).sum())
+
+    @property
+    def colors(self) -> tuple[Color, ...]:
+        """Color of each class on the page."""
+        return shown_colors(self.coding)
+
+    @property
     def headline(self) -> str:
         """The result in one line."""
         s = self.scores
@@ -131,11 +143,15 @@ def write_mask_report(
     source, coding = open_masks_for(trained, dataset, data_dir, split), coding_of(trained)
     facts = check_masks(source, worker_count(num_workers, len(source)))
     labels_of, task = build_labeling(trained, coding), task_of(trained)
+    short = trained.run.eval_resize if trained.run is not None else 0  # scored at that size, as in the training
     sums_of = jax.jit(lambda logits, batch: task.eval_sums(logits, batch, jnp.zeros(1)))
     sums = []
     for example in map(source.__getitem__, range(len(source))):
-        batch = {"label": example.label[None].astype(np.int32), "mask": np.ones(1, np.float32)}
-        sums.append(jax.device_get(sums_of(logits_of(labels_of(pixels_of(example)), coding), batch)))
+        label, found = example.label, labels_of(pixels_of(example))
+        if short:
+            label, found = (resize_mask(x, *short_side_size(x.shape[0], x.shape[1], short)) for x in (label, found))
+        batch = {"label": label[None].astype(np.int32), "mask": np.ones(1, np.float32)}
+        sums.append(jax.device_get(sums_of(logits_of(found, coding), batch)))
     each = [scores_of_confusion(confusion_matrix(one)) for one in sums]
     total = reduce(add_sums, sums)
     matrix = confusion_matrix(total)
@@ -162,7 +178,7 @@ def write_mask_report(
         split=split,
         scores=scores_of_confusion(matrix) | {"boundary_f": task.metrics(total)["boundary_f"]},
         matrix=matrix,
-        shares=facts.pixels / max(1, facts.pixels.sum()),
+        shares=true_shares(matrix),
         shown=tuple(shown_classes(matrix)) if matrix.ndim == 2 else (),
         absent=tuple(absent_classes(facts, coding.class_names)),
         worst=tuple(map(picture, order[:SHOWN])),
@@ -180,6 +196,13 @@ def write_mask_report(
     curves = svg_curves(report.rows) if report.rows else []
     write_page(out, render("mask_report.html", report=report, curves=curves))
     return report
+
+
+def true_shares(matrix: np.ndarray) -> np.ndarray:
+    """Return the part of the counted pixels that truly has each class, [K], of int64 [K,K] or [K,2,2]."""
+    if matrix.ndim == 3:
+        return matrix[:, 1].sum(axis=-1) / np.maximum(matrix.sum(axis=(1, 2)), 1)
+    return matrix.sum(axis=1) / max(1, matrix.sum())
 
 
 def logits_of(labels: np.ndarray, coding: MaskCoding) -> jax.Array:

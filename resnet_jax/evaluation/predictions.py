@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
 
+from resnet_jax.data.sources.folder import FolderSource
+from resnet_jax.data.sources.own_pictures import is_csv
 from resnet_jax.data.sources.source import Source
 from resnet_jax.evaluation.image_set import ImageSet
 from resnet_jax.evaluation.protocols import build_passes
@@ -16,6 +18,8 @@ from resnet_jax.evaluation.scores import Scores, collect, jit_score_step
 from resnet_jax.inference.trained import Trained
 from resnet_jax.runtime.memory import memory_remedy
 from resnet_jax.runtime.sharding import data_mesh, replicated
+
+NO_SIZES = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Predictions:
         probability: float32 [N], of the predicted class.
         loss: float32 [N], minus the logarithm of the true class's probability, nats.
         class_names: K names.
+        sizes: int64 [N], bytes of the files; empty of sets that are no files.
     """
 
     names: tuple[str, ...]
@@ -37,6 +42,7 @@ class Predictions:
     probability: np.ndarray
     loss: np.ndarray
     class_names: tuple[str, ...]
+    sizes: np.ndarray = field(default_factory=lambda: NO_SIZES)
 
     @property
     def right(self) -> np.ndarray:
@@ -73,10 +79,12 @@ def predict_set(
         variables = jax.device_put(trained.variables, replicated(mesh))
         score_step = jit_score_step(one.apply, one.loader.prepare, replicated(mesh))
         scores = collect(one.loader.batches(), partial(score_step, variables), len(source))
-    return of_scores(scores, names_of(source, images), source.class_names)
+    return of_scores(scores, names_of(source, images), source.class_names, sizes_of(source))
 
 
-def of_scores(scores: Scores, names: Sequence[str], class_names: Sequence[str]) -> Predictions:
+def of_scores(
+    scores: Scores, names: Sequence[str], class_names: Sequence[str], sizes: np.ndarray = NO_SIZES
+) -> Predictions:
     """Return the predictions that scores amount to; of equal scores the first class wins, as in training."""
     rows = np.arange(len(scores.label))
     predicted = scores.log_scores.argmax(axis=1)
@@ -87,12 +95,20 @@ def of_scores(scores: Scores, names: Sequence[str], class_names: Sequence[str]) 
         probability=np.exp(scores.log_scores[rows, predicted]),
         loss=0 - scores.log_scores[rows, scores.label],  # a minus sign would make -0 of a loss of 0
         class_names=tuple(class_names),
+        sizes=sizes,
     )
+
+
+def sizes_of(source: Source) -> np.ndarray:
+    """Return the bytes of a set's image files, int64 [N]; empty of other sets."""
+    return source.states()[:, 0] if isinstance(source, FolderSource) else NO_SIZES
 
 
 def names_of(source: Source, images: ImageSet) -> list[str]:
     """Return the names of all examples; of files, the paths below the folder of the data, wherever that lies."""
-    root = f"{Path(images.data_dir).expanduser()}{os.sep}" if images.data_dir else ""
-    names = (source[index].name.removeprefix(root) for index in range(len(source)))
+    folder = Path(images.data_dir).expanduser()
+    root = f"{folder.parent if is_csv(images.data_dir) else folder}{os.sep}" if images.data_dir else ""
+    names_in_full = map(str, map(source.path, range(len(source)))) if isinstance(source, FolderSource) else None
+    names = (name.removeprefix(root) for name in names_in_full or (source[i].name for i in range(len(source))))
     # A name that is no UTF-8 cannot stand in a table or a page; its odd bytes become question marks.
     return [os.fsencode(name).decode(errors="replace") for name in names]

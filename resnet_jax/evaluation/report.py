@@ -19,7 +19,7 @@ from resnet_jax.evaluation.intervals import Proportion, proportion
 from resnet_jax.evaluation.mask_report import MaskReport, write_mask_report
 from resnet_jax.evaluation.options_shown import changed_options
 from resnet_jax.evaluation.page import Origin, origin_of, render, write_page
-from resnet_jax.evaluation.predictions import Predictions, predict_set
+from resnet_jax.evaluation.predictions import Predictions, predict_set, sizes_of
 from resnet_jax.evaluation.shared_images import SharedImages, shared_images
 from resnet_jax.evaluation.stored_predictions import read_predictions, subject_of, write_predictions
 from resnet_jax.inference.trained import Trained
@@ -109,7 +109,7 @@ def write_report(
         out: the page to write or replace.
         dataset: any that training takes; "" is the one that the network was trained on.
         data_dir: folder of the data; "" is that of the training.
-        split: "val" or "train".
+        split: "val", "train" or, of one's own pictures, "test".
         links_out: read symbolic links that leave the folder of the data.
         batch_size: 0 is the run's own.
         num_workers: as in `Config`.
@@ -141,7 +141,7 @@ def predictions_of(
         InputError: an image cannot be read, or they cannot be written.
     """
     subject = subject_of(trained, source, images)
-    stored = read_predictions(folder, subject, tuple(source.class_names))
+    stored = read_predictions(folder, subject, tuple(source.class_names), sizes_of(source))
     if stored is not None:
         return stored
     predictions = predict_set(trained, source, images, batch_size=batch_size, num_workers=num_workers)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resnet_jax.data.near_duplicates import MOST_IMAGES, NearDuplicate, near_duplicates
-from resnet_jax.data.sources.source import Source, pixels_of
+from resnet_jax.data.near_duplicates import MOST_IMAGES, SIDE, NearDuplicate, near_duplicates
+from resnet_jax.data.sources.source import ArraySource, Source, pixels_of
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.gallery import data_uri
 from resnet_jax.evaluation.image_set import ImageSet, image_set, open_set
@@ -72,6 +72,8 @@ def shared_images(trained: Trained, source: Source, images: ImageSet, names: Seq
         train = open_set(training, trained, trained.preprocessing.image_size)
         if (largest := max(len(train), len(source))) > MOST_IMAGES:
             return SharedImages(left_out=f"Left out: {largest:,} images are more than the {MOST_IMAGES:,} compared.")
+        if isinstance(source, ArraySource) and source.images.shape[1] < SIDE:
+            return SharedImages(left_out=f"Left out: images of less than {SIDE} pixels are not compared.")
         found = near_duplicates(train, source)
         train_names = names_of(train, training) if found else []
     except InputError as error:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from resnet_jax.data.sources.folder import FolderSource
 from resnet_jax.data.sources.source import Source, example_digest
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.image_set import ImageSet
-from resnet_jax.evaluation.predictions import Predictions
+from resnet_jax.evaluation.predictions import NO_SIZES, Predictions
 from resnet_jax.files.atomic import write_atomically
 from resnet_jax.inference.trained import Trained
 from resnet_jax.workdir.fingerprint import fingerprint
@@ -22,13 +23,15 @@ CSV, NOTE = "predictions.csv", "predictions.json"
 
 
 def subject_of(trained: Trained, source: Source, images: ImageSet) -> dict[str, Any]:
-    """Return what predictions depend on: the weights, the images (by their names), and how they are preprocessed."""
+    """Return what predictions depend on: weights, images (of files, names and states), and their preprocessing."""
     seen = trained.preprocessing
+    states = source.states() if isinstance(source, FolderSource) else np.zeros(0, np.int64)
     return {
         "weights": digest_of(fingerprint(trained.variables)),
         "dataset": images.dataset,
         "split": images.split,
         "examples": example_digest(source),
+        "files": hashlib.sha256(states.tobytes()).hexdigest(),
         "image_size": seen.image_size,
         "resize": seen.resize,
         "interpolation": seen.interpolation,
@@ -67,7 +70,9 @@ def write_predictions(folder: Path, predictions: Predictions, subject: dict[str,
     return path
 
 
-def read_predictions(folder: Path, subject: dict[str, Any], class_names: tuple[str, ...]) -> Predictions | None:
+def read_predictions(
+    folder: Path, subject: dict[str, Any], class_names: tuple[str, ...], sizes: np.ndarray = NO_SIZES
+) -> Predictions | None:
     """Return the stored predictions of exactly this subject; None where there are none, or they are of another."""
     path = folder / CSV
     try:
@@ -85,6 +90,7 @@ def read_predictions(folder: Path, subject: dict[str, Any], class_names: tuple[s
         probability=np.array([row["probability"] for row in rows], np.float32),
         loss=np.array([row["loss"] for row in rows], np.float32),
         class_names=class_names,
+        sizes=sizes,
     )
 
 

@@ -9,6 +9,7 @@ classes are called, as `python -m experiments.export` writes it.
 import json
 import math
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,10 @@ def read_image(path: str | Path, facts: dict[str, Any]) -> np.ndarray:
         RefusedFile: it is missing, no image, or too large.
     """
     try:
-        with Image.open(path, formats=FORMATS) as opened:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            opened = Image.open(path, formats=FORMATS)
+        with opened:
             if opened.width * opened.height > MAX_PIXELS:
                 raise RefusedFile(f"{path}: {opened.width} x {opened.height} pixels are too many to decode")
             opened.load()

@@ -1,7 +1,7 @@
 """Conversion of weights, or of a run, to a file."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 
@@ -85,4 +85,13 @@ def write_trained(out: str | Path, trained: Trained, to: Literal["ours", "torch"
         preprocessing=trained.preprocessing,
         class_names=trained.class_names,
         options=options_of(trained.name, trained.model),
+        masks=masks_of(trained),
     )
+
+
+def masks_of(trained: Trained) -> dict[str, Any] | None:
+    """Return what a file of weights should say of masks; None of a network that classifies images."""
+    if "mask_coding" not in trained.facts:
+        return None
+    threshold = trained.run.threshold if trained.run is not None else trained.facts.get("threshold")
+    return {"mask_coding": trained.facts["mask_coding"], "threshold": threshold}

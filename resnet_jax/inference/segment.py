@@ -59,7 +59,7 @@ def threshold_of(trained: Trained, coding: MaskCoding) -> float | None:
     """Return the probability above which a pixel has a class; None where classes exclude each other."""
     if not coding.binary:
         return None
-    return trained.run.threshold if trained.run is not None else 0.5
+    return trained.run.threshold if trained.run is not None else trained.facts.get("threshold", 0.5)
 
 
 def segment_images(
@@ -114,25 +114,43 @@ def write_masks(found: Segmented, coding: MaskCoding, folder: Path) -> list[Path
     Raises:
         InputError: they cannot be written.
     """
-    stem, written = Path(found.name).stem, []
-    layers = [(stem, found.labels)]
-    if coding.binary and len(coding.class_names) > 1:
-        layers = [(f"{stem}_{name}", found.labels[..., k]) for k, name in enumerate(coding.class_names)]
-    elif coding.binary:
-        layers = [(stem, found.labels[..., 0])]
+    *masks, shown = mask_paths(found.name, coding, folder)
+    layers = [found.labels[..., k] for k in range(len(masks))] if coding.binary else [found.labels]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, labels in layers:
-            path = folder / f"{name}.png"
+        for path, labels in zip(masks, layers, strict=True):
             with atomic_path(path) as temporary:
                 palette_image(labels, coding).save(temporary, "PNG")
-            written.append(path)
-        path = folder / f"{stem}_overlay.jpg"
-        with atomic_path(path) as temporary:
+        with atomic_path(shown) as temporary:
             Image.fromarray(overlay(found.image, found.labels, coding)).save(temporary, "JPEG", quality=90)
     except OSError as error:
         raise InputError(f"{folder} cannot be written ({error.strerror}); name another, --out=FOLDER") from error
-    return [*written, path]
+    return [*masks, shown]
+
+
+def mask_paths(picture: str | Path, coding: MaskCoding, folder: Path) -> list[Path]:
+    """Return the files that `write_masks` writes of a picture: its masks, and the overlay."""
+    stem = Path(picture).stem
+    several = coding.binary and len(coding.class_names) > 1
+    names = [f"{stem}_{name}" for name in coding.class_names] if several else [stem]
+    return [*(folder / f"{name}.png" for name in names), folder / f"{stem}_overlay.jpg"]
+
+
+def check_outputs(pictures: Sequence[str | Path], coding: MaskCoding, folder: Path) -> None:
+    """Refuse to write masks over the pictures, or over each other, before anything is computed.
+
+    Raises:
+        InputError: a mask's file is one of the pictures, or two pictures have the same name.
+    """
+    sources = {Path(picture).resolve() for picture in pictures}
+    taken: dict[Path, str | Path] = {}
+    for picture in pictures:
+        for path in mask_paths(picture, coding, folder):
+            if path.resolve() in sources:
+                raise InputError(f"{path} would be replaced by a mask; name another folder, --out=FOLDER")
+            if path in taken and Path(picture).resolve() != Path(taken[path]).resolve():
+                raise InputError(f"the masks of {taken[path]} and {picture} are both {path}; give one at a time")
+            taken[path] = picture
 
 
 def palette_image(labels: np.ndarray, coding: MaskCoding) -> Image.Image:
@@ -156,11 +174,16 @@ def overlay(image: np.ndarray, labels: np.ndarray, coding: MaskCoding) -> np.nda
         colors = np.array(coding.colors, np.float32)[labels.clip(max=len(coding.colors) - 1)]
         shown = labels < len(coding.colors)
     else:
-        tones = [usual_color(k + 1) for k in range(labels.shape[-1])]
         shown = (labels == 1).any(axis=-1)
-        colors = np.array(tones, np.float32)[(labels == 1).argmax(axis=-1)]
+        colors = np.array(shown_colors(coding), np.float32)[(labels == 1).argmax(axis=-1)]
     mixed = image * (1 - OPACITY) + colors * OPACITY
     return np.where(shown[..., None], mixed, image).round().astype(np.uint8)
+
+
+def shown_colors(coding: MaskCoding) -> tuple[Color, ...]:
+    """Return the color of each class on a picture; masks of two values are white on black, which would hide it."""
+    count = len(coding.class_names)
+    return tuple(usual_color(k + 1) for k in range(count)) if coding.binary else coding.colors
 
 
 def class_shares(found: Segmented, coding: MaskCoding) -> list[tuple[str, float]]:

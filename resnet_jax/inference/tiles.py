@@ -36,8 +36,9 @@ def windows(length: int, tile: int, margin: int) -> list[Window]:
 def tiled(apply: Callable[[Any, jax.Array], jax.Array], tile: int, margin: int) -> Callable[[Any, jax.Array], Any]:
     """Return the function (variables, images [B,H,W,3]) -> logits [B,H,W,K], by tiles of images larger than one.
 
-    It equals the function of whole images where the margin is as wide as what a pixel's logits depend on; at least
-    near, where it is narrower. It compiles one program for each shape of a tile, of which a picture has nine at most.
+    It equals the function of whole images where the margin is as wide as what a pixel's logits depend on, and the
+    network resizes by whole factors: `unet` at any size, encoders where both sides are multiples of GRID. Elsewhere it
+    is near. It compiles one program for each shape of a tile, of which a picture has nine at most.
 
     Args:
         apply: compiled, of whole images.
@@ -48,8 +49,9 @@ def tiled(apply: Callable[[Any, jax.Array], jax.Array], tile: int, margin: int) 
         InputError: they are no multiples of GRID.
     """
     for name, value in (("tile", tile), ("tile_margin", margin)):
-        if value % GRID:
-            raise InputError(f"--{name}={value} is no multiple of {GRID}; take {-(-value // GRID) * GRID}")
+        if value % GRID or value < 0:
+            near = max(GRID, -(-value // GRID) * GRID)
+            raise InputError(f"--{name}={value} is no multiple of {GRID}, from {GRID} on; take {near}")
 
     def logits(variables: Any, images: jax.Array) -> jax.Array:
         height, width = images.shape[1:3]

@@ -36,7 +36,7 @@ class Trained:
         views: a key of `tta.VIEWS`, over which its own evaluation averages.
         batch_size: images at once in its own evaluation.
         run: config of the run that trained it; None for other weights.
-        facts: that the run's config.json has besides; {} for other weights.
+        facts: that the run's config.json has besides; of other weights, what their file says of masks.
         as_evaluated: the run's last evaluation is of these weights, at this size.
     """
 
@@ -220,6 +220,7 @@ def trained_of(weights: WeightSet, num_classes: int = 0) -> Trained:
         class_names=weights.class_names or usual_names,
         source=weights.source,
         dataset=dataset,
+        facts=weights.masks or {},
     )
 
 

@@ -10,7 +10,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.optim.ema import Ema
 from resnet_jax.optim.freeze import frozen_by, leave_frozen
 from resnet_jax.optim.lr_scale import freeze_stem, scale_learning_rates
-from resnet_jax.optim.optimizers import make_optimizer
+from resnet_jax.optim.optimizers import clip, make_optimizer
 from resnet_jax.optim.plateau import FOLLOWS_PLATEAU, fall_on_plateau, plateau_scale
 from resnet_jax.optim.schedules import make_schedule
 
@@ -121,14 +121,16 @@ def build_tx(config: Config, schedule: optax.Schedule, total_steps: int, thaw: i
     if not config.freeze:
         return build_update_rule(config, schedule, total_steps)
     # The decay of the rate counts layers from the head: all of them, and not those of a part alone.
-    plain = replace(config, layer_decay=1.0, head_rate=1.0)
+    # Nor is the norm of all gradients that of a part's.
+    plain = replace(config, layer_decay=1.0, head_rate=1.0, clip_norm=0.0)
     tx = leave_frozen(
         build_update_rule(plain, schedule, total_steps),
         frozen_by(config.freeze),
         thawed=build_update_rule(plain, lambda step: schedule(step + thaw), total_steps) if thaw else None,
         after=thaw,
     )
-    return optax.chain(tx, scale_learning_rates(layer_decay=config.layer_decay, head_rate=config.head_rate))
+    rates = scale_learning_rates(layer_decay=config.layer_decay, head_rate=config.head_rate)
+    return optax.chain(*clip(adaptive=0.0, norm=config.clip_norm), tx, rates)
 
 
 def build_update_rule(config: Config, schedule: optax.Schedule, total_steps: int) -> optax.GradientTransformation:

@@ -7,6 +7,9 @@ from typing import Any
 # Settings of the size of photographs.
 SIZES = ("image_size", "eval_image_size", "eval_resize", "eval_crop", "progressive", "progressive_ramp", "crop")
 
+# Steps between evaluations, where one runs the whole network and takes longer than all that the head learns.
+AT_THE_END = 10**9
+
 
 @dataclass(frozen=True)
 class Recipe:

@@ -1,6 +1,6 @@
 """Recipes of trainings on pictures with masks, ours."""
 
-from resnet_jax.recipes.recipe import Recipe
+from resnet_jax.recipes.recipe import AT_THE_END, Recipe
 
 SCRATCH = Recipe(
     summary="ours: all layers from nothing",
@@ -26,9 +26,6 @@ SCRATCH = Recipe(
         "log_every": 20,
     },
 )
-
-# Evaluation runs the whole network, which takes longer than an epoch of the decoder: once, at the end.
-AT_THE_END = 10**9
 
 FROZEN = Recipe(
     summary="ours: the decoder alone learns, on features computed once of each picture and its mirror image",

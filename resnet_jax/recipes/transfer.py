@@ -1,6 +1,6 @@
 """Recipes for one's own pictures, from trained weights."""
 
-from resnet_jax.recipes.recipe import Recipe
+from resnet_jax.recipes.recipe import AT_THE_END, Recipe
 
 SMALL_SET = {
     "batch_size": 16,
@@ -28,9 +28,6 @@ GRADUAL = Recipe(
     cost="6 epochs",
     settings=FINETUNE.settings | {"epochs": 6.0, "freeze": "stem..stage4", "unfreeze_at": 2.0},
 )
-
-# Evaluation runs the whole network, which takes longer than all that the head learns: once, at the end.
-AT_THE_END = 10**9
 
 HEAD = Recipe(
     summary="ours: the head alone learns, from features that are computed once (a linear probe)",

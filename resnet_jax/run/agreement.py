@@ -56,6 +56,7 @@ def check_same_data(data: Data) -> None:
             "the digest of the class names": digest_of(data.class_names),
             "the digest of the training images' names": data.train_examples,
             "the digest of the test images' names": data.test_examples,
+            "the digest of the masks": data.mask_content,
         },
     )
 

@@ -60,8 +60,9 @@ class Run:
 
     @property
     def checkpoint_every(self) -> Interval:
-        """Steps between checkpoints."""
-        return self.config.checkpoint_every or self.eval_every
+        """Steps between checkpoints; as evaluations, or a quarter of a training that is evaluated at its end alone."""
+        usual = self.eval_every if self.eval_every <= self.total_steps else Fraction(self.total_steps, 4)
+        return self.config.checkpoint_every or usual
 
     @property
     def thaw_step(self) -> int:

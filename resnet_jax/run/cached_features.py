@@ -56,14 +56,12 @@ def check_cache(config: Config, params: Any) -> None:
     if not dense and (set(params[HEAD]) != {"kernel", "bias"} or params[HEAD]["kernel"].ndim != 2):
         raise InputError(f"{option}: {config.model} has no single dense layer after its pooled features; leave it out")
     others = {name: getattr(config, name) for name in ("mixup", "cutmix", "unfreeze_at", "teacher")}
-    others |= {"accumulate": config.accumulate > 1}
+    others |= {"accumulate": config.accumulate > 1, "stochastic_depth": config.stochastic_depth}
     if given := [f"--{name}" for name, value in others.items() if value]:
         raise InputError(f"{option} does not go with {', '.join(given)}; leave out one of them")
     if config.sampling or config.repeats > 1:  # an epoch then lacks pictures that a later one has
         remedy = "take --class_weights=balanced" if config.sampling else f"leave --repeats={config.repeats} out"
         raise InputError(f"{option} needs epochs that show every picture once; {remedy}")
-    if jax.process_count() > 1:
-        raise InputError(f"{option} goes with one process alone; leave it out")
 
 
 def with_cached_features(
@@ -79,10 +77,12 @@ def with_cached_features(
         stop_requested: step -> whether a signal asked the run to stop.
 
     Raises:
-        InputError: too many images cannot be read.
+        InputError: too many images cannot be read, or there are several processes.
         InterruptedRunError: a signal asked for it.
     """
     config, views = run.config, run.config.cache_features
+    if jax.process_count() > 1:
+        raise InputError(f"--cache_features={views} goes with one process alone; leave it out")
     variables = unstack_scan_groups(state, run.scan_groups).variables
     model: Any = unrolled(run.model)
     kind = jnp.float16 if run.task.pixels else jnp.float32
@@ -96,6 +96,8 @@ def with_cached_features(
         largest = jnp.stack([jnp.abs(values).max() for values in read.values()]).max()
         return {name: prepared[name] for name in ("epoch", "index", "label")} | {"features": features, "max": largest}
 
+    if dropout := getattr(model, "dropout", 0.0) * (not run.task.pixels):
+        say_once(f"the head learns without the network's dropout of {dropout:g}")
     count, size = run.data.num_train, config.batch_size
     say_once(f"computing the features of {count:,} images{f', {views} views of each' if views > 1 else ''}")
     features: dict[str, np.ndarray] = {}

@@ -130,7 +130,11 @@ def changed_options(config: Config) -> dict[str, Any]:
 
 def augmentation(config: Config) -> str:
     """Return the augmentations of a config in one line."""
-    if config.image_size and config.dataset not in SMALL_SIZES:
+    if of_masks(config):
+        sides = config.crop_size or (config.image_size,) * 2
+        crop = f"crops of {sides[0]} x {sides[1]} px" if any(sides) else "whole pictures"
+        crop += f", scaled by {config.scale[0]:g} to {config.scale[1]:g}, rotated by up to {config.rotate:g} degrees"
+    elif config.image_size and config.dataset not in SMALL_SIZES:
         crop = f"{config.crop} crop"
     elif config.crop_padding:
         crop = f"moved by up to {config.crop_padding} px ({config.padding_mode})"

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from resnet_jax.config.options import Config
+from resnet_jax.config.options import Config, progressive_sizes
 from resnet_jax.errors import InputError
 from resnet_jax.run.build import Run
 from resnet_jax.run.initial import fresh_run
@@ -28,7 +28,7 @@ def find_batch(config: Config) -> int:
     Raises:
         InputError: not even the smallest batch fits, or something in the config or the data cannot be used.
     """
-    run = fresh_run(replace(config, steps_per_call=1, cache_features=0))
+    run = fresh_run(replace(largest_step(config), steps_per_call=1, cache_features=0))
     limit = MAY_FILL * (device_memory() or host_memory())
     whose = "device" if device_memory() else "computer"
     say_once(f"a step may take {limit / 2**30:.1f} GiB, {MAY_FILL:.0%} of the memory of a {whose}")
@@ -39,6 +39,15 @@ def find_batch(config: Config) -> int:
     tried = ", which was tried" if device_memory() else ""
     say_once(f"the largest that fits{tried}: --batch_size={size} (here --batch_size={config.batch_size})")
     return size
+
+
+def largest_step(config: Config) -> Config:
+    """Return the config of a training whose first step is the one that needs the most memory of `config`'s."""
+    if config.unfreeze_at:
+        config = replace(config, freeze="", unfreeze_at=0.0)
+    if growing := progressive_sizes(config.progressive):
+        config = replace(config, progressive="", image_size=max(growing))
+    return config
 
 
 def largest_that_fits(run: Run, limit: float) -> int:

@@ -54,7 +54,7 @@ def find_rate(config: Config) -> RateTest:
     run = fresh_run(plain)
     say_once(f"trying rates from {LOWEST:g} to {HIGHEST:g}, each for one batch of {config.batch_size}")
     test = rate_test(run)
-    if is_first_process():
+    if is_first_process() and len(test.losses):
         path = Path(config.workdir) / "find_rate.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         draw_rate_test(test.rates, test.losses, test.means, test.suggestion, path, f"{config.model}, {config.recipe}")

@@ -29,6 +29,9 @@ from resnet_jax.weights.shapes import options_of
 # Options that the weights answer where they have their defaults.
 OF_WEIGHTS = ("mean", "std", "interpolation", "eval_crop")
 
+# Options of a network that may be other than those of the network whose weights it starts from.
+MAY_DIFFER = {"norm", "output_stride"}
+
 
 def read_initial(config: Config) -> Trained | None:
     """Return the network of --init_from; None without it.
@@ -139,6 +142,8 @@ def fit_initial(trained: Trained | None, run: Run) -> Initial | None:
     else:
         variables, kept = with_head(config, options_of(config.model, run.model), old, trained.class_names, classes)
     _check_shapes(config, variables, run)
+    if not encoder:
+        check_options(config, trained.model, run.model)
     check_freeze(config.freeze, variables["params"])
     check_scan(config, run.model, variables["params"])
     check_cache(config, variables["params"])
@@ -158,6 +163,27 @@ def fit_initial(trained: Trained | None, run: Run) -> Initial | None:
         f"starting from {trained.source}, {head}{frozen}{statistics}\n{images}",
         {"init": {"source": trained.source, "sha256": digest, "classes_kept": kept}},
     )
+
+
+def check_options(config: Config, old: Any, new: Any) -> None:
+    """Refuse weights of a network that computes something else with the same arrays.
+
+    Args:
+        config: of the run.
+        old: the network of the weights.
+        new: that of the run.
+
+    Raises:
+        InputError: an option differs.
+    """
+    theirs, ours = (options_of(config.model, model) for model in (old, new))
+    for name in sorted((theirs.keys() | ours.keys()) - MAY_DIFFER):
+        if theirs.get(name) != ours.get(name):
+            usual = getattr(create_model(config.model), name)
+            raise InputError(
+                f"--init_from={config.init_from} are weights of a network with {name}={theirs.get(name, usual)}, and "
+                f"this one has {name}={ours.get(name, usual)}; train it as they were"
+            )
 
 
 def check_scan(config: Config, model: Any, params: Any) -> None:

@@ -209,6 +209,7 @@ def data_facts(data: Data) -> dict[str, Any]:
         "num_test": data.num_test,
         "train_examples": data.train_examples,
         "test_examples": data.test_examples,
+        **({"mask_content": data.mask_content} if data.mask_content else {}),
     } | ({"mask_coding": dataclasses.asdict(data.coding)} if data.coding else {})
 
 

@@ -49,7 +49,7 @@ def connect(coordinator_address: str, num_processes: int, process_id: int, timeo
         if all(given):
             meet(coordinator_address, num_processes, process_id, timeout)
             jax.distributed.initialize(*options, **limits)
-        elif _cluster_is_announced():
+        elif cluster_is_announced():
             jax.distributed.initialize(**limits)
     except RuntimeError as error:
         raise InputError(
@@ -67,7 +67,8 @@ def connect(coordinator_address: str, num_processes: int, process_id: int, timeo
         disable_cache()
 
 
-def _cluster_is_announced() -> bool:
+def cluster_is_announced() -> bool:
+    """Return whether the variables of a TPU pod or a Slurm job name several processes."""
     # Inside `srun`; a batch script outside it has SLURM_PROCID too, but is not one of several processes.
     slurm = int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_NODELIST" in os.environ
     tpu_pod = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")

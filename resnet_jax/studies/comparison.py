@@ -134,9 +134,10 @@ def paired_tests(
 
 
 def same_images(first: Predictions, second: Predictions) -> bool:
-    """Return whether two networks were evaluated on the same images with the same classes."""
+    """Return whether two networks were evaluated on the same images, files of equal names and sizes, and classes."""
     same_names = first.class_names == second.class_names and first.names == second.names
-    return same_names and np.array_equal(first.label, second.label)
+    same_files = np.array_equal(first.sizes, second.sizes)  # a copy that was blurred has another size
+    return same_names and same_files and np.array_equal(first.label, second.label)
 
 
 def comparison_page(groups: Sequence[SeedGroup], unfinished: Sequence[str], command: str) -> str:

@@ -55,12 +55,13 @@ def group_by_options(workdirs: Sequence[str | Path]) -> tuple[list[SeedGroup], l
     groups: dict[str, list[tuple[Config, dict[str, Any], str]]] = {}
     unfinished = []
     for workdir in map(Path, workdirs):
-        config, _ = read_run_config(workdir.absolute())
+        config, facts = read_run_config(workdir.absolute())
         result = read_result(workdir)
         if result is None:
             unfinished.append(str(workdir))
             continue
-        key = str({name: value for name, value in asdict(config).items() if name not in OF_A_RUN})
+        options = {name: value for name, value in asdict(config).items() if name not in OF_A_RUN}
+        key = str((options, images_of(config, facts)))
         groups.setdefault(key, []).append((config, result, str(workdir)))
     found = []
     for runs in groups.values():
@@ -71,6 +72,13 @@ def group_by_options(workdirs: Sequence[str | Path]) -> tuple[list[SeedGroup], l
             raise InputError(f"two folders hold a run of {configs[0].model} with the same options and seeds {seeds}")
         found.append(SeedGroup(configs[0], seeds, results, folders))
     return found, unfinished
+
+
+def images_of(config: Config, facts: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what tells the images of a run from others: their digests; of a fold, how many they are together."""
+    digests = [facts.get(name) for name in ("train_examples", "test_examples")]
+    counts = [facts.get(name, 0) for name in ("num_train", "num_test")]
+    return facts["class_names"], *([sum(counts)] if config.folds else digests)
 
 
 def differing_options(groups: Sequence[SeedGroup]) -> list[str]:

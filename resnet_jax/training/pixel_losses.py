@@ -32,7 +32,7 @@ def make_pixel_loss(
         binary: labels are 0 or 1 for each class.
         smoothing: of the targets of cross-entropy.
         class_weights: float32 [K], factors of a pixel's cross-entropy or focal loss by its class, and of a class's
-            Dice.
+            Dice; where classes overlap, of all that is said of a class. A single class has weight 1.
 
     Raises:
         InputError: an unknown kind.
@@ -48,7 +48,8 @@ def make_pixel_loss(
         if kind != "dice":
             each = binary_pixels if binary else exclusive_pixels
             losses = each(logits, target, smoothing, FOCUS if kind == "focal" else 0.0)
-            losses = losses if weights is None else losses * (target * weights).sum(axis=-1, keepdims=not binary)
+            if weights is not None:  # where classes overlap, a pixel without a class counts as much as one with it
+                losses *= weights if binary else (target * weights).sum(axis=-1, keepdims=True)
             total += (losses * valid).sum(axis=(1, 2, 3)) / jnp.maximum(valid.sum(axis=(1, 2, 3)), 1)
         if kind in ("dice", "entropy_and_dice"):
             probabilities = jax.nn.sigmoid(logits) if binary else jax.nn.softmax(logits)

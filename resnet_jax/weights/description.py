@@ -21,6 +21,7 @@ class Description:
         source: where the weights come from.
         preprocessing: of the images; None when the file does not say.
         class_names: K names; None when the file does not say.
+        masks: of a network that classifies pixels, {"mask_coding", "threshold"}; None when the file does not say.
     """
 
     model: str = ""
@@ -28,6 +29,7 @@ class Description:
     source: str = ""
     preprocessing: Preprocessing | None = None
     class_names: Sequence[str] | None = None
+    masks: Mapping[str, Any] | None = None
 
 
 def to_facts(description: Description) -> dict[str, str]:
@@ -39,6 +41,8 @@ def to_facts(description: Description) -> dict[str, str]:
         facts["preprocessing"] = json.dumps(dataclasses.asdict(description.preprocessing))
     if description.class_names:
         facts["class_names"] = json.dumps(list(description.class_names))
+    if description.masks:
+        facts["masks"] = json.dumps(dict(description.masks))
     return facts
 
 
@@ -53,8 +57,8 @@ def from_facts(facts: Mapping[str, str], source: str | Path) -> Description:
         InputError: it makes no sense.
     """
     try:
-        options, preprocessing, classes = (
-            json.loads(facts.get(key, "null")) for key in ("options", "preprocessing", "class_names")
+        options, preprocessing, classes, masks = (
+            json.loads(facts.get(key, "null")) for key in ("options", "preprocessing", "class_names", "masks")
         )
         if preprocessing:
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in preprocessing.items()}
@@ -65,6 +69,7 @@ def from_facts(facts: Mapping[str, str], source: str | Path) -> Description:
             source=facts.get("source", ""),
             preprocessing=preprocessing,
             class_names=tuple(map(str, classes)) if classes else None,
+            masks=dict(masks) if masks else None,
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{source}: its description cannot be read ({error}); convert the original again") from error

@@ -33,6 +33,7 @@ class WeightSet:
         preprocessing_from: where the preprocessing is from, as the end of a line for the user.
         class_names: K names; None when nothing says.
         options: of `create_model`, beside the number of classes, that the network was made with.
+        masks: of a network that classifies pixels, as in `description.Description`.
         notes: lines about choices that were made, which a user should read.
     """
 
@@ -44,6 +45,7 @@ class WeightSet:
     preprocessing_from: str
     class_names: tuple[str, ...] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    masks: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -137,6 +139,7 @@ def open_weights(name: str, source: str | Path | None = None, weights_key: str =
         preprocessing_from=origin,
         class_names=tuple(stated.class_names) if stated.class_names else None,
         options=stated.options,
+        masks=stated.masks,
         notes=tuple(f"{source}: {line}" for line in (file.note, note) if line),
     )
 
@@ -207,6 +210,7 @@ def write_weights(
     preprocessing: Preprocessing | None = None,
     class_names: Sequence[str] | None = None,
     options: Mapping[str, Any] | None = None,
+    masks: Mapping[str, Any] | None = None,
 ) -> None:
     """Write variables to a .safetensors or .npz file, with their description and a checksum.
 
@@ -219,13 +223,15 @@ def write_weights(
         preprocessing: of the network's images.
         class_names: K names.
         options: of `create_model`, beside the number of classes, that the network was made with.
+        masks: of a network that classifies pixels, as in `description.Description`.
 
     Raises:
         InputError: the file cannot be written, or the network has no torch layout.
     """
     host = jax.device_get(variables)
     tensors = to_torch(host, rules_for(model)) if layout == "torch" else to_tensors(host, OURS)
-    facts = description.to_facts(description.Description(model, options or {}, source, preprocessing, class_names))
+    stated = description.Description(model, options or {}, source, preprocessing, class_names, masks)
+    facts = description.to_facts(stated)
     if Path(path).suffix == ".npz":
         del facts["model"]  # for another network, a list of what does not fit says more than a name
     # "pt" is what readers of torch's world look for.

@@ -23,8 +23,17 @@ _OF_TRAINING = {
 
 
 def options_of(name: str, model: nn.Module) -> dict[str, Any]:
-    """Return the options by which a network differs from `create_model(name)`, but for those of its training."""
-    usual = create_model(name)
+    """Return the options by which a network differs from `create_model(name)`, but for those of its training.
+
+    Those of the encoder of a network for dense prediction are among them.
+    """
+    usual: Any = create_model(name)
+    encoder = differing(cast(Any, model).backbone(), usual.backbone()) if hasattr(model, "backbone") else {}
+    return encoder | differing(model, usual)
+
+
+def differing(model: nn.Module, usual: nn.Module) -> dict[str, Any]:
+    """Return the fields of a network that are other than those of a usual one, but for those of its training."""
     fields = [field.name for field in dataclasses.fields(model) if field.name not in _OF_TRAINING]
     values = {name: getattr(model, name) for name in fields}
     return {

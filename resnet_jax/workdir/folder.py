@@ -45,6 +45,10 @@ def locked(workdir: Path) -> AbstractContextManager[None]:
     return lock_folder(workdir, "--workdir", "is training in it")
 
 
+# Options that are a path, or the name of a network, or of weights on the hub.
+INPUTS = ("teacher", "teacher_weights", "init_from")
+
+
 def check_config_matches(workdir: Path, config: Config) -> None:
     """Compare with the run that is in the folder, if there is one.
 
@@ -60,6 +64,9 @@ def check_config_matches(workdir: Path, config: Config) -> None:
     if (run := read_run_to_continue(workdir)) is None:
         return
     config = with_absolute_paths(config)
+    for name in INPUTS:  # a relative path of weights that are gone: the checkpoints hold what was made of them
+        if str(Path(getattr(config, name)).absolute()) == getattr(run[0], name):
+            config = replace(config, **{name: getattr(run[0], name)})
     if differs := differences(with_absolute_paths(run[0]), config):
         raise InputError(
             f"--workdir={workdir} holds a run with other options ({', '.join(differs)}); "
@@ -156,7 +163,7 @@ def with_absolute_paths(config: Config) -> Config:
         return str(Path(path).absolute()) if path and "://" not in path else path
 
     inputs = {"data_dir": absolute(config.data_dir)}
-    for name in ("teacher", "teacher_weights", "init_from"):  # or the name of a network, or of weights on the hub
+    for name in INPUTS:
         if Path(value := getattr(config, name)).exists():
             inputs[name] = absolute(value)
     return replace(config, **inputs)

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from resnet_jax.data.sources.folder import FolderSource
 from resnet_jax.evaluation.evaluate import evaluate
 from resnet_jax.evaluation.image_set import image_set, open_set
 from resnet_jax.evaluation.predictions import of_scores, predict_set
@@ -94,6 +95,14 @@ def test_a_table_of_anything_else_is_not_read(tmp_path, network, predicted):
     for other in others:
         assert read_predictions(tmp_path, other, found.class_names) is None
     assert subject_of(network, source, images) == subject
+    assert isinstance(source, FolderSource)
+    picture = source.path(0)
+    content = picture.read_bytes()
+    picture.write_bytes(content + b"0")  # another picture of the same name
+    assert read_predictions(tmp_path, subject_of(network, source, images), found.class_names) is None
+    picture.write_bytes(content)
+    subject = subject_of(network, source, images)
+    path = write_predictions(tmp_path, found, subject)
     path.write_text(path.read_text().replace(",0.", ",1."))  # edited
     assert read_predictions(tmp_path, subject, found.class_names) is None
     write_predictions(tmp_path, found, subject)

@@ -1,5 +1,7 @@
 """Training on one's own pictures as a command: the run, its report, and the folds of a cross-validation."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -38,6 +40,10 @@ def test_a_training_ends_with_its_report(pictures, tmp_path, capsys):
     finetune.main(argv)
     assert "nothing to do" in capsys.readouterr().out
     assert page.stat().st_mtime_ns == before
+    page.write_text("of the middle of the training")
+    os.utime(page, ns=(0, (tmp_path / "run" / "result.json").stat().st_mtime_ns - 1))
+    finetune.main(argv)
+    assert "experiments.finetune" in page.read_text()
 
 
 @pytest.mark.slow
@@ -49,8 +55,8 @@ def test_every_fold_is_trained_and_the_page_compares_them(pictures, tmp_path, ca
     assert [result["num_examples"] for result in results if result] == [8, 8]
     top1 = [100 * result["top1"] for result in results if result]
     assert f"{np.mean(top1):.2f} ± {np.std(top1, ddof=1):.2f}" in out
-    assert f"the report of all folds is {tmp_path / 'report.html'}" in out
-    assert "their images differ" in (tmp_path / "report.html").read_text()
+    assert f"the report of all folds is {tmp_path / 'folds.html'}" in out
+    assert "their images differ" in (tmp_path / "folds.html").read_text()
 
 
 @pytest.mark.slow
@@ -70,3 +76,10 @@ def test_a_search_writes_no_report(pictures, tmp_path, capsys):
 def test_a_network_without_weights_of_its_own_is_named():
     with pytest.raises(InputError, match="--model=resnet8_cifar has no default weights; name some: --weights="):
         finetune.main(["--model=resnet8_cifar", "--data_dir=nowhere"])
+
+
+def test_folds_in_several_processes_are_refused(pictures, tmp_path):
+    argv = [f"--data_dir={pictures}", "--folds=2", f"--workdir={tmp_path}", *SMALL, "--num_processes=2"]
+    with pytest.raises(InputError, match=r"in turn in one process; in several, run each by itself, --fold=0"):
+        finetune.main([*argv, "--process_id=0", "--coordinator_address=localhost:1"])
+    assert not list(tmp_path.iterdir())

@@ -50,7 +50,9 @@ def test_a_small_picture_is_one_tile():
     assert calls == [(1, 60, 64, 3)]
 
 
-@pytest.mark.parametrize(("tile", "margin", "named"), [(100, 32, "--tile=100"), (64, 10, "--tile_margin=10")])
+@pytest.mark.parametrize(
+    ("tile", "margin", "named"), [(100, 32, "--tile=100"), (64, 10, "--tile_margin=10"), (-32, 32, "--tile=-32")]
+)
 def test_tiles_lie_on_the_grid_of_the_strides(tile, margin, named):
-    with pytest.raises(InputError, match=f"{named} is no multiple of 32; take"):
+    with pytest.raises(InputError, match=f"{named} is no multiple of 32, from 32 on; take"):
         jit_logits(lambda v, x: x, tile, margin)

@@ -11,7 +11,7 @@ import pytest
 
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
-from resnet_jax.optim.build import build_optimizer
+from resnet_jax.optim.build import build_optimizer, build_tx
 from resnet_jax.optim.freeze import check_freeze, frozen_by, leave_frozen
 
 PATHS = (
@@ -111,3 +111,14 @@ def test_the_optimizer_has_no_state_and_no_decay_for_what_is_frozen():
     moved: Any = optax.apply_updates(params, updates)
     np.testing.assert_array_equal(moved["stage1_block01"]["kernel"], params["stage1_block01"]["kernel"])
     np.testing.assert_allclose(moved["head"]["kernel"], 1 - 0.5 * 1.1, rtol=1e-6)
+
+
+def test_the_norm_of_all_gradients_is_clipped_in_both_phases():
+    config = Config(freeze="stem", unfreeze_at=1.0, clip_norm=1.0, momentum=0.0, learning_rate=1.0)
+    tx = build_tx(config, lambda step: 1.0, 4, thaw=1)
+    params: Any = {"stem": jnp.zeros(1), "head": jnp.zeros(1)}
+    gradients: Any = {"stem": jnp.array([30.0]), "head": jnp.array([40.0])}
+    _, state = tx.update(gradients, tx.init(params), params)  # in which the stem rests
+    updates: Any = tx.update(gradients, state, params)[0]
+    assert float(updates["stem"][0]) == pytest.approx(-0.6)
+    assert float(updates["head"][0]) == pytest.approx(-0.8)

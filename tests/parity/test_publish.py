@@ -16,7 +16,7 @@ def test_timm_computes_our_logits_from_a_published_folder(tmp_path, name):
     trained = toy(name, 64)
     folder, _ = publish(trained, "someone/net", tmp_path / "net", license="MIT", dry_run=True)
     theirs = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-    assert theirs.pretrained_cfg["label_names"] == list(trained.class_names)
+    assert theirs.pretrained_cfg["label_names"] == list(trained.class_names or ())
     found = timm.data.resolve_model_data_config(theirs)
     preprocessing = dataclasses.asdict(trained.preprocessing)
     assert found["input_size"] == (3, 64, 64)

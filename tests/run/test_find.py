@@ -8,7 +8,7 @@ import pytest
 
 from resnet_jax.errors import InputError
 from resnet_jax.run.build import build_run
-from resnet_jax.run.find_batch import at_size, first_arguments, largest_that_fits
+from resnet_jax.run.find_batch import at_size, first_arguments, largest_step, largest_that_fits
 from resnet_jax.run.find_rate import SAFETY, find_rate, suggested_rate
 from resnet_jax.run.memory import abstract, step_memory
 from resnet_jax.run.step import build_train_step
@@ -61,3 +61,10 @@ def test_the_largest_batch_fits_and_the_next_one_does_not():
 def test_a_model_that_does_not_fit_at_all_is_named():
     with pytest.raises(InputError, match="not even the smallest batch of resnet8_cifar at 8 px fits"):
         largest_that_fits(build_run(TOY), 1000)
+
+
+def test_the_step_that_is_measured_is_the_one_that_needs_the_most_memory():
+    gradual = replace(TOY, freeze="stem..stage2", unfreeze_at=1.0, progressive="8:16")
+    largest = largest_step(gradual)
+    assert (largest.freeze, largest.unfreeze_at, largest.progressive, largest.image_size) == ("", 0.0, "", 16)
+    assert largest_step(TOY) == TOY

@@ -13,13 +13,14 @@ from flax.traverse_util import flatten_dict
 
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError, InterruptedRunError
+from resnet_jax.inference.convert import convert
 from resnet_jax.inference.restore import restore_run
 from resnet_jax.layers.frozen_statistics import WithFrozenStatistics
 from resnet_jax.models.counts import abstract_variables, count_multiply_adds
 from resnet_jax.models.registry import create_model
 from resnet_jax.optim.freeze import frozen_by
 from resnet_jax.run.cached_features import next_readable
-from resnet_jax.run.initial import Initial, check_same_start, check_scan
+from resnet_jax.run.initial import Initial, check_options, check_same_start, check_scan
 from resnet_jax.run.new_parts import with_head
 from resnet_jax.run.train import train
 from resnet_jax.training.state import TrainState
@@ -204,6 +205,10 @@ def test_a_class_keeps_its_part_of_the_head_by_its_name():
         ),
         ({"init_from": "nowhere.pth"}, "nowhere.pth"),
         (
+            {"cache_features": 1, "freeze": "stem..stage3", "stochastic_depth": 0.1},
+            "does not go with --stochastic_depth; leave out one of them",
+        ),
+        (
             {"cache_features": 1, "freeze": "stem..stage3", "unfreeze_at": 0.1, "mixup": 0.1},
             "does not go with --mixup, --unfreeze_at; leave out one of them",
         ),
@@ -239,3 +244,21 @@ def test_no_gradient_is_computed_below_the_lowest_thing_that_learns(monkeypatch)
     whole = step_multiply_adds("", monkeypatch)
     assert step_multiply_adds("stem..stage3", monkeypatch) < 0.6 * whole
     assert step_multiply_adds("stem..stage4", monkeypatch) < 0.36 * whole
+
+
+def test_weights_of_a_network_that_computes_something_else_are_refused():
+    ours, theirs = (create_model("resnet8_cifar", blur_strides=blur) for blur in (False, True))
+    config = replace(TOY, init_from="net.npz")
+    with pytest.raises(InputError, match=r"net.npz are weights of a network with blur_strides=True, and this one has"):
+        check_options(config, theirs, ours)
+    check_options(config, create_model("resnet8_cifar", norm="frozen"), ours)
+
+
+@pytest.mark.slow
+def test_a_run_continues_where_its_weights_are_gone(weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    convert(weights, "start.npz")
+    config = replace(TOY, init_from="start.npz", steps=2, eval_every=1, workdir="run")
+    done = train(config)
+    (tmp_path / "start.npz").unlink()
+    assert train(config) == done

@@ -21,6 +21,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.evaluation.masks import Tiling, evaluate_masks
 from resnet_jax.inference.segment import coding_of
 from resnet_jax.inference.trained import load_trained
+from resnet_jax.recipes.recipe import AT_THE_END
 from resnet_jax.run.train import train
 from resnet_jax.workdir.metrics_log import read_rows
 from tests.masked_pictures import VOID, write_pictures
@@ -240,6 +241,10 @@ def test_the_commands_print_the_result(finished, root, tmp_path, capsys):
         ({"auto_augment": "ta_wide"}, "--auto_augment=ta_wide does not go with masks"),
         ({"crop_size": (8,)}, "--crop_size 8: give height and width"),
         ({"crop_size": (), "scale": (0.5, 1.0)}, "--scale 0.5 1.0 needs crops"),
+        ({"eval_views": "flip_translate"}, "--eval_views=flip_translate does not go with masks; take flip"),
+        ({"loss": "dice", "label_smoothing": 0.1}, "--label_smoothing is of cross-entropy, not of --loss=dice"),
+        ({"crop_scale": (0.5, 1.0)}, "--crop_scale 0.5 1.0 does not go with masks"),
+        ({"patience": 2, "eval_every": AT_THE_END}, "--patience=2 does nothing here: it needs evaluations within"),
         ({"scale": (2.0, 1.0)}, "--scale 2.0 1.0: the smaller one comes first"),
         (
             {"dataset": "folder", "scale": (1.0, 1.0), "crop_size": (), "loss": "dice"},

@@ -95,10 +95,11 @@ def test_a_run_whose_images_are_gone_is_named_on_the_page(runs, tmp_path):
     assert f"{copied}: {tmp_path}/gone is not a folder" in text
 
 
-def predictions(names, right):
+def predictions(names, right, sizes=()):
     label = np.zeros(len(names), int)
     predicted = np.where(right, 0, 1)
-    return Predictions(tuple(names), label, predicted, np.ones(len(names)), np.ones(len(names)), ("a", "b"))
+    ones = np.ones(len(names))
+    return Predictions(tuple(names), label, predicted, ones, ones, ("a", "b"), np.array(sizes))
 
 
 def test_folds_have_no_paired_test_and_one_line_says_so():
@@ -113,6 +114,7 @@ def test_runs_on_the_same_images_are_paired_and_others_are_not():
         "a": predictions("xyz", [True, True, True]),
         "b": predictions("xyz", [True, False, True]),
         "c": predictions("xyw", [True, False, True]),
+        "blurred": predictions("xyz", [True, False, True], [5, 6, 7]),
     }
 
     def of(folder: Path) -> Predictions:
@@ -120,6 +122,6 @@ def test_runs_on_the_same_images_are_paired_and_others_are_not():
             raise InputError("its images are gone")
         return known[folder.name]
 
-    (pair,), problems = paired_tests(["a", "b", "c", "d"], of)
+    (pair,), problems = paired_tests(["a", "b", "c", "blurred", "d"], of)
     assert (pair.first, pair.second, pair.test.first_only, pair.test.second_only) == ("a", "b", 1, 0)
     assert problems == ["d: its images are gone", "No test of other pairs: their images differ."]

@@ -15,10 +15,11 @@ BASE = Config(model="resnet18", recipe="goyal2017")
 
 @pytest.fixture
 def write_run(tmp_path):
-    def write(name: str, config: Config, top1: float | None, **more: float) -> str:
+    def write(name: str, config: Config, top1: float | None, facts=(), **more: float) -> str:
         folder = tmp_path / name
         folder.mkdir()
         record = {"config": asdict(replace(config, workdir=str(folder))), "image_size": 96, "class_names": ["a", "b"]}
+        record |= dict(facts)
         (folder / "config.json").write_text(json.dumps(record))
         if top1 is not None:
             (folder / "result.json").write_text(json.dumps({"top1": top1, "top5": 0.9, "epoch": 15.0, **more}))
@@ -59,3 +60,18 @@ def test_folders_without_runs_are_refused(tmp_path, write_run, capsys):
     with pytest.raises(InputError, match="none of these"):
         compare.main([write_run("a", BASE, None)])
     assert "not finished" in capsys.readouterr().out
+
+
+def test_runs_on_other_images_are_lines_of_their_own(write_run):
+    runs = [write_run(name, BASE, 0.5, {"train_examples": name, "test_examples": "same"}) for name in "ab"]
+    groups, _ = group_by_options(runs)
+    assert [group.workdirs for group in groups] == [(runs[0],), (runs[1],)]
+
+
+def test_folds_of_one_set_are_one_line(write_run):
+    def fold(number: int) -> str:
+        counts = {"train_examples": str(number), "num_train": 10 + number, "num_test": 5 - number}
+        return write_run(f"fold{number}", replace(BASE, folds=2, fold=number), 0.5, counts)
+
+    groups, _ = group_by_options([fold(0), fold(1)])
+    assert [len(group.seeds) for group in groups] == [2]

@@ -107,3 +107,21 @@ def test_weights_are_one_on_average_over_the_pixels():
 def test_an_unknown_loss_is_refused():
     with pytest.raises(InputError, match="--loss=binary_cross_entropy is not for masks; take one of cross_entropy"):
         make_pixel_loss("binary_cross_entropy")
+
+
+@pytest.mark.parametrize("kind", PIXEL_LOSSES)
+@pytest.mark.parametrize("classes", [1, 3])
+def test_weights_of_overlapping_classes_are_of_all_that_is_said_of_a_class(kind, classes):
+    rng = np.random.default_rng(0)
+    logits = jnp.asarray(rng.normal(size=(1, 4, 4, classes)), jnp.float32)
+    batch = {"label": rng.integers(0, 2, logits.shape).astype(np.int32)}
+    weights = np.array([0.5, 1.0, 4.0], np.float32)[:classes] if classes > 1 else np.ones(1, np.float32)
+    losses = [make_pixel_loss(kind, binary=True, class_weights=w)(logits, batch) for w in (weights, None)]
+    assert losses[0].shape == (1,)
+    if classes == 1:
+        np.testing.assert_allclose(*losses, rtol=1e-6)
+    elif kind != "dice":
+        alone = np.eye(3, dtype=np.float32)[2] * 4
+        last = make_pixel_loss("cross_entropy", binary=True, class_weights=alone)(logits, batch)
+        by_hand = optax.losses.sigmoid_binary_cross_entropy(logits[..., 2], batch["label"][..., 2]).mean()
+        np.testing.assert_allclose(last, [4 * by_hand / 3], rtol=1e-5)

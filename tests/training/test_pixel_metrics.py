@@ -155,3 +155,10 @@ def test_the_boundary_score_is_that_of_loops():
         each = [f for f in each if f is not None]
         assert float(sums["boundary_images"][k]) == len(each)
         assert float(sums["boundary_f"][k]) == pytest.approx(sum(each), abs=1e-5)
+
+
+def test_a_batch_of_more_pixels_than_a_float_counts_is_exact():
+    label = np.zeros((5, 2048, 2048), np.int32)  # 21 million of one class
+    logits = np.zeros((5, 2048, 2048, 1), np.float32)
+    sums = jax.jit(pixel_sums)(logits, {"label": label, "mask": np.ones(5, np.float32)}, jnp.zeros(5))
+    assert confusion_matrix(sums).tolist() == [[5 * 2048**2]]

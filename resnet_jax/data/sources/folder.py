@@ -4,6 +4,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Container, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ from resnet_jax.errors import InputError
 
 # Names that others give a split.
 OTHER_NAMES = {"train": ("training",), "val": ("valid", "validation", "dev", "eval"), "test": ("testing",)}
+TEST_NAMES = ("test", *OTHER_NAMES["test"])
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,18 @@ class FolderSource:
         yield b"\0".join(self.files)
         yield self.labels.astype("<i4").tobytes()
 
+    def states(self) -> np.ndarray:
+        """Return bytes and time of the last change, in ns, of every file: int64 [N,2]; zeros of a missing one."""
+        found = np.zeros((len(self.files), 2), np.int64)
+        for number, file in enumerate(self.files):
+            with suppress(OSError):
+                state = os.stat(os.path.join(os.fsencode(self.root), file))
+                found[number] = state.st_size, state.st_mtime_ns
+        return found
+
 
 def folder_source(
-    split: Literal["train", "val", "test"], data_dir: str | None, links_out: bool = False
+    split: Literal["train", "val", "test"], data_dir: str | None, links_out: bool = False, beside_test: bool = False
 ) -> FolderSource:
     """Open one split, in the order of torchvision's ImageFolder: sub-folders of a class belong to it.
 
@@ -70,6 +81,7 @@ def folder_source(
         split: of the set.
         data_dir: ROOT.
         links_out: allow symbolic links that leave ROOT.
+        beside_test: a folder `test` of class folders lies beside the pictures, and is neither a class nor "val".
 
     Raises:
         InputError: a folder is missing, cannot be read or has no classes, a class has no images, two splits have
@@ -81,10 +93,12 @@ def folder_source(
     inside = None if links_out else root
     splits = folder_splits(data_dir)
     if not (root / split).is_dir() and root.is_dir():
-        refuse_other_name(root, split)
+        refuse_other_name(root, split, beside_test)
     whole = split == "val" and not splits
     folder = root if whole else root / split
     classes = class_folders(root, folder, inside)
+    if whole and beside_test:
+        classes = {name: parts for name, parts in classes.items() if not is_test_folder(folder, name)}
     other = compared_split(split, splits)
     if other in splits:
         if folder.samefile(root / other):
@@ -155,19 +169,34 @@ def class_folders(root: Path, folder: Path, inside: Path | None) -> dict[str, li
     return {name: sorted(classes[name]) for name in sorted(classes)}
 
 
-def refuse_other_name(root: Path, split: str) -> None:
+def is_test_folder(root: Path, name: str) -> bool:
+    """Return whether a folder in `root` holds a test set's class folders, by its name and its content."""
+    return name.lower() in TEST_NAMES and has_folders(root / name)
+
+
+def has_folders(folder: Path) -> bool:
+    """Return whether a folder is one that holds others."""
+    return folder.is_dir() and any(part.is_dir() for part in listed(folder))
+
+
+def refuse_other_name(root: Path, split: str, beside_test: bool) -> None:
     """Refuse a root that has the split under another name.
+
+    Args:
+        root: the folder.
+        split: of the set.
+        beside_test: a test set is none of the others' names.
 
     Raises:
         InputError: it does; names the folder.
     """
     for entry in listed(root):
         # Where there is no other, what is called test is what a training is validated on.
-        others = OTHER_NAMES[split] + (("test", *OTHER_NAMES["test"]) if split == "val" else ())
-        named = entry.name.lower() in (split, *others)
-        if named and entry.is_dir() and any(part.is_dir() for part in listed(Path(entry.path))):
+        is_test = split == "val" and not beside_test and is_test_folder(root, entry.name)
+        if is_test or (entry.name.lower() in (split, *OTHER_NAMES[split]) and has_folders(Path(entry.path))):
+            held_out = "hold images out of the training's, --val_fraction=0.2; or " if is_test else ""
             raise InputError(
-                f"{root / split} is not a folder, but {root / entry.name} is there; rename it, or link it: "
+                f"{root / split} is not a folder, but {root / entry.name} is there; {held_out}rename it, or link it: "
                 f"ln -s {entry.name} {root / split}"
             )
 

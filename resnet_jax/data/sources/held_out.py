@@ -35,7 +35,9 @@ class FolderRule:
 
 
 def held_out_split(source: FolderSource, split: Literal["train", "val"], fraction: float) -> FolderSource:
-    """Return one split of pictures that have none, class by class: new images never move old ones.
+    """Return one split of pictures that have none, class by class: new images do not move old ones.
+
+    But for one: where no image of a class, or each, would be for validation, the nearest one is moved.
 
     Args:
         source: all images.

@@ -25,7 +25,8 @@ class MaskCoding:
 
     Attributes:
         class_names: K names.
-        values: what stands in a mask for each class, a value from 0 to 255 or a color as r * 65536 + g * 256 + b.
+        values: what stands in a mask for each class, a value from 0 to 255 or a color as r * 65536 + g * 256 + b; of
+            binary masks, the values that mean yes.
         void: values or colors of pixels that do not count.
         colors: of each class, to draw it.
         in_colors: masks are RGB pictures.
@@ -51,9 +52,12 @@ class MaskCoding:
             InputError: a value is no class.
         """
         if self.binary:
-            values, targets = np.array([0, *self.values]), np.array([0, 1], np.uint8)
+            values = np.array([0, *self.values])
+            targets = (values > 0).astype(np.uint8)
         else:
             values, targets = np.array(self.values), np.arange(len(self.values), dtype=np.uint8)
+        kept = ~np.isin(values, self.void)
+        values, targets = values[kept], targets[kept]
         values = np.concatenate([values, np.array(self.void, values.dtype)])
         targets = np.concatenate([targets, np.full(len(self.void), IGNORE, np.uint8)])
         order = np.argsort(values)
@@ -137,6 +141,8 @@ def coding_of_file(path: Path, void_value: int) -> MaskCoding:
         kinds.add(len(numbers))
         entries.append((value, label, color))  # pyrefly: ignore
     classes = [entry for entry in entries if entry[1].lower() not in VOID_NAMES]
+    if len(classes) > MOST_CLASSES:
+        raise InputError(f"--colors={path} names {len(classes)} classes; {MOST_CLASSES} are the most")
     if not classes:
         raise InputError(f"--colors={path} names no class; write one a line: R G B NAME, or VALUE NAME")
     if len(kinds) > 1:
@@ -168,14 +174,15 @@ def coding_of_values(values: Sequence[int], palette: Sequence[Color] | None, voi
         InputError: nothing counts, or too many values do.
     """
     seen = set(values)
-    if seen in ({0, 255}, {0, 1}, {255}, {1}) and seen != {void_value}:
+    usual_void = void_value == IGNORE  # 255 is foreground beside 0 alone; another value that is named is void
+    if seen in ({0, 255}, {0, 1}, {255}, {1}) and seen != {void_value} and (usual_void or void_value not in seen):
         return MaskCoding(("foreground",), (max(seen),), (), ((255, 255, 255),), binary=True)
     counted = sorted(seen - {void_value})
     if not counted:
         raise InputError(f"the masks have no value but {void_value}, which does not count; see --void_value")
     if counted[-1] >= MOST_CLASSES:
         raise InputError(f"the masks have a value {counted[-1]}; more than {MOST_CLASSES} classes need --colors=FILE")
-    classes = range(counted[-1] + 1)
+    classes = [k for k in range(counted[-1] + 1) if k != void_value]
     names = tuple(f"class {k}" for k in classes)
     colors = tuple(palette[k] if palette and k < len(palette) else usual_color(k) for k in classes)
     return MaskCoding(names, tuple(classes), (void_value,), colors)

@@ -87,6 +87,10 @@ class MaskFiles:
             raise InputError(
                 f"{self.folder} has masks of {', '.join(own)}, the network has {', '.join(coding.class_names)}"
             )
+        if own and not coding.binary:
+            raise InputError(f"{self.folder} has a mask for each class; the network's classes exclude each other")
+        if len(self.masks[0]) != (len(coding.class_names) if coding.binary else 1):
+            raise InputError(f"{self.folder} has one mask a picture; the network's classes have masks of their own")
         return replace(self, coding=coding)
 
     def identity(self) -> Iterator[bytes]:
@@ -130,7 +134,7 @@ def mask_files(folder: Path) -> MaskFiles:
             print_notice(f"{masks / name}: {len(spare):,} masks have no picture, the first {part[spare[0]]}")
     if line := unread_line(+unread):
         print_notice(f"{folder}: {line}")
-    coding = MaskCoding(tuple(classes), (255,), (), tuple((255, 255, 255) for _ in classes), binary=bool(classes))
+    coding = MaskCoding(tuple(classes), (255, 1), (), tuple((255, 255, 255) for _ in classes), binary=bool(classes))
     stems = sorted(pictures)
     rows = tuple(
         tuple(str(Path("masks", name, part[stem])) for name, part in zip(classes or [""], found, strict=True))
@@ -148,7 +152,9 @@ def _by_stem(folder: Path, unread: Counter[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in images_in(folder, image_extensions(), unread, None):
         if os.sep in name:
-            continue  # of a class that has a folder of its own
+            if folder.name == "images":  # those of masks/ are of classes
+                unread["in folders of their own"] += 1
+            continue
         stem = os.path.splitext(name)[0]
         if stem in found:
             raise InputError(f"{folder} holds {found[stem]} and {name}, which have one name; rename one of them")

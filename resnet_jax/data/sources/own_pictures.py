@@ -26,12 +26,14 @@ def own_pictures(split: Literal["train", "val", "test"], data_dir: str | None, r
     Raises:
         InputError: the pictures cannot be used, or do not go with the rule.
     """
-    of_folder = partial(folder_source, links_out=rule.links_out)
+    of_folder = partial(folder_source, links_out=rule.links_out, beside_test=bool(rule.option))
     open_split: Callable[..., FolderSource] = csv_source if is_csv(data_dir) else of_folder
     if split == "test" or not rule.option:
         return open_split(split, data_dir)
     splits = own_splits(data_dir)
     if rule.val_fraction:
+        if splits == ("train",):
+            return held_out_split(open_split("train", data_dir), split, rule.val_fraction)
         if splits:
             raise InputError(
                 f"{rule.option} is for pictures without splits, and {data_dir} has splits ({', '.join(splits)}); "

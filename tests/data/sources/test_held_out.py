@@ -118,3 +118,21 @@ def test_a_set_with_its_own_splits_is_not_split(rule):
 def test_other_sets_have_no_test_split():
     with pytest.raises(InputError, match="--split=test: --dataset=digits has the splits train and val"):
         load_source("digits", "test", None, 0)
+
+
+@pytest.mark.parametrize("rule", [FolderRule(0.3), FolderRule(folds=2)])
+def test_a_test_folder_beside_the_classes_is_left_alone(rule, write_folder):
+    root = write_folder({"ant": 6, "bee": 6, "test/ant": 2, "test/bee": 3})
+    train, val = split_by(rule, root)
+    assert not {name for name in train | val if name.startswith("test")}
+    assert len(train | val) == 12
+    assert len(load_source("folder", "test", str(root), 0, rule)) == 5
+
+
+def test_training_images_alone_are_split_too(write_folder):
+    root = write_folder({"train/ant": 6, "train/bee": 6, "test/ant": 2, "test/bee": 3})
+    train, val = split_by(FolderRule(0.3), root)
+    assert len(train | val) == 12
+    assert not train & val
+    with pytest.raises(InputError, match=r"hold images out of the training's, --val_fraction=0.2; or rename it"):
+        load_source("folder", "val", str(root), 0)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_jax.data.mask_checks import absent_classes, check_masks
-from resnet_jax.data.sources.mask_coding import coding_of_file, usual_color
-from resnet_jax.data.sources.masks import mask_source
+from resnet_jax.data.mask_checks import absent_classes, check_masks, content_digest
+from resnet_jax.data.sources.mask_coding import MaskCoding, coding_of_file, usual_color
+from resnet_jax.data.sources.masks import mask_source, open_masks_uncoded
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.batch import IGNORE
 from tests.masked_pictures import write_pictures
@@ -180,3 +180,65 @@ def test_the_usual_colors_are_pascal_vocs():
         *[(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0)],
         *[(192, 128, 128), (0, 64, 128)],
     ]
+
+
+@pytest.mark.parametrize("void", [0, 1, 2])
+def test_a_value_that_is_named_void_is_no_class(root, void):
+    for mask in (root / "train" / "masks").iterdir():
+        rewrite(mask, lambda m: np.where(m == IGNORE, 3, m).astype(np.uint8))
+    source = mask_source("train", str(root), void_value=void)
+    label, raw = source[0].label, np.array(Image.open(root / "train/masks/0.png"))
+    kept = [k for k in range(4) if k != void]
+    assert source.class_names == tuple(f"class {k}" for k in kept)
+    assert (raw == void).any()
+    np.testing.assert_array_equal(label == IGNORE, raw == void)
+    for number, k in enumerate(kept):
+        np.testing.assert_array_equal(label == number, raw == k)
+
+
+def test_two_values_of_which_one_is_named_void_are_no_foreground(root):
+    for mask in (root / "train" / "masks").iterdir():
+        rewrite(mask, lambda m: (m == 1).astype(np.uint8))
+    source = mask_source("train", str(root), void_value=0)
+    assert not source.coding.binary
+    assert source.class_names == ("class 1",)
+    assert set(np.unique(source[0].label)) == {0, IGNORE}
+
+
+def test_more_classes_than_a_mask_can_hold_are_refused(tmp_path):
+    (tmp_path / "names.txt").write_text("".join(f"{k} {k % 7} 0 name{k}\n" for k in range(256)))
+    refused("names 256 classes; 255 are the most", lambda: coding_of_file(tmp_path / "names.txt", 255))
+
+
+@pytest.mark.parametrize("yes", [1, 255])
+def test_a_class_of_its_own_folder_is_any_of_the_usual_values(root, yes):
+    for split in ("train", "val"):
+        masks = root / split / "masks"
+        for mask in list(masks.iterdir()):
+            (masks / "cell").mkdir(exist_ok=True)
+            mask.rename(masks / "cell" / mask.name)
+            rewrite(masks / "cell" / mask.name, lambda m: np.where(m == 1, yes, 0).astype(np.uint8))
+    label = mask_source("train", str(root))[0].label
+    assert label.shape[-1] == 1
+    assert set(np.unique(label)) == {0, 1}
+
+
+def test_masks_that_are_not_of_the_networks_kind_are_refused(root):
+    overlapping = MaskCoding(("a", "b"), (255, 1), (), ((0, 0, 0),) * 2, binary=True)
+    source = open_masks_uncoded("train", str(root), "masks")
+    refused("has one mask a picture", lambda: source.with_coding(overlapping))
+
+
+def test_what_is_in_the_masks_has_a_digest(root):
+    before = content_digest(checked(root))
+    assert content_digest(checked(root)) == before
+    rewrite(root / "train/masks/0.png", lambda m: np.where(m == 1, 2, m).astype(np.uint8))
+    assert content_digest(checked(root)) != before
+
+
+def test_pictures_in_folders_of_their_own_are_told(root):
+    inner = root / "train" / "images" / "inner"
+    inner.mkdir()
+    for picture in list((root / "train" / "images").glob("*.png")):
+        picture.rename(inner / picture.name)
+    refused("holds no images.*4 in folders of their own", lambda: mask_source("train", str(root)))

@@ -1,0 +1,68 @@
+"""Masks by a trained network: what their files may not replace, and what its weights' file tells of them."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from experiments import predict as command
+from resnet_jax.data.sources.mask_coding import MaskCoding
+from resnet_jax.errors import InputError
+from resnet_jax.evaluation.mask_report import true_shares
+from resnet_jax.inference.convert import write_trained
+from resnet_jax.inference.segment import check_outputs, coding_of, mask_paths, shown_colors, threshold_of
+from resnet_jax.inference.trained import load_trained
+from resnet_jax.models.registry import create_model
+from resnet_jax.weights.shapes import options_of
+from tests.export.toys import toy
+
+FOREGROUND = MaskCoding(("foreground",), (255,), (), ((255, 255, 255),), binary=True)
+OVERLAPPING = MaskCoding(("cell", "wall"), (255, 1), (), ((255, 255, 255),) * 2, binary=True)
+
+
+def test_masks_replace_neither_the_pictures_nor_each_other(tmp_path):
+    pictures = [tmp_path / "a" / "1.png", tmp_path / "b" / "1.jpg"]
+    check_outputs(pictures[:1], FOREGROUND, tmp_path / "masks")
+    with pytest.raises(InputError, match=r"a/1.png would be replaced by a mask; name another folder, --out=FOLDER"):
+        check_outputs(pictures, FOREGROUND, tmp_path / "a")
+    with pytest.raises(InputError, match=r"the masks of .*a/1.png and .*b/1.jpg are both .*masks/1.png"):
+        check_outputs(pictures, FOREGROUND, tmp_path / "masks")
+    names = [path.name for path in mask_paths("x/1.jpg", OVERLAPPING, tmp_path)]
+    assert names == ["1_cell.png", "1_wall.png", "1_overlay.jpg"]
+
+
+def test_the_classes_of_a_picture_are_seen_on_white_and_black():
+    assert shown_colors(FOREGROUND) == ((128, 0, 0),)
+    assert len(set(shown_colors(OVERLAPPING))) == 2
+
+
+@pytest.mark.parametrize("coding", [FOREGROUND, OVERLAPPING])
+def test_a_file_of_weights_tells_what_masks_its_network_makes(tmp_path, coding):
+    trained = toy("unet_resnet8_cifar", width=8, skips="add", output_stride=2)
+    facts = {"mask_coding": asdict(coding), "threshold": 0.3}
+    write_trained(tmp_path / "net.npz", replace(trained, class_names=None, facts=facts), "ours", "here")
+    found = load_trained(model="unet_resnet8_cifar", weights=tmp_path / "net.npz", num_classes=10)
+    assert coding_of(found) == coding
+    assert threshold_of(found, coding) == 0.3
+    assert found.model.backbone().output_stride == 2
+
+
+def test_the_options_of_an_encoder_are_among_those_of_the_network():
+    model = create_model("fcn_resnet50", output_stride=16)
+    assert options_of("fcn_resnet50", model) == {"output_stride": 16}
+    assert options_of("fcn_resnet50", create_model("fcn_resnet50")) == {}
+
+
+def test_the_shares_of_overlapping_classes_are_of_all_pixels():
+    matrix = np.array([[[60, 10], [10, 20]], [[90, 0], [5, 5]]])
+    np.testing.assert_allclose(true_shares(matrix), [0.3, 0.1])
+    np.testing.assert_allclose(true_shares(np.array([[3, 1], [0, 4]])), [0.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [(["--json", "x.png"], "--json: for networks that classify images"), ([], "name")]
+)
+def test_options_without_effect_are_refused(monkeypatch, options, message):
+    monkeypatch.setattr(command, "load_named", lambda options: toy("unet_resnet8_cifar", width=8, skips="add"))
+    with pytest.raises(InputError, match=message):
+        command.main(["--model=unet_resnet8_cifar", *options])
