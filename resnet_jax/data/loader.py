@@ -17,8 +17,9 @@ from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import put_whole, replicated, sharded
 
-# A process takes longer to start than threads need for fewer images (measured on two cores: TODO).
-FEW_IMAGES = 2000
+# Worker processes take a second to start: threads read 3,925 images of 160 px in 1.2 to 1.6 s, one process in 4.7, and
+# two in 3.4 s (two cores, docs/performance.md).
+FEW_IMAGES = 5000
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def process_share() -> dict[str, int]:
 
 
 def worker_count(num_workers: int, images: int | None = None) -> int:
-    """Return how many decoding processes to start: as given, or for -1 one for every core but one, at most 16.
+    """Return how many decoding processes to start: as given, or for -1 one for every core but one, at most 16, or none.
 
     Args:
         num_workers: as in `Config`.

@@ -35,7 +35,7 @@ HEAD = Recipe(
     result="none published",
     cost="one forward pass of every image, and 30 epochs of the head",
     settings=SMALL_SET
-    | {"epochs": 30.0, "learning_rate": 0.003, "weight_decay": 1e-3, "crop_scale": (0.5, 1.0), "eval_every": AT_THE_END}
+    | {"epochs": 30.0, "learning_rate": 0.003, "weight_decay": 1e-3, "eval_every": AT_THE_END}
     | {"freeze": "stem..stage4", "cache_features": 1},
 )
 

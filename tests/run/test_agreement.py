@@ -152,6 +152,7 @@ DATA = {
     "class_names": ("dark", "light"),
     "train_examples": "1a",
     "test_examples": "2b",
+    "mask_content": "",
 }
 
 
@@ -165,6 +166,7 @@ DATA = {
         ({"class_names": ("light", "dark")}, "the digest of the class names is "),
         ({"train_examples": "1c"}, "the digest of the training images' names is 1a in process 0, 1c in process 1"),
         ({"test_examples": "2c"}, "the digest of the test images' names is 2b in process 0, 2c in process 1"),
+        ({"mask_content": "3d"}, "the digest of the masks is  in process 0, 3d in process 1"),
     ],
 )
 def test_other_data_are_named(two, changes, says):
