@@ -35,14 +35,20 @@ ROUNDS = 7
 def draw_variables(model: Any, size: int) -> Any:
     """Return random variables, none at its initial value."""
     rng = np.random.default_rng(0)
+    shapes = abstract_variables(model, size)
+    kernels = sum(path[-1].key == "kernel" for path, _ in jax.tree_util.tree_leaves_with_path(shapes))
+    # Of a thousand blocks that each add as much as there is, nothing finite would be left.
+    variance = max(1.0, kernels / 110) ** 2
 
     def draw(path: Any, leaf: Any) -> np.ndarray:
-        if path[-1].key in ("var", "scale"):
+        if path[-1].key == "var":
+            return (variance * rng.uniform(0.5, 1.5, leaf.shape)).astype(np.float32)
+        if path[-1].key == "scale":
             return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
         spread = np.sqrt(1 / np.prod(leaf.shape[:-1])) if path[-1].key == "kernel" else 0.1
         return rng.normal(0, spread, leaf.shape).astype(np.float32)
 
-    return jax.tree_util.tree_map_with_path(draw, abstract_variables(model, size))
+    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def share_of_time(first: Callable[[], Any], second: Callable[[], Any]) -> float:
