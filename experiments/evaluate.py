@@ -61,7 +61,7 @@ class Options(WhichNetwork):
     tile_margin: int = 32
     """Pixels around each tile that the network sees and that are not counted"""
     num_workers: int = -1
-    """Decoding processes. 0: threads; -1: one for every core but one, at most 16, and threads for few images"""
+    """Decoding processes. 0: threads; -1: all cores but one, 16 at most, or threads"""
     json: bool = False
     """Print one JSON object instead of text"""
 

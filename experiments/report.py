@@ -38,7 +38,7 @@ class Options(WhichNetwork):
     batch_size: int = 0
     """Images a step. 0: the run's own; the result does not depend on it"""
     num_workers: int = -1
-    """Decoding processes. 0: threads; -1: one for every core but one, at most 16, and threads for few images"""
+    """Decoding processes. 0: threads; -1: all cores but one, 16 at most, or threads"""
 
 
 def main(argv: Sequence[str]) -> None:

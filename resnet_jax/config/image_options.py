@@ -63,7 +63,7 @@ class DataOptions:
     std: tuple[float, ...] = ()
     """Standard deviations of R, G, B. Empty: as --mean"""
     num_workers: int = -1
-    """Decoding processes. 0: threads; -1: one for every core but one, at most 16, and threads for few images"""
+    """Decoding processes. 0: threads; -1: all cores but one, 16 at most, or threads"""
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def test_the_shares_of_overlapping_classes_are_of_all_pixels():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [(["--json", "x.png"], "--json: for networks that classify images"), ([], "name")]
+    ("options", "message"), [(["--json", "x.png"], "--json is for networks that classify images"), ([], "name")]
 )
 def test_options_without_effect_are_refused(monkeypatch, options, message):
     monkeypatch.setattr(command, "load_named", lambda options: toy("unet_resnet8_cifar", width=8, skips="add"))
