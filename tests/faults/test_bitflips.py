@@ -33,7 +33,8 @@ def read_all(workdir: Path, target: Any) -> tuple[dict[str, Any], list[str]]:
         sums = checkpoint.stored_record(manager, step).get("log")
     rows = truncate_rows(workdir / "metrics.jsonl", step, sums, lines.append)
     arrays = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
-    facts = {name: facts[name] for name in (*DATA_FACTS, "versions", "git_commit")}
+    known = DATA_FACTS.keys() - {"mask_content"}  # these images have no masks
+    facts = {name: facts[name] for name in (*known, "versions", "git_commit")}
     result = folder.read_result(workdir)
     return {"step": step, "arrays": arrays, "rows": rows, "config": options, "facts": facts, "result": result}, lines
 
