@@ -95,10 +95,12 @@ def report_run(config: Config, command: str) -> None:
         return
     # One from before the training's end is of other weights.
     if not page.exists() or page.stat().st_mtime_ns < result.stat().st_mtime_ns:
+        trained = load_trained(config.workdir)
+        moved = bool(config.data_dir) and str(Path(config.data_dir).absolute()) != trained.run.data_dir
         report = write_report(
-            load_trained(config.workdir),
+            trained,
             page,
-            data_dir=config.data_dir,
+            data_dir=config.data_dir if moved else "",
             links_out=config.links_out,
             num_workers=config.num_workers,
             command=command,

@@ -108,7 +108,9 @@ def names_of(source: Source, images: ImageSet) -> list[str]:
     """Return the names of all examples; of files, the paths below the folder of the data, wherever that lies."""
     folder = Path(images.data_dir).expanduser()
     root = f"{folder.parent if is_csv(images.data_dir) else folder}{os.sep}" if images.data_dir else ""
-    names_in_full = map(str, map(source.path, range(len(source)))) if isinstance(source, FolderSource) else None
-    names = (name.removeprefix(root) for name in names_in_full or (source[i].name for i in range(len(source))))
+    if isinstance(source, FolderSource):  # known without reading the files
+        names = [str(source.path(index)) for index in range(len(source))]
+    else:
+        names = [source[index].name for index in range(len(source))]
     # A name that is no UTF-8 cannot stand in a table or a page; its odd bytes become question marks.
-    return [os.fsencode(name).decode(errors="replace") for name in names]
+    return [os.fsencode(name.removeprefix(root)).decode(errors="replace") for name in names]

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import jax
 
 from resnet_jax.errors import InputError
+from resnet_jax.inference.segment import coding_of, threshold_of
 from resnet_jax.inference.trained import Trained, load_trained
 from resnet_jax.weights.pretrained import write_weights
 from resnet_jax.weights.shapes import options_of
@@ -93,5 +94,4 @@ def masks_of(trained: Trained) -> dict[str, Any] | None:
     """Return what a file of weights should say of masks; None of a network that classifies images."""
     if "mask_coding" not in trained.facts:
         return None
-    threshold = trained.run.threshold if trained.run is not None else trained.facts.get("threshold")
-    return {"mask_coding": trained.facts["mask_coding"], "threshold": threshold}
+    return {"mask_coding": trained.facts["mask_coding"], "threshold": threshold_of(trained, coding_of(trained))}

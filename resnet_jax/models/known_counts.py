@@ -12,7 +12,7 @@ FILE = Path(__file__).with_suffix(".json")
 
 
 class Counts(NamedTuple):
-    """What is counted of a network.
+    """Parameters and multiply-adds of a network.
 
     Attributes:
         parameters: trained numbers, with the default number of classes.
