@@ -41,6 +41,7 @@ def main(argv: Sequence[str]) -> None:
     command = shlex.join(["python", "-m", "experiments.finetune", *argv])
     argv = with_init_from(argv)
     config = parse_config(argv, "finetune", __doc__, DEFAULTS, recipes=RECIPES, listed=TRANSFER, family="resnet{depth}")
+    refuse_weights_from_scratch(config)
     config = config if config.init_from or config.recipe == "scratch" else from_default(config)
     only_looks = config.dry_run or config.find_rate or config.find_batch
     if config.folds and not is_given(argv, "fold") and not only_looks:
@@ -52,6 +53,16 @@ def main(argv: Sequence[str]) -> None:
 def with_init_from(argv: Sequence[str]) -> list[str]:
     """Return the words of a command line with --weights under its name in every training command."""
     return [f"--init_from{a.removeprefix(WEIGHTS)}" if a.split("=")[0] == WEIGHTS else a for a in argv]
+
+
+def refuse_weights_from_scratch(config: Config) -> None:
+    """Refuse weights to start from beside the recipe that starts from nothing.
+
+    Raises:
+        InputError: both are given.
+    """
+    if config.recipe == "scratch" and config.init_from:
+        raise InputError("--recipe=scratch starts from nothing: leave out --weights, or take --recipe=finetune")
 
 
 def from_default(config: Config) -> Config:

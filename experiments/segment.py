@@ -6,14 +6,16 @@
 
 ROOT holds train/images/*.jpg and train/masks/*.png of the same names, and the same in val. Networks are unet_NAME and
 fcn_NAME with any classifier of experiments.models as NAME, and unet. --weights are the encoder's, or of the whole
-network. The same command again continues the run, and the report is WORKDIR/report.html.
+network; the recipe is then `finetune`, if none is named. The same command again continues the run, and the report is
+WORKDIR/report.html.
 """
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 
-from experiments.finetune import report_run, with_init_from
-from resnet_jax.cli import parse_config, run_command
+from experiments.finetune import refuse_weights_from_scratch, report_run, with_init_from
+from resnet_jax.cli import is_given, parse_config, run_command
 from resnet_jax.config.options import Config
 from resnet_jax.recipes import SEGMENTATION
 from resnet_jax.run.train import train
@@ -25,7 +27,9 @@ def main(argv: Sequence[str]) -> None:
     """Run the training of a command line, and write its report."""
     command = shlex.join(["python", "-m", "experiments.segment", *argv])
     argv = with_init_from(argv)
-    config = parse_config(argv, "segment", __doc__, DEFAULTS, recipes=SEGMENTATION, family="unet_resnet{depth}")
+    defaults = replace(DEFAULTS, recipe="finetune") if is_given(argv, "init_from") else DEFAULTS
+    config = parse_config(argv, "segment", __doc__, defaults, recipes=SEGMENTATION, family="unet_resnet{depth}")
+    refuse_weights_from_scratch(config)
     if train(config):
         report_run(config, command)
 

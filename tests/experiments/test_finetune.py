@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import finetune
+from experiments import finetune, segment
 from resnet_jax.errors import InputError
 from resnet_jax.workdir.folder import read_result
 
@@ -83,3 +83,9 @@ def test_folds_in_several_processes_are_refused(pictures, tmp_path):
     with pytest.raises(InputError, match=r"in turn in one process; in several, run each by itself, --fold=0"):
         finetune.main([*argv, "--process_id=0", "--coordinator_address=localhost:1"])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [finetune, segment])
+def test_the_recipe_from_nothing_takes_no_weights(command):
+    with pytest.raises(InputError, match="--recipe=scratch starts from nothing: leave out --weights"):
+        command.main(["--recipe=scratch", "--weights=some.safetensors", "--data_dir=nowhere"])
