@@ -1,4 +1,5 @@
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -188,3 +189,17 @@ def test_the_labels_that_a_source_holds_are_sent_to_a_worker_once():
     labels = np.arange(100_000, dtype=np.int32) % 7
     sent = pickle.dumps((labels, Order(0, len(labels), 8, labels=labels)))
     assert len(sent) < 1.1 * labels.nbytes
+
+
+def test_an_epoch_of_fourteen_million_examples_keeps_four_bytes_of_each():
+    n = 14_000_000
+    order = Order(seed=0, n=n, batch_size=1024)
+    tracemalloc.start()
+    try:
+        _, index, _ = order.rows(10_000_000)  # in the middle of its epoch
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(set(index.tolist())) == 1024
+    assert kept < 4.1 * n
+    assert peak < 13 * n  # the permutation of 8-byte numbers, and its copy

@@ -1,10 +1,13 @@
 import pickle
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from resnet_jax.data.decode import UnreadableImage, decode_image
-from resnet_jax.data.sources.folder import folder_source
+from resnet_jax.data.sources.folder import FolderSource, folder_source
+from resnet_jax.data.sources.source import example_digest
 from resnet_jax.errors import InputError
 
 BOTH = {"train/a": 2, "train/b": 3, "val/a": 1, "val/b": 1}
@@ -127,3 +130,17 @@ def test_what_is_called_test_is_no_validation_set_before_it_is_renamed(write_fol
         match=r"val is not a folder, but .*test is there; hold images out .* or rename it",
     ):
         folder_source("val", str(write_folder({"train/a": 1, "test/a": 1})))
+
+
+def test_a_million_names_are_hashed_in_the_memory_of_three_copies():
+    names = [b"n%08d/n%08d_%06d.JPEG" % (i // 1300, i // 1300, i % 1300) for i in range(1_000_000)]
+    labels = np.arange(len(names), dtype=np.int32) // 1300
+    source = FolderSource(Path("train"), np.array(names), labels, tuple(map(str, range(labels[-1] + 1))))
+    assert next(source.identity()) == b"\0".join(names)
+    tracemalloc.start()
+    try:
+        example_digest(source)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * source.files.nbytes
