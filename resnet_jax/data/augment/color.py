@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from resnet_jax.data.augment.image_ops import Step, apply_steps
+from resnet_jax.data.augment.tones import apply_tones
 from resnet_jax.errors import InputError
 
 # Principal components of the RGB values, 0 to 1, of ImageNet's training images: columns, and the scale of each.
@@ -37,7 +38,7 @@ def color_jitter(
         InputError: a strength is negative, or the hue's above 0.5.
     """
     steps = jitter_steps(rng, brightness, contrast, saturation, hue)
-    return np.asarray(apply_steps(Image.fromarray(image), steps)) if steps else image
+    return np.asarray(apply_tones(Image.fromarray(image), steps)) if steps else image
 
 
 def jitter_steps(
@@ -67,9 +68,31 @@ def pca_lighting(image: np.ndarray, rng: np.random.Generator, std: float = 0.1) 
     Returns:
         uint8 [H,W,3], rounded and clipped to 0 to 255; the original stays in floating point.
     """
+    return np.asarray(apply_tones(Image.fromarray(image), [], lighting_tables(rng, std)))
+
+
+def lighting_tables(rng: np.random.Generator, std: float) -> tuple[bytes, bytes, bytes]:
+    """Draw the color that `pca_lighting` adds: what 0 to 255 become, 256 bytes for each channel."""
     added = 255 * PCA_VECTORS @ (PCA_VALUES * rng.normal(0, std, 3))
-    table = np.clip(np.rint(np.arange(256) + added[:, None]), 0, 255)
-    return np.asarray(Image.fromarray(image).point(table.astype(int).ravel().tolist()))
+    red, green, blue = np.clip(np.rint(np.arange(256) + added[:, None]), 0, 255).astype(np.uint8)
+    return red.tobytes(), green.tobytes(), blue.tobytes()
+
+
+def jitter_and_light(image: np.ndarray, rng: np.random.Generator, jitter: float, lighting: float) -> np.ndarray:
+    """Apply `color_jitter` of brightness, contrast and saturation, and then `pca_lighting`, in fewer passes.
+
+    Args:
+        image: uint8 [H,W,3].
+        rng: source of randomness.
+        jitter: strength of the first three; 0 leaves them alone.
+        lighting: standard deviation of the light; 0 adds none.
+
+    Returns:
+        uint8 [H,W,3].
+    """
+    steps = jitter_steps(rng, jitter, jitter, jitter, 0) if jitter else []
+    tables = lighting_tables(rng, lighting) if lighting else None
+    return np.asarray(apply_tones(Image.fromarray(image), steps, tables)) if steps or tables else image
 
 
 def three_augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

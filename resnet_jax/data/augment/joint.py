@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from resnet_jax.data.augment import host
-from resnet_jax.data.augment.color import color_jitter, pca_lighting
+from resnet_jax.data.augment.color import jitter_and_light
 from resnet_jax.runtime.batch import IGNORE
 
 BILINEAR, NEAREST = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
@@ -51,11 +51,7 @@ class JointTransform:
             image, mask = random_crop(image, mask, self.crop, rng)
         if self.flip and rng.random() < 0.5:
             image, mask = image[:, ::-1], mask[:, ::-1]
-        if self.jitter:
-            image = color_jitter(np.ascontiguousarray(image), rng, *(self.jitter,) * 3)
-        if self.lighting:
-            image = pca_lighting(image, rng, self.lighting)
-        return image, mask
+        return jitter_and_light(np.ascontiguousarray(image), rng, self.jitter, self.lighting), mask
 
 
 def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
