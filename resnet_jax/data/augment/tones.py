@@ -34,7 +34,7 @@ def apply_tones(
 
 
 def blend_table(base: int, factor: float) -> bytes:
-    """Return the values that 0 to 255 become, `factor` times as far from `base`: 256 bytes, by Pillow's own blending."""
+    """Return the values that 0 to 255 become, `factor` times as far from `base`: 256 bytes of Pillow's own blending."""
     return Image.blend(Image.new("L", RAMP.size, base), RAMP, factor).tobytes()
 
 
