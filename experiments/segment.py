@@ -30,6 +30,8 @@ def main(argv: Sequence[str]) -> None:
     defaults = replace(DEFAULTS, recipe="finetune") if is_given(argv, "init_from") else DEFAULTS
     config = parse_config(argv, "segment", __doc__, defaults, recipes=SEGMENTATION, family="unet_resnet{depth}")
     refuse_weights_from_scratch(config)
+    if config.model.startswith("fcn_") and not is_given(argv, "skips"):
+        config = replace(config, skips="")  # the recipe's are a U-Net's
     if train(config):
         report_run(config, command)
 

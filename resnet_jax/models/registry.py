@@ -97,6 +97,8 @@ def create_model(name: str, *, num_classes: int | None = None, dtype: Any = jnp.
     try:
         return build(dtype=dtype, **overrides)
     except (TypeError, ValueError) as error:
+        if unknown := re.search(r"unexpected keyword argument '(\w+)'", str(error)):
+            raise InputError(f"{name} has no option {unknown[1]}; leave it out") from error
         raise InputError(f"{name}: {error}") from error
 
 

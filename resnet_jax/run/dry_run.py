@@ -1,6 +1,6 @@
 """A dry run: the settings of a training, and how they change from the first step to the last."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from resnet_jax.data.augment.policies import policy
 from resnet_jax.data.build import build_sizes, folder_rule
 from resnet_jax.data.build_masks import open_masks
 from resnet_jax.data.sources.load import load_source
+from resnet_jax.data.sources.source import pixels_of
 from resnet_jax.errors import InputError
 from resnet_jax.models.build import build_model, check_batch_norm, check_classifier
 from resnet_jax.optim.build import build_length, build_optimizer
@@ -58,7 +59,7 @@ def dry_run(config: Config) -> Trace:
     model = build_model(config, 1000)
     if config.auto_augment:
         policy(config.auto_augment)
-    trace = trace_of(config, images, POINTS)
+    trace = trace_of(replace(config, image_size=side_of_images(config)), images, POINTS)
     for size in np.unique(trace.image_size).tolist():
         check_classifier(model, config.model, size, pixels=of_masks(config))
         check_batch_norm(model, config, size)
@@ -91,6 +92,12 @@ def training_images(config: Config) -> int:
         raise
 
 
+def side_of_images(config: Config) -> int:
+    """Return pixels a side of a training's images: the longer one of crops, and of pictures that are used whole."""
+    side = max(config.crop_size, default=0) or config.image_size or SMALL_SIZES.get(config.dataset, 0)
+    return side or (max(pixels_of(open_masks(config, "train")[0]).shape) if of_masks(config) else 0)
+
+
 def trace_of(config: Config, images: int, points: int) -> Trace:
     """Return how the settings of a training on so many images change, at that many of its steps.
 
@@ -102,8 +109,7 @@ def trace_of(config: Config, images: int, points: int) -> Trace:
     optimizer = build_optimizer(config, images)
     ema = optimizer.ema
     rate = np.asarray(jax.vmap(optimizer.schedule)(jnp.asarray(step)))
-    side = max(config.crop_size, default=0) or config.image_size or SMALL_SIZES.get(config.dataset, 0)
-    sizes = build_sizes(config, side, images)
+    sizes = build_sizes(config, config.image_size, images)
     # At the update nearest to each step: between updates the average rests.
     updates = jnp.asarray((step // config.ema_every + 1) * config.ema_every)
     kept = np.ones(len(step)) if ema is None else np.asarray(jax.vmap(ema.decay_at)(updates))

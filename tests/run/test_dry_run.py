@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import cifar, imagenet, show_batch
+from experiments import cifar, imagenet, segment, show_batch
 from resnet_jax.cli import parse_config
 from resnet_jax.config.options import Config
 from resnet_jax.data.order import Order
 from resnet_jax.data.preprocessing import MEAN_STD
 from resnet_jax.errors import InputError
-from resnet_jax.recipes import CIFAR, IMAGENET
+from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION
 from resnet_jax.run.dry_run import SMALL_SIZES, trace_of
+from tests.masked_pictures import write_pictures
 
 
 @pytest.mark.slow
@@ -32,6 +33,17 @@ def test_every_recipe_has_a_table_and_a_plot_without_its_data(command, recipe, t
     with Image.open(tmp_path / "dry_run.png") as plot:
         assert plot.width > 500
     assert [path.name for path in tmp_path.iterdir()] == ["dry_run.png"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["unet_resnet8_cifar", "fcn_resnet18"])
+@pytest.mark.parametrize("recipe", SEGMENTATION)
+def test_every_recipe_of_masks_has_one_for_every_network(network, recipe, tmp_path, capsys):
+    root = write_pictures(tmp_path / "set", {"train": 4, "val": 2}, sizes=((48, 64),))
+    argv = [f"--model={network}", f"--recipe={recipe}", f"--data_dir={root}", f"--workdir={tmp_path / 'run'}"]
+    segment.main([*argv, "--dry_run", "--crop_size", "32", "40"] if recipe == "scratch" else [*argv, "--dry_run"])
+    pixels = {"scratch": "40", "frozen": "64", "finetune": "256"}[recipe]
+    assert capsys.readouterr().out.splitlines()[-2].split()[4] == pixels
 
 
 def test_every_set_of_small_images_has_a_size():
