@@ -1,10 +1,12 @@
 """Normalization by the batch, its gradient by hand: one pass over the activations for its sums, one for the gradient.
 
 Differentiated automatically, the gradients of scale, bias, mean and variance are three reductions. By hand they are two
-in one pass: a step of ResNet-50 takes 34.6 ms instead of 37.0 (bfloat16, batch 256, H200, jax 0.11.2, 2026-11-26).
+in one pass: a step of ResNet-50 takes 34.6 ms instead of 37.0 (bfloat16, batch 256, H200, jax 0.11.2, 2026-11-26). On
+CPUs a step of ResNet-20 is 1.11 times as fast, one of ResNet-50 1.08 times (float32, jax 0.10.2, 2026-11-27).
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -70,19 +72,20 @@ def normalize(
     x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
 ) -> jax.Array:
     """Return x [B,…,C] normalized by mean and variance [G,C] of its G groups, scaled and shifted: float32 [B,…,C]."""
-    centered, per_group = _centered(x, mean)
+    grouped, per_group = in_groups(x, mean)
     multiplier = lax.rsqrt(var + epsilon) * scale[None]
+    centered = grouped - per_group(mean)
     return (centered * per_group(multiplier) + bias.reshape((1,) * x.ndim + (-1,))).reshape(x.shape)
 
 
-def _centered(x: jax.Array, mean: jax.Array) -> Any:
+def in_groups(x: jax.Array, mean: jax.Array) -> tuple[jax.Array, Callable[[jax.Array], jax.Array]]:
+    """Return x [B,…,C] as float32 [G,B / G,…,C], and what gives [G,C], the shape of `mean`, the axes to go with it."""
     groups, channels = mean.shape
 
     def per_group(values: jax.Array) -> jax.Array:
         return values.reshape(groups, *(1,) * (x.ndim - 1), channels)
 
-    grouped = x.reshape(groups, x.shape[0] // groups, *x.shape[1:]).astype(jnp.float32)
-    return grouped - per_group(mean), per_group
+    return x.reshape(groups, x.shape[0] // groups, *x.shape[1:]).astype(jnp.float32), per_group
 
 
 def _forward(
@@ -96,15 +99,18 @@ def _backward(
     group_size: int, epsilon: float, dtype: Any, saved: Saved, cotangents: tuple[jax.Array, ...]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     x, scale, mean, var = saved
-    centered, per_group = _centered(x, mean)
-    deviation = lax.rsqrt(var + epsilon)
-    g = cotangents[0].reshape(centered.shape).astype(jnp.float32)
+    grouped, per_group = in_groups(x, mean)
+    g = cotangents[0].reshape(grouped.shape).astype(jnp.float32)
     values = tuple(range(1, x.ndim))
     count = group_size * math.prod(x.shape[1:-1])
-    sums = g.sum(values), (g * centered).sum(values)
-    means = per_group(sums[0] / count), per_group(sums[1] * jnp.square(deviation) / count)
-    dx = per_group(deviation * scale[None]) * (g - means[0] - centered * means[1])
-    return dx.reshape(x.shape).astype(x.dtype), (sums[1] * deviation).sum(axis=0), sums[0].sum(axis=0)
+    deviation = lax.rsqrt(var + epsilon)
+    sum_g = g.sum(values)
+    # Not the sum of g * (x - mean): XLA:CPU would write x - mean to memory for it.
+    sum_gx = (g * grouped).sum(values) - mean * sum_g
+    slope = jnp.square(deviation) * sum_gx / count
+    centered_g = g - per_group(sum_g / count) - (grouped - per_group(mean)) * per_group(slope)
+    dx = per_group(deviation * scale[None]) * centered_g
+    return dx.reshape(x.shape).astype(x.dtype), (sum_gx * deviation).sum(axis=0), sum_g.sum(axis=0)
 
 
 _by_hand.defvjp(_forward, _backward)

@@ -21,7 +21,7 @@ LOWERINGS = {
 # What was seen to pay (docs/performance.md): on CPUs each, on an H200 these together, where float32_gradients cost a
 # quarter of the speed. On TPUs nothing was measured.
 DEFAULTS = {
-    "cpu": ("canonical", "kept_places"),
+    "cpu": ("batch_norm", "canonical", "kept_places"),
     "gpu": ("batch_norm", "kept_places", "output_relu", "space_to_depth"),
 }
 _PLAIN: ContextVar[bool] = ContextVar("plain", default=False)

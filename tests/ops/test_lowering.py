@@ -64,7 +64,7 @@ def test_the_gradient_of_a_network_is_the_same(lowering, network, without_loweri
 
 def test_by_default_the_backend_decides(monkeypatch):
     monkeypatch.delenv("RESNET_JAX_FORMS", raising=False)
-    assert active_lowerings() == ["canonical", "kept_places"]
+    assert active_lowerings() == ["batch_norm", "canonical", "kept_places"]
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert active_lowerings() == ["batch_norm", "kept_places", "output_relu", "space_to_depth"]
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
