@@ -140,10 +140,9 @@ def fit_initial(trained: Trained | None, run: Run) -> Initial | None:
     if encoder:
         variables = around_encoder(run, old)
     else:
+        check_options(config, trained.model, run.model)
         variables, kept = with_head(config, options_of(config.model, run.model), old, trained.class_names, classes)
     _check_shapes(config, variables, run)
-    if not encoder:
-        check_options(config, trained.model, run.model)
     check_freeze(config.freeze, variables["params"])
     check_scan(config, run.model, variables["params"])
     check_cache(config, variables["params"])
@@ -182,7 +181,7 @@ def check_options(config: Config, old: Any, new: Any) -> None:
             usual = getattr(create_model(config.model), name)
             raise InputError(
                 f"--init_from={config.init_from} are weights of a network with {name}={theirs.get(name, usual)}, and "
-                f"this one has {name}={ours.get(name, usual)}; train it as they were"
+                f"this one has {name}={ours.get(name, usual)}; give the options that they were trained with"
             )
 
 

@@ -1,5 +1,6 @@
 """Two processes on loopback are one run."""
 
+import json
 import re
 import shutil
 import signal
@@ -11,6 +12,7 @@ import pytest
 from tests.faults.conftest import start_command
 from tests.faults.processes import TOY, metrics, result, wait_for_checkpoint, wait_for_line, whole
 from tests.faults.toy import photographs
+from tests.masked_pictures import write_pictures
 
 
 def free_port():
@@ -62,6 +64,24 @@ def test_two_processes_train_a_scanned_network(start, command, tmp_path):
     command("cifar", f"--workdir={tmp_path}/one", *arguments)
     for a, b in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
         assert abs(a["loss"] - b["loss"]) < 1e-4 * abs(b["loss"])
+
+
+@pytest.mark.slow
+def test_two_processes_count_the_pixels_that_one_counts(start, command, tmp_path):
+    root = write_pictures(tmp_path / "set", {"train": 8, "val": 7}, sizes=((24, 32), (20, 28)))
+    network = ["--model=unet_resnet8_cifar", "--width=4", "--skips=add", "--batch_size=4", "--crop_size", "16", "24"]
+    arguments = [f"--data_dir={root}", *network, "--steps=2", "--class_weights=", "--num_workers=0"]
+    assert command("segment", f"--workdir={tmp_path}/first", *arguments)[0] == 0
+    # With a rate of 0 and statistics that stay, both evaluate one network, bit for bit.
+    arguments += [f"--weights={tmp_path}/first", "--learning_rate=0", "--freeze_statistics"]
+    two = pair(start, "segment", f"--workdir={tmp_path}/two", *arguments)
+    outputs = [process.communicate(timeout=300)[0] for process in two]
+    assert [process.returncode for process in two] == [0, 0], "\n".join(outputs)
+    command("segment", f"--workdir={tmp_path}/one", *arguments)
+    ours, one = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("two", "one"))
+    assert 0 < one["miou"] < 1
+    for name in ("miou", "pixel_accuracy", "class_accuracy", "boundary_f", "num_examples"):
+        assert ours[name] == one[name], name
 
 
 @pytest.mark.slow
