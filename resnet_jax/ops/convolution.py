@@ -1,13 +1,12 @@
 """The convolution under every layer, written so that XLA is fast on CPUs too.
 
 Everywhere but on CPUs it is `jax.lax.conv_general_dilated`, gradients included: the matchers of XLA's GPU and TPU
-compilers expect JAX's own lowering. XLA:CPU is slow in four cases, each with its cure below (measured, jaxlib 0.10.2):
+compilers expect JAX's own lowering. XLA:CPU is slow in three cases, each with its cure below (measured, jaxlib 0.10.2):
 
 - Inside `lax.scan` a convolution whose axes are permuted, as JAX writes gradients, falls back to a naive loop and is 5
   to 80 times slower than outside. Gradients written in the order NHWC, HWIO are as fast as outside.
 - The gradient of the kernel misses the cache, and is fused with what made its operands: see `kernel_gradient.py`.
 - A 1x1 convolution is a matrix product, and as such 2 to 4 times faster in all three passes.
-- Up to 16 channels are convolved by Eigen, more by YNNPACK, which is faster from 16 on (see `_of_sixteen`).
 """
 
 from functools import partial
@@ -71,22 +70,11 @@ def _plain(x: jax.Array, kernel: jax.Array, strides: int, padding: int, dilation
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _canonical(x: jax.Array, kernel: jax.Array, strides: int, padding: int, dilation: int) -> jax.Array:
     """Convolve without groups; both gradients are convolutions of NHWC by HWIO."""
-    return _forward(x, kernel, strides, padding, dilation)[0]
-
-
-def _of_sixteen(x: jax.Array, kernel: jax.Array, strides: int, padding: int, dilation: int) -> jax.Array:
-    """Convolve 16 channels to 16 and one more, of zeros, so that YNNPACK does it: 10.7 ms instead of 12.9.
-
-    That is 128 x 32 x 32 pixels by 3x3 and the ReLU that follows, on one core. To 20 channels it takes as long, to 24
-    as long as to 16.
-    """
-    kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, 0), (0, 1)))
-    return _plain(x, kernel, strides, padding, dilation)[..., :16]
+    return _plain(x, kernel, strides, padding, dilation)
 
 
 def _forward(x: jax.Array, kernel: jax.Array, strides: int, padding: int, dilation: int):
-    convolved = _of_sixteen if kernel.shape[2:] == (16, 16) else _plain
-    return convolved(x, kernel, strides, padding, dilation), (x, kernel)
+    return _plain(x, kernel, strides, padding, dilation), (x, kernel)
 
 
 def _backward(strides: int, padding: int, dilation: int, saved: tuple[jax.Array, jax.Array], g: jax.Array):
@@ -152,14 +140,11 @@ def _input_gradient(
 ) -> jax.Array:
     """Return the gradient of x: g [B,H',W',D], spread out by the strides, convolved with the mirrored kernel."""
     reach = dilation * (kernel.shape[0] - 1)
-    mirrored = kernel[::-1, ::-1].swapaxes(2, 3)
-    if strides == 1 and kernel.shape[2:] == (16, 16):
-        return _of_sixteen(g, mirrored, 1, reach - padding, dilation)
     # After the last window there may be up to strides - 1 pixels that no window reads.
     unread = [n + 2 * padding - reach - 1 - (m - 1) * strides for n, m in zip(shape[1:3], g.shape[1:3], strict=True)]
     return lax.conv_general_dilated(
         g,
-        mirrored,
+        kernel[::-1, ::-1].swapaxes(2, 3),
         window_strides=(1, 1),
         padding=[(reach - padding, reach - padding + rest) for rest in unread],
         lhs_dilation=(strides, strides),
