@@ -13,9 +13,7 @@ from collections.abc import Generator
 from multiprocessing import resource_tracker
 from typing import Any, Protocol
 
-import grain
 import numpy as np
-from absl import flags
 
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.signals import held_back
@@ -65,6 +63,10 @@ def _close_streams() -> None:
 
 
 def _stream(elements: Elements, num_workers: int, together: int) -> Generator[dict[str, Any], None, None]:
+    # With Orbax, which it brings along, half a second that --help and sets on the devices do without.
+    import grain
+    from absl import flags
+
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # Grain reads its flags, which nobody parses outside absl.app
     # Grain's own default would hold 500 elements.
