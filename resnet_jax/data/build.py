@@ -13,13 +13,14 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from resnet_jax.config.options import Config, progressive_sizes
+from resnet_jax.config.options import Config
 from resnet_jax.data import pipeline, resident
 from resnet_jax.data.augment import device
 from resnet_jax.data.augment.finish import batch_keys, finish_batch
 from resnet_jax.data.augment.opencv_resize import opencv
 from resnet_jax.data.augment.policies import policy
 from resnet_jax.data.augment.transform import TrainTransform
+from resnet_jax.data.build_sizes import build_sizes, image_size_of
 from resnet_jax.data.heads import check_heads
 from resnet_jax.data.loader import (
     Loader,
@@ -124,25 +125,6 @@ def build_source(config: Config, split: Literal["train", "val"]) -> Source:
 def folder_rule(config: Config) -> FolderRule:
     """Return how a config tells validation images from training images."""
     return FolderRule(config.val_fraction, config.folds, config.fold, config.links_out)
-
-
-def image_size_of(source: Source, config: Config) -> int:
-    """Return pixels a side of the network's input.
-
-    Raises:
-        InputError: photographs, which come in all sizes, and no --image_size.
-    """
-    if config.image_size:
-        return config.image_size
-    if isinstance(source, ArraySource):
-        return source.images.shape[1]
-    raise InputError(f"--image_size=0: the images of --dataset={config.dataset} have no common size; name one")
-
-
-def last_size(source: Source, config: Config) -> int:
-    """Return pixels a side at the end of a training, whose images may grow: the size the parameters were left with."""
-    sizes = progressive_sizes(config.progressive)
-    return sizes[1] if sizes else image_size_of(source, config)
 
 
 def build_preprocessing(config: Config, image_size: int, resize: int = 0) -> Preprocessing:
@@ -259,15 +241,3 @@ def build_finish(config: Config, num_classes: int) -> Callable[[Batch, jax.Array
         cutmix=config.cutmix,
         mix_probability=config.mix_probability,
     )
-
-
-def build_sizes(config: Config, image_size: int, num_train: int) -> FixedSize | ProgressiveSize:
-    """Return the function from a step to pixels a side of its images, for a training set of `num_train` examples."""
-    sizes = progressive_sizes(config.progressive)
-    if sizes is None:
-        return FixedSize(image_size)
-    steps_per_epoch = num_train / config.batch_size
-    # Not from a whole number of steps: half-way between two sizes a thousandth of an epoch would decide.
-    epochs = config.steps / steps_per_epoch if config.steps else config.epochs
-    start, stop = (round(fraction * epochs, 6) for fraction in config.progressive_ramp)
-    return ProgressiveSize(*sizes, start=start, stop=stop, steps_per_epoch=steps_per_epoch)

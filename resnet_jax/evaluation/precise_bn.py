@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from resnet_jax.data.build import build_source, build_train_loader, last_size
+from resnet_jax.data.build import build_source, build_train_loader
+from resnet_jax.data.build_sizes import last_size
 from resnet_jax.data.resolution import FixedSize
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained

@@ -11,8 +11,9 @@ import numpy as np
 from resnet_jax.analysis.plots.curves import draw_trace
 from resnet_jax.config.options import Config, of_masks
 from resnet_jax.data.augment.policies import policy
-from resnet_jax.data.build import build_sizes, folder_rule
+from resnet_jax.data.build import folder_rule
 from resnet_jax.data.build_masks import open_masks
+from resnet_jax.data.build_sizes import build_sizes
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.data.sources.source import pixels_of
 from resnet_jax.errors import InputError

@@ -8,8 +8,9 @@ import numpy as np
 from resnet_jax.analysis.plots.images import draw_batch
 from resnet_jax.config.checks import check_config
 from resnet_jax.config.options import Config, of_masks
-from resnet_jax.data.build import build_preprocessing, build_sizes, build_source, build_train_loader, image_size_of
+from resnet_jax.data.build import build_preprocessing, build_source, build_train_loader
 from resnet_jax.data.build_masks import build_mask_train_loader, crop_of, open_masks
+from resnet_jax.data.build_sizes import build_sizes, image_size_of
 from resnet_jax.data.mask_checks import check_masks
 from resnet_jax.inference.segment import overlay
 from resnet_jax.run.dry_run import augmentation
