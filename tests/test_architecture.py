@@ -41,6 +41,7 @@ MAY_IMPORT = {
     # The doors: the only files of their rooms that know the config.
     "data/build": {"config"},
     "data/build_masks": {"config"},
+    "data/build_sizes": {"config"},
     "tasks/build": {"config"},
     "models/build": {"config"},
     "optim/build": {"config"},
