@@ -151,7 +151,9 @@ def evaluate_each(batches: Iterable[Batch], eval_steps: Sequence[Callable[[Batch
     totals: list[Sums] = []
     for batch in batches:
         sums = [eval_step(batch) for eval_step in eval_steps]
+        before = totals
         totals = list(map(_add_sums, totals, sums)) if totals else sums
-        jax.block_until_ready([total["count"] for total in totals])
+        # Of the batch before: while the device computes one, the next is fetched and dispatched.
+        jax.block_until_ready([total["count"] for total in before])
         beat()
     return totals or [zero_sums() for _ in eval_steps]
