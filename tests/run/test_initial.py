@@ -196,7 +196,7 @@ def test_a_class_keeps_its_part_of_the_head_by_its_name():
             "--freeze_statistics or --cache_features keeps what a new network does not have",
         ),
         ({"model": "resnet14_cifar"}, "is a run of resnet8_cifar, not of resnet14_cifar"),
-        ({"width": 4}, "does not fit resnet8_cifar with these options"),
+        ({"width": 4}, "are weights of a network with width=2, and this one has width=4"),
         ({"freeze": "layer1"}, "--freeze=layer1 matches no parameter; the network has"),
         ({"freeze": "*"}, "leaves nothing that learns"),
         (
