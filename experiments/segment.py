@@ -17,6 +17,7 @@ from dataclasses import replace
 from experiments.finetune import refuse_weights_from_scratch, report_run, with_init_from
 from resnet_jax.cli import is_given, parse_config, run_command
 from resnet_jax.config.options import Config
+from resnet_jax.models.registry import create_model
 from resnet_jax.recipes import SEGMENTATION
 from resnet_jax.run.train import train
 
@@ -30,8 +31,8 @@ def main(argv: Sequence[str]) -> None:
     defaults = replace(DEFAULTS, recipe="finetune") if is_given(argv, "init_from") else DEFAULTS
     config = parse_config(argv, "segment", __doc__, defaults, recipes=SEGMENTATION, family="unet_resnet{depth}")
     refuse_weights_from_scratch(config)
-    if config.model.startswith("fcn_") and not is_given(argv, "skips"):
-        config = replace(config, skips="")  # the recipe's are a U-Net's
+    if not is_given(argv, "skips") and not hasattr(create_model(config.model), "skips"):
+        config = replace(config, skips="")  # those of the recipe, which are for U-Nets on a backbone
     if train(config):
         report_run(config, command)
 

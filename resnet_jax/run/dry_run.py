@@ -56,11 +56,11 @@ def dry_run(config: Config) -> Trace:
     Raises:
         InputError: the size of the data set is not known, and it is not at hand.
     """
-    images = training_images(config)
+    images, side = training_images(config)
     model = build_model(config, 1000)
     if config.auto_augment:
         policy(config.auto_augment)
-    trace = trace_of(replace(config, image_size=side_of_images(config)), images, POINTS)
+    trace = trace_of(replace(config, image_size=side), images, POINTS)
     for size in np.unique(trace.image_size).tolist():
         check_classifier(model, config.model, size, pixels=of_masks(config))
         check_batch_norm(model, config, size)
@@ -81,22 +81,18 @@ def dry_run(config: Config) -> Trace:
     return trace
 
 
-def training_images(config: Config) -> int:
-    """Return the number of training images of a config's data set."""
+def training_images(config: Config) -> tuple[int, int]:
+    """Return how many training images a config has, and their longer side in pixels: of crops, or of whole pictures."""
+    side = max(config.crop_size, default=0) or config.image_size or SMALL_SIZES.get(config.dataset, 0)
     if of_masks(config):
-        return len(open_masks(config, "train"))
+        source = open_masks(config, "train")
+        return len(source), side or max(pixels_of(source[0]).shape)
     try:
-        return len(load_source(config.dataset, "train", config.data_dir or None, 0, folder_rule(config)))
+        return len(load_source(config.dataset, "train", config.data_dir or None, 0, folder_rule(config))), side
     except InputError:
         if config.dataset in TRAINING_IMAGES and not config.data_dir:
-            return TRAINING_IMAGES[config.dataset]
+            return TRAINING_IMAGES[config.dataset], side
         raise
-
-
-def side_of_images(config: Config) -> int:
-    """Return pixels a side of a training's images: the longer one of crops, and of pictures that are used whole."""
-    side = max(config.crop_size, default=0) or config.image_size or SMALL_SIZES.get(config.dataset, 0)
-    return side or (max(pixels_of(open_masks(config, "train")[0]).shape) if of_masks(config) else 0)
 
 
 def trace_of(config: Config, images: int, points: int) -> Trace:

@@ -36,7 +36,7 @@ def test_every_recipe_has_a_table_and_a_plot_without_its_data(command, recipe, t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["unet_resnet8_cifar", "fcn_resnet18"])
+@pytest.mark.parametrize("network", ["unet_resnet8_cifar", "fcn_resnet18", "unet"])
 @pytest.mark.parametrize("recipe", SEGMENTATION)
 def test_every_recipe_of_masks_has_one_for_every_network(network, recipe, tmp_path, capsys):
     root = write_pictures(tmp_path / "set", {"train": 4, "val": 2}, sizes=((48, 64),))

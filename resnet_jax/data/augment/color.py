@@ -20,8 +20,12 @@ def color_jitter(
     contrast: float = 0.0,
     saturation: float = 0.0,
     hue: float = 0.0,
+    lighting: float = 0.0,
 ) -> np.ndarray:
     """Change brightness, contrast, saturation and hue at random, in random order, as torchvision's ColorJitter does.
+
+    Then, with `lighting`, one random color is added to all pixels, along the principal components of ImageNet
+    (Krizhevsky et al. 2012).
 
     Args:
         image: uint8 [H,W,3].
@@ -30,6 +34,8 @@ def color_jitter(
         contrast: likewise.
         saturation: likewise.
         hue: h draws the turn from -h to h of the color circle; at most 0.5.
+        lighting: standard deviation of three normal draws, in units of PCA_VALUES; 0 adds nothing. The sum is rounded
+            and clipped to 0 to 255; the original stays in floating point.
 
     Returns:
         uint8 [H,W,3].
@@ -38,7 +44,8 @@ def color_jitter(
         InputError: a strength is negative, or the hue's above 0.5.
     """
     steps = jitter_steps(rng, brightness, contrast, saturation, hue)
-    return np.asarray(apply_tones(Image.fromarray(image), steps)) if steps else image
+    tables = lighting_tables(rng, lighting) if lighting else None
+    return np.asarray(apply_tones(Image.fromarray(image), steps, tables)) if steps or tables else image
 
 
 def jitter_steps(
@@ -57,42 +64,11 @@ def jitter_steps(
     return [steps[i] for i in rng.permutation(len(steps))]
 
 
-def pca_lighting(image: np.ndarray, rng: np.random.Generator, std: float = 0.1) -> np.ndarray:
-    """Add one random color to all pixels, along the principal components of ImageNet (Krizhevsky et al. 2012).
-
-    Args:
-        image: uint8 [H,W,3].
-        rng: source of randomness.
-        std: of the three normal draws, in units of PCA_VALUES.
-
-    Returns:
-        uint8 [H,W,3], rounded and clipped to 0 to 255; the original stays in floating point.
-    """
-    return np.asarray(apply_tones(Image.fromarray(image), [], lighting_tables(rng, std)))
-
-
 def lighting_tables(rng: np.random.Generator, std: float) -> tuple[bytes, bytes, bytes]:
-    """Draw the color that `pca_lighting` adds: what 0 to 255 become, 256 bytes for each channel."""
+    """Draw the color that `lighting` adds: what 0 to 255 become, 256 bytes for each channel."""
     added = 255 * PCA_VECTORS @ (PCA_VALUES * rng.normal(0, std, 3))
     red, green, blue = np.clip(np.rint(np.arange(256) + added[:, None]), 0, 255).astype(np.uint8)
     return red.tobytes(), green.tobytes(), blue.tobytes()
-
-
-def jitter_and_light(image: np.ndarray, rng: np.random.Generator, jitter: float, lighting: float) -> np.ndarray:
-    """Apply `color_jitter` of brightness, contrast and saturation, and then `pca_lighting`, in fewer passes.
-
-    Args:
-        image: uint8 [H,W,3].
-        rng: source of randomness.
-        jitter: strength of the first three; 0 leaves them alone.
-        lighting: standard deviation of the light; 0 adds none.
-
-    Returns:
-        uint8 [H,W,3].
-    """
-    steps = jitter_steps(rng, jitter, jitter, jitter, 0) if jitter else []
-    tables = lighting_tables(rng, lighting) if lighting else None
-    return np.asarray(apply_tones(Image.fromarray(image), steps, tables)) if steps or tables else image
 
 
 def three_augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

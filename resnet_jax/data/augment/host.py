@@ -114,9 +114,14 @@ def pad_and_crop(
 
 def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Mirror the image, uint8 [H,W,3], left to right with probability one half."""
-    if rng.random() >= 0.5:
-        return image
-    # Not image[:, ::-1]: of 224 pixels numpy takes 0.22 ms to copy it into its batch, Pillow 0.07 ms to mirror it.
+    return mirrored(image) if rng.random() < 0.5 else image
+
+
+def mirrored(image: np.ndarray) -> np.ndarray:
+    """Return the image, uint8 [H,W,3], mirrored left to right.
+
+    Not image[:, ::-1]: of 224 pixels numpy takes 0.22 ms to copy that into its batch, Pillow 0.07 ms to mirror them.
+    """
     return np.asarray(Image.fromarray(image).transpose(Image.Transpose.FLIP_LEFT_RIGHT))
 
 

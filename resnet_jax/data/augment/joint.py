@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from resnet_jax.data.augment import host
-from resnet_jax.data.augment.color import jitter_and_light
+from resnet_jax.data.augment.color import color_jitter
 from resnet_jax.runtime.batch import IGNORE
 
 BILINEAR, NEAREST = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
@@ -50,8 +50,8 @@ class JointTransform:
         if self.crop != (0, 0):
             image, mask = random_crop(image, mask, self.crop, rng)
         if self.flip and rng.random() < 0.5:
-            image, mask = image[:, ::-1], mask[:, ::-1]
-        return jitter_and_light(np.ascontiguousarray(image), rng, self.jitter, self.lighting), mask
+            image, mask = host.mirrored(image), mask[:, ::-1]
+        return color_jitter(image, rng, *(self.jitter,) * 3, lighting=self.lighting), mask
 
 
 def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:

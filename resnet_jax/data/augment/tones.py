@@ -1,8 +1,8 @@
 """Several changes of an image's colors, in as few passes over its pixels as their order allows.
 
-Brightness and contrast map each value by itself: a table of 256 bytes, and tables in a row become one.
-All four on an image of 224 pixels take 0.56 ms so, and 0.87 ms one by one with Pillow's
-ImageEnhance; the results are equal.
+Brightness, contrast and light map each value by itself: a table of 256 bytes, and tables in a row become one. With
+saturation they take 0.56 ms on an image of 224 pixels, and 0.87 ms one by one with Pillow's ImageEnhance. The results
+are equal.
 """
 
 from collections.abc import Iterable

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from resnet_jax.data.augment import host
-from resnet_jax.data.augment.color import jitter_and_light
+from resnet_jax.data.augment.color import color_jitter
 from resnet_jax.data.augment.host import Interpolation
 from resnet_jax.data.augment.policies import Policy
 from resnet_jax.data.decode import decode_image, decode_part
@@ -80,7 +80,7 @@ class TrainTransform:
             image = host.random_flip(image, rng)
         if self.augment is not None:
             image = self.augment(image, rng)
-        return jitter_and_light(image, rng, self.jitter, self.lighting)
+        return color_jitter(image, rng, *(self.jitter,) * 3, lighting=self.lighting)
 
     def _resized(self, image: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
         if image.shape[:2] == (size, size):

@@ -67,13 +67,13 @@ class TestPcaLighting:
         middle = 100 + IMAGE // 5
         added = 255 * color.PCA_VECTORS @ np.diag(color.PCA_VALUES) @ np.random.default_rng(4).normal(0, 0.1, 3)
         expected = middle + np.rint(added).astype(int)
-        np.testing.assert_array_equal(color.pca_lighting(middle, np.random.default_rng(4)), expected)
+        np.testing.assert_array_equal(color.color_jitter(middle, np.random.default_rng(4), lighting=0.1), expected)
         assert abs(added).max() > 1
 
     def test_has_the_published_spread(self):
         gray = np.full((1, 1, 3), 128, np.uint8)
         rng = np.random.default_rng(0)
-        added = np.array([color.pca_lighting(gray, rng)[0, 0] for _ in range(4000)], float) - 128
+        added = np.array([color.color_jitter(gray, rng, lighting=0.1)[0, 0] for _ in range(4000)], float) - 128
         # Sum over components of (vector * value * std)^2, and the variance of rounding.
         expected = np.sqrt(((25.5 * color.PCA_VECTORS * color.PCA_VALUES) ** 2).sum(1) + 1 / 12)
         np.testing.assert_allclose(added.std(0), expected, rtol=4 / np.sqrt(2 * 4000))
@@ -83,8 +83,10 @@ class TestPcaLighting:
         np.testing.assert_allclose(color.PCA_VECTORS.T @ color.PCA_VECTORS, np.eye(3), atol=2e-4)
 
     def test_no_deviation_changes_nothing_and_a_large_one_stays_within_bounds(self):
-        np.testing.assert_array_equal(color.pca_lighting(IMAGE, np.random.default_rng(0), std=0), IMAGE)
-        extremes = {int(v) for s in range(9) for v in color.pca_lighting(IMAGE, np.random.default_rng(s), 50).ravel()}
+        np.testing.assert_array_equal(color.color_jitter(IMAGE, np.random.default_rng(0), lighting=0), IMAGE)
+        extremes = {
+            int(v) for s in range(9) for v in color.color_jitter(IMAGE, np.random.default_rng(s), lighting=50).ravel()
+        }
         assert {0, 255} <= extremes
 
 
@@ -107,7 +109,12 @@ class TestThreeAugment:
 
 
 @pytest.mark.parametrize(
-    "change", [partial(color.color_jitter, brightness=0.4, hue=0.1), color.pca_lighting, color.three_augment]
+    "change",
+    [
+        partial(color.color_jitter, brightness=0.4, hue=0.1),
+        partial(color.color_jitter, lighting=0.1),
+        color.three_augment,
+    ],
 )
 def test_pickles_and_depends_on_the_generator_alone(change):
     copy = pickle.loads(pickle.dumps(change))
