@@ -124,12 +124,13 @@ class LossOptions:
     """
     target_threshold: float = -1.0
     """With binary cross-entropy: targets above it become 1, others 0. Negative: unchanged"""
-    class_weights: Literal["", "balanced", "median_frequency"] = ""
-    """Weight of an example in the training loss. Empty: 1
+    class_weights: Literal["", "balanced", "median_frequency", "log_frequency"] = ""
+    """Weight of an example in the loss. Empty: 1
 
     balanced: in inverse proportion to the number of examples of its class, 1 on average over the training set; of mixed
-    examples, the mean of their classes. Of masks, that of a pixel: balanced, or median_frequency, which counts the
-    pixels of the pictures that have the class. The loss of an evaluation is never weighted.
+    examples, the mean of their classes. Of masks, that of a pixel: balanced; median_frequency, which counts the
+    pixels of the pictures that have the class; or log_frequency, ENet's, milder: the rarest class counts 1 / ln(1.02).
+    The loss of an evaluation is never weighted.
     """
     label_smoothing: float = 0.0
     """Fraction of the target spread over all classes"""

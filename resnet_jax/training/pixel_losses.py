@@ -98,12 +98,14 @@ def class_weights_of(kind: str, pixels: np.ndarray, beside: np.ndarray) -> np.nd
 
     Args:
         kind: "" for None; "balanced": in inverse proportion to a class's pixels; "median_frequency" (Eigen and Fergus
-            2015, arXiv:1411.4734): to its share of the pixels of the images that it is in.
+            2015, arXiv:1411.4734): to its share of the pixels of the images that it is in; "log_frequency" (ENet,
+            Paszke et al. 2016, arXiv:1606.02147): to ln(1.02 + its share of all pixels), milder with rare classes.
         pixels: int64 [K], of each class.
         beside: int64 [K], counted pixels of the images that have the class.
     """
     if not kind:
         return None
     share = pixels / np.maximum(beside if kind == "median_frequency" else pixels.sum(), 1)
-    weights = np.where(pixels > 0, 1 / np.maximum(share, 1e-12), 0)  # a class without pixels is never seen
+    rarity = np.log(1.02 + share) if kind == "log_frequency" else np.maximum(share, 1e-12)
+    weights = np.where(pixels > 0, 1 / rarity, 0)  # a class without pixels is never seen
     return (weights * pixels.sum() / (weights * pixels).sum()).astype(np.float32)

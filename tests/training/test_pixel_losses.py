@@ -96,7 +96,12 @@ def test_overlapping_classes_are_optaxs_sigmoids():
 def test_weights_are_one_on_average_over_the_pixels():
     pixels, beside = np.array([800, 150, 50, 0]), np.array([1000, 500, 100, 0])
     assert class_weights_of("", pixels, beside) is None
-    for kind, raw in (("balanced", [1 / 0.8, 1 / 0.15, 1 / 0.05]), ("median_frequency", [1 / 0.8, 1 / 0.3, 1 / 0.5])):
+    by_log = [1 / np.log(1.82), 1 / np.log(1.17), 1 / np.log(1.07)]
+    for kind, raw in (
+        ("balanced", [1 / 0.8, 1 / 0.15, 1 / 0.05]),
+        ("median_frequency", [1 / 0.8, 1 / 0.3, 1 / 0.5]),
+        ("log_frequency", by_log),
+    ):
         weights = class_weights_of(kind, pixels, beside)
         assert weights is not None
         assert weights[3] == 0
