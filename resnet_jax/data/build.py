@@ -104,6 +104,7 @@ def build_data(config: Config, mesh: Mesh) -> Data:
             batch_size=config.eval_batch_size or config.batch_size,
             num_workers=config.num_workers,
             mesh=mesh,
+            batches_per_call=config.steps_per_call,
         ),
         num_train=len(train_set),
         num_test=len(test_set),

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.data.shape_buckets import Shape, ShapedBatch, shaped_batches, whole_images
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.runtime.batch import Batch
-from resnet_jax.runtime.sharding import put_whole, replicated, sharded
+from resnet_jax.runtime.sharding import put_whole, replicated, sharded, stack_sharded
 
 # Worker processes take a second to start: threads read 3,925 images of 160 px in 1.2 to 1.6 s, one process in 4.7, and
 # two in 3.4 s (two cores, docs/performance.md).
@@ -95,9 +96,16 @@ def run_key(seed: int, mesh: Mesh) -> jax.Array:
 
 
 def eval_loader(
-    source: Source, preprocessing: Preprocessing, *, batch_size: int, num_workers: int, mesh: Mesh
+    source: Source,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    num_workers: int,
+    mesh: Mesh,
+    batches_per_call: int = 1,
 ) -> Loader:
     """Return the loader of an evaluation: every example once, the last batch padded.
+
 
     Args:
         source: the examples.
@@ -105,21 +113,12 @@ def eval_loader(
         batch_size: rounded up to a multiple of the devices.
         num_workers: processes that decode; 0 threads of this one, -1 as `worker_count` chooses.
         mesh: the devices.
+        batches_per_call: of a set that the devices hold, as in `resident_eval_loader`.
     """
     devices = mesh.devices.size
     batch_size = -(-batch_size // devices) * devices
     if isinstance(source, ArraySource) and source.images.shape[1] == preprocessing.image_size:
-        pool = resident.put(source, replicated(mesh))
-
-        def resident_batches() -> Iterator[Batch]:
-            rows = resident.eval_requests(len(source), batch_size=batch_size, **process_share())
-            for request in pipeline.to_device(rows, sharded(mesh)):
-                yield {"pool": pool, "request": request}
-
-        def prepare(batch: Batch) -> Batch:
-            return preprocessing.normalize(resident.gather(batch["pool"], batch["request"]))
-
-        return Loader(resident_batches, prepare)
+        return resident_eval_loader(source, preprocessing, batch_size, batches_per_call, mesh)
 
     def streamed_batches() -> Iterator[Batch]:
         host = pipeline.eval_batches(
@@ -132,6 +131,39 @@ def eval_loader(
         return pipeline.to_device(host, sharded(mesh))
 
     return Loader(streamed_batches, preprocessing.normalize)
+
+
+def resident_eval_loader(
+    source: ArraySource, preprocessing: Preprocessing, batch_size: int, batches_per_call: int, mesh: Mesh
+) -> Loader:
+    """Return the loader of an evaluation of images that the devices hold: a batch names the rows that it takes.
+
+    Args:
+        source: the images.
+        preprocessing: of the network, of which the normalization is used.
+        batch_size: a multiple of the devices.
+        batches_per_call: the most batches in one. With more than 1, what the loader yields is {**held, "steps": how
+            many, "requests": theirs, stacked}, and `prepare` takes each of them as {**held, "request": its own}.
+        mesh: the devices.
+    """
+    pool = resident.put(source, replicated(mesh))
+    stacked = min(batches_per_call, -(-len(source) // batch_size))
+
+    def batches() -> Iterator[Batch]:
+        requests = resident.eval_requests(len(source), batch_size=batch_size, **process_share())
+        if stacked == 1:
+            for request in pipeline.to_device(requests, sharded(mesh)):
+                yield {"pool": pool, "request": request}
+            return
+        parts = iter(lambda: list(islice(requests, stacked)), [])
+        stacks = (resident.stack_requests(part, stacked) for part in parts)
+        for stack in pipeline.to_device(stacks, stack_sharded(mesh)):
+            yield {"pool": pool, "steps": stack.pop("steps"), "requests": stack}
+
+    def prepare(batch: Batch) -> Batch:
+        return preprocessing.normalize(resident.gather(batch["pool"], batch["request"]))
+
+    return Loader(batches, prepare)
 
 
 def whole_masks_loader(

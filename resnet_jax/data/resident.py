@@ -1,6 +1,6 @@
 """A small data set on the devices: the host sends indices, and the step looks the images up."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import jax
 import numpy as np
@@ -8,6 +8,7 @@ from jax.sharding import Sharding
 
 from resnet_jax.data.order import Order, eval_rows, local_slice
 from resnet_jax.data.sources.source import ArraySource
+from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import put_whole
 
 
@@ -59,6 +60,17 @@ def eval_requests(
         return {"epoch": np.zeros_like(index), "index": index, "view": np.zeros_like(index), "mask": mask}
 
     return map(request, range(-(-data_len // batch_size)))
+
+
+def stack_requests(requests: Iterable[dict[str, np.ndarray]], length: int) -> Batch:
+    """Stack at most `length` requests: {"steps": how many they are, and for each array [b] one [length,b]}.
+
+    Rows that belong to no request are 0, their masks too: all stacks have one shape, and so one program.
+    """
+    rows = list(requests)
+    empty = {name: np.zeros_like(row) for name, row in rows[0].items()}
+    filled = [*rows, *[empty] * (length - len(rows))]
+    return {"steps": len(rows), **{name: np.stack([row[name] for row in filled]) for name in empty}}
 
 
 def gather(pool: dict[str, jax.Array], request: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from resnet_jax.config.options import Config
 from resnet_jax.data.pipeline import to_device
+from resnet_jax.data.resident import stack_requests
 from resnet_jax.layers.frozen_statistics import WithFrozenStatistics
 from resnet_jax.models.registry import backbone_name
 from resnet_jax.optim.freeze import IsFrozen, frozen_by
@@ -23,7 +22,7 @@ from resnet_jax.run.build import Run
 from resnet_jax.run.state import state_sharding
 from resnet_jax.run.without_encoder import without_encoder
 from resnet_jax.runtime.batch import Batch
-from resnet_jax.runtime.sharding import replicated, sharded
+from resnet_jax.runtime.sharding import replicated, stack_sharded
 from resnet_jax.training.loop import Interval, chunks
 from resnet_jax.training.metrics import Sums, add_sums
 from resnet_jax.training.state import TrainState
@@ -159,18 +158,5 @@ def chunked_batches(run: Run, chunks: Iterable[range]) -> Iterator[Batch]:
     length, requests = longest_chunk(run), run.data.train.requests
     assert requests is not None, "build_run refuses others"
     stacks = (stack_requests(requests(chunk.start, chunk.stop), length) for chunk in chunks)
-    # Sharded as single batches are: by examples, each device having its part of every step.
-    sharding = NamedSharding(run.mesh, PartitionSpec(None, *sharded(run.mesh).spec))
-    for stack in to_device(stacks, sharding):
+    for stack in to_device(stacks, stack_sharded(run.mesh)):
         yield {"steps": stack.pop("steps"), "requests": stack, **run.data.train.held}
-
-
-def stack_requests(requests: Iterable[dict[str, np.ndarray]], length: int) -> Batch:
-    """Stack at most `length` requests: {"steps": how many they are, and for each array [b] one [length,b]}.
-
-    Rows that belong to no step are 0: all chunks have one shape, and so one program.
-    """
-    rows = list(requests)
-    empty = {name: np.zeros_like(row) for name, row in rows[0].items()}
-    filled = [*rows, *[empty] * (length - len(rows))]
-    return {"steps": len(rows), **{name: np.stack([row[name] for row in filled]) for name in empty}}

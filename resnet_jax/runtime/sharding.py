@@ -32,6 +32,11 @@ def sharded(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec("data"))
 
 
+def stack_sharded(mesh: Mesh) -> NamedSharding:
+    """Return the sharding of a stack of batches, each of which is split as by `sharded`."""
+    return NamedSharding(mesh, PartitionSpec(None, "data"))
+
+
 def fsdp_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
     """Return the sharding of an array of the state under FSDP.
 

@@ -17,7 +17,7 @@ from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import all_gather, reduce_scatter
 from resnet_jax.training.accumulate import accumulate_gradients
 from resnet_jax.training.losses import Loss, cross_entropy
-from resnet_jax.training.metrics import NO_STEP, Sums, all_finite, classification_sums
+from resnet_jax.training.metrics import NO_STEP, Sums, add_sums, all_finite, classification_sums, zeros_like_sums
 from resnet_jax.training.state import TrainState
 
 SumsOf = Callable[[jax.Array, Batch, jax.Array], Sums]  # (logits, batch, loss of each example) -> its sums
@@ -138,9 +138,24 @@ def jit_eval_step(
     loss: Loss = cross_entropy,
     sums_of: SumsOf = classification_sums,
 ) -> Callable[[Any, Any], Sums]:
-    """Return `eval_step`, compiled at its first call, of (variables, loader's batch), which `prepare` preprocesses."""
+    """Return `eval_step`, compiled at its first call, of (variables, loader's batch), which `prepare` preprocesses.
+
+    Of a batch with "requests", several batches in one, it returns the sums over all.
+    """
 
     def prepared_step(variables: Any, batch: Any) -> Sums:
         return eval_step(variables, prepare(batch), apply=apply, loss=loss, sums_of=sums_of)
 
-    return jax.jit(prepared_step, out_shardings=sharding, compiler_options=compiler_options)
+    def one_or_several(variables: Any, batch: Any) -> Sums:
+        if "requests" not in batch:
+            return prepared_step(variables, batch)
+        shared = {name: value for name, value in batch.items() if name not in ("steps", "requests")}
+
+        def sums_at(number: jax.Array) -> Sums:
+            request = {name: rows[number] for name, rows in batch["requests"].items()}
+            return prepared_step(variables, {**shared, "request": request})
+
+        none = zeros_like_sums(jax.eval_shape(sums_at, 0))
+        return jax.lax.fori_loop(0, batch["steps"], lambda number, total: add_sums(total, sums_at(number)), none)
+
+    return jax.jit(one_or_several, out_shardings=sharding, compiler_options=compiler_options)

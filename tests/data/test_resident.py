@@ -6,10 +6,14 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from resnet_jax.data import resident
+from resnet_jax.data.loader import eval_loader
 from resnet_jax.data.order import Order
 from resnet_jax.data.pipeline import eval_batches, to_device, train_batches
+from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.data.sources.source import ArraySource
 from resnet_jax.errors import InputError
+from resnet_jax.training.loop import evaluate
+from resnet_jax.training.step import jit_eval_step
 
 MESH = Mesh(np.array(jax.devices()[:4]), ("data",))
 REPLICATED, SHARDED = NamedSharding(MESH, PartitionSpec()), NamedSharding(MESH, PartitionSpec("data"))
@@ -48,6 +52,25 @@ def test_evaluation_sees_what_the_streamed_path_sees():
         np.testing.assert_array_equal(batch["view"], expected["view"])
         np.testing.assert_array_equal(batch["image"][real], expected["image"][real])
         np.testing.assert_array_equal(batch["label"][real], expected["label"][real])
+
+
+@pytest.mark.parametrize("batches_per_call", [2, 3, 100])
+def test_several_evaluation_batches_in_a_call_give_the_sums_of_each_alone(batches_per_call):
+    source = source_of(45, 45)  # six batches of eight, the last with five images
+    weights = jax.random.normal(jax.random.key(0), (48, 3))
+
+    def total(count) -> tuple[int, dict]:
+        preprocessing = Preprocessing(image_size=4)
+        loader = eval_loader(source, preprocessing, batch_size=8, num_workers=0, mesh=MESH, batches_per_call=count)
+        step = jit_eval_step(lambda w, image: image.reshape(len(image), -1) @ w, loader.prepare, REPLICATED)
+        batches = list(loader.batches())
+        return len(batches), jax.device_get(evaluate(batches, lambda batch: step(weights, batch)))
+
+    (calls, sums), (single_calls, single) = total(batches_per_call), total(1)
+    assert (calls, single_calls) == (-(-6 // batches_per_call), 6)
+    assert sums["count"] == 45
+    for name, value in single.items():
+        np.testing.assert_allclose(sums[name], value, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
