@@ -12,6 +12,7 @@ from resnet_jax.errors import InputError, NonFiniteError
 from resnet_jax.models.registry import create_model
 from resnet_jax.recipes import CIFAR
 from resnet_jax.run.train import train
+from resnet_jax.studies.final_training_error import measure_training_error
 from resnet_jax.training.progress import say
 
 # From this depth on, the paper starts with 400 steps at a tenth of the learning rate.
@@ -85,7 +86,7 @@ def run_config(name: str, seed: int, workdir: Path, budget: str, **options: Any)
 
 
 def train_all(configs: Sequence[Config], after_each: Callable[[], object]) -> None:
-    """Train, or continue, every run in turn; finished ones are left as they are.
+    """Train, or continue, every run in turn, and measure its final training error; finished ones are left as they are.
 
     A run that diverges does not keep the others from training.
 
@@ -103,6 +104,7 @@ def train_all(configs: Sequence[Config], after_each: Callable[[], object]) -> No
         say(f"{number} of {len(configs)}: {config.workdir}")
         try:
             train(config)
+            measure_training_error(Path(config.workdir))
         except NonFiniteError as error:
             say(f"{config.workdir}: {error}")
             diverged.append(Path(config.workdir).name)

@@ -15,6 +15,7 @@ from resnet_jax.config.options import Config
 from resnet_jax.data.notices import print_notice
 from resnet_jax.files.atomic import write_atomically
 from resnet_jax.studies.degradation import kind_and_depth
+from resnet_jax.studies.final_training_error import read_training_error
 from resnet_jax.studies.published import TABLES
 from resnet_jax.workdir.folder import read_result, read_run_config
 from resnet_jax.workdir.verified_log import verified_rows
@@ -30,11 +31,15 @@ PAPER = {c.config.model: f"{c.error:.2f}" for c in TABLES["cifar"]} | {
 }
 HEAD = """# Degradation
 
-Read from the runs in this folder by `python -m experiments.degradation --summary`. Training error is what figure 6 of
-He et al. 2015 plots, the error on the augmented batches while training, here over the last epoch; test error is the
-last checkpoint's, over the whole test set. Mean and standard deviation are over the finished seeds.
+Read from the runs in this folder by `python -m experiments.degradation --summary`. Training error and test error are
+the last checkpoint's, over all training images without augmentation and over the whole test set. What figure 6 of He et
+al. 2015 plots is the error on the augmented batches while training, here the mean of the last epoch. Mean and standard
+deviation are over the finished seeds.
 """
-COLUMNS = ("network", "seeds", "training error %", "test error %", "paper's test error %", "trained", "not finished")
+COLUMNS = (
+    *("network", "seeds", "training error %", "while training %", "test error %", "paper's test error %"),
+    *("trained", "not finished"),
+)
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,13 @@ class StudyRun:
         config: its options.
         rows: of its metrics.jsonl.
         result: of its result.json; None while it is not finished.
+        training_error: of the final network over the training images, in percent; None where it was not measured.
     """
 
     config: Config
     rows: list[dict[str, Any]]
     result: dict[str, Any] | None
+    training_error: float | None
 
     @property
     def total_steps(self) -> int:
@@ -65,7 +72,10 @@ def read_study(workdir: Path) -> list[StudyRun]:
     folders = [
         p.parent for p in workdir.glob("*/config.json") if re.fullmatch(r"[a-z]+\d+_cifar-seed\d+", p.parent.name)
     ]
-    runs = [StudyRun(read_run_config(f)[0], verified_rows(f, print_notice), read_result(f)) for f in folders]
+    runs = [
+        StudyRun(read_run_config(f)[0], verified_rows(f, print_notice), read_result(f), read_training_error(f))
+        for f in folders
+    ]
     return sorted(runs, key=lambda run: (*kind_and_depth(run.config.model), run.config.seed))
 
 
@@ -118,6 +128,7 @@ def study_row(name: str, runs: Sequence[StudyRun]) -> tuple[str, ...]:
         name,
         str(len(finished)),
         spread(training_errors(finished)),
+        spread([error for run in finished if (error := last_training_error(run.rows)) is not None]),
         spread([100 * (1 - run.result["top1"]) for run in finished if run.result]),
         PAPER.get(name, "-"),
         "; ".join(sorted({length(run) for run in runs})) or "-",
@@ -145,8 +156,8 @@ def comparisons(by_name: dict[str, list[StudyRun]]) -> list[str]:
 
 
 def training_errors(runs: Sequence[StudyRun]) -> list[float]:
-    """Return the training errors of runs, in percent."""
-    return [error for run in runs if (error := last_training_error(run.rows)) is not None]
+    """Return the training errors of the final networks that were measured, in percent."""
+    return [run.training_error for run in runs if run.training_error is not None]
 
 
 def spread(values: Sequence[float]) -> str:

@@ -4,6 +4,8 @@ import dataclasses
 import json
 from pathlib import Path
 
+from resnet_jax.studies.final_training_error import FILE
+
 
 def train_row(step, error, *, per_epoch=100, count=100):
     """A line of training: error in percent over `count` examples."""
@@ -21,7 +23,7 @@ def eval_row(step, error, *, per_epoch=100):
     return train_row(step, error, per_epoch=per_epoch, count=1000) | {"split": "eval"}
 
 
-def write_run(config, rows=(), *, error=None, more=None):
+def write_run(config, rows=(), *, error=None, more=None, training_error=None):
     """The folder of a run; one with an error in percent is finished. Returns it."""
 
     folder = Path(config.workdir)
@@ -30,4 +32,6 @@ def write_run(config, rows=(), *, error=None, more=None):
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if error is not None:
         (folder / "result.json").write_text(json.dumps({"top1": 1 - error / 100, **(more or {})}))
+    if training_error is not None:
+        (folder / FILE).write_text(json.dumps({"top1": 1 - training_error / 100}))
     return folder

@@ -10,6 +10,8 @@ from experiments import cifar, degradation
 from resnet_jax import cli
 from resnet_jax.config.options import FREE_TO_CHANGE, differences
 from resnet_jax.errors import InputError, NonFiniteError
+from resnet_jax.evaluation.evaluate import evaluate
+from resnet_jax.inference.trained import load_trained
 from resnet_jax.studies import degradation as study
 from resnet_jax.training.progress import Progress
 
@@ -71,12 +73,20 @@ def test_a_toy_study_is_interrupted_and_the_same_command_finishes_it(tmp_path, c
     printed = capsys.readouterr().out
     assert "plain8_cifar-seed0 is finished, nothing to do" in printed
     assert "continuing after step 5" in printed
+    assert {f.parent.name for f in tmp_path.glob("*/training_set.json")} == {
+        "plain8_cifar-seed0",
+        "resnet8_cifar-seed0",
+    }
     results = {f.parent.name: json.loads(f.read_text()) for f in tmp_path.glob("*/result.json")}
     assert {name: result["step"] for name, result in results.items()} == {
         "plain8_cifar-seed0": 8,
         "resnet8_cifar-seed0": 8,
     }
-    assert f"{100 * (1 - results['resnet8_cifar-seed0']['top1']):.2f}" in (tmp_path / "table.md").read_text()
+    table = (tmp_path / "table.md").read_text()
+    assert f"{100 * (1 - results['resnet8_cifar-seed0']['top1']):.2f}" in table
+    scores = evaluate(load_trained(str(tmp_path / "resnet8_cifar-seed0")), split="train")
+    assert scores["num_examples"] == 1437
+    assert f"| {100 * (1 - scores['top1']):.2f} |" in table
 
     (tmp_path / "table.md").unlink()
     assert status_of(*argv, "--summary") == 0
@@ -92,6 +102,7 @@ def test_a_run_that_diverges_does_not_stop_the_others(tmp_path, monkeypatch):
         trained.append(config.model)
 
     monkeypatch.setattr(study, "train", train)
+    monkeypatch.setattr(study, "measure_training_error", lambda workdir: None)
     configs = [study.run_config(name, 0, tmp_path, "short") for name in ("plain8_cifar", "resnet8_cifar")]
     calls = []
     with pytest.raises(NonFiniteError, match="diverged: plain8_cifar-seed0"):

@@ -18,7 +18,8 @@ def study(tmp_path):
         ("plain56_cifar", 0, 31, 33),
     ):
         rows = [train_row(200, 60), eval_row(200, 55), train_row(400, train_error), eval_row(400, test_error)]
-        write_run(run_config(name, seed, tmp_path, "paper", steps=400), rows, error=test_error)
+        config = run_config(name, seed, tmp_path, "paper", steps=400)
+        write_run(config, rows, error=test_error, training_error=train_error - 5)
     write_run(run_config("resnet56_cifar", 0, tmp_path, "paper"), [train_row(100, 50), eval_row(100, 45)])
     (tmp_path / "something else").mkdir()
     return tmp_path
@@ -34,12 +35,20 @@ def test_the_table_has_means_deviations_and_the_papers_values(study):
     lines = lines_of(text)
     assert list(lines) == ["network", "---", "plain20_cifar", "plain56_cifar", "resnet20_cifar", "resnet56_cifar"]
     trained = "cifar10, 400 steps of 128, schedule step"
-    assert lines["plain20_cifar"] == ["2", "11.00 +- 1.41", "12.50 +- 0.71", "about 9 (figure)", trained, "-"]
-    assert lines["plain56_cifar"][:4] == ["1", "31.00", "33.00", "about 13 to 14 (figure)"]
-    assert lines["resnet20_cifar"] == ["0", "-", "-", "8.75", "-", "not run"]
+    assert lines["plain20_cifar"] == [
+        "2",
+        "6.00 +- 1.41",
+        "11.00 +- 1.41",
+        "12.50 +- 0.71",
+        "about 9 (figure)",
+        trained,
+        "-",
+    ]
+    assert lines["plain56_cifar"][:5] == ["1", "26.00", "31.00", "33.00", "about 13 to 14 (figure)"]
+    assert lines["resnet20_cifar"] == ["0", "-", "-", "-", "8.75", "-", "not run"]
     # 163.84 epochs, by rows that count 100 steps an epoch.
     unfinished = "cifar10, 16,384 steps of 128, schedule step"
-    assert lines["resnet56_cifar"] == ["0", "-", "-", "6.97", unfinished, "seed 0 at 100"]
+    assert lines["resnet56_cifar"] == ["0", "-", "-", "-", "6.97", unfinished, "seed 0 at 100"]
     assert "plain: with 56 layers the training error is 20.00 points higher than with 20." in text
     assert "resnet: with" not in text
     assert (study / "table.md").read_text() == text
