@@ -4,8 +4,8 @@
     python -m experiments.tables --table=preact --runs=runs/degradation-paper,elsewhere
 
 Prints for every line of a table the command that trains it (add --seed=K), the published error, and whether the runs
-below the given folders reproduce it, are within tolerance with fewer seeds, or fail; or that it has not been run. Reads
-config.json and result.json, and ten_crop.json where the paper tested on ten crops.
+below the given folders reproduce it, are within tolerance with fewer seeds, or miss it; or that it has not been run.
+Reads config.json and result.json, and ten_crop.json where the paper tested on ten crops.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A published result, with our training that should reproduce it."""
+"""A training of ours, with the published result that it should reproduce."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +14,7 @@ class Claim:
     Attributes:
         config: the training; any seed.
         command: the same as a command line.
-        error: published top-1 error in percent.
+        error: published top-1 error in percent; None where nothing comparable is published.
         tolerance: how far ours may be from it, in points.
         seeds: number of runs that the claim takes.
         source: where it is published.
@@ -27,7 +27,7 @@ class Claim:
 
     config: Config
     command: str
-    error: float
+    error: float | None
     tolerance: float
     seeds: int
     source: str
@@ -37,14 +37,16 @@ class Claim:
     metric: str = "top1"
 
 
-def cifar_claim(model: str, recipe: str, error: float, *, options: dict[str, Any] | None = None, **claim: Any) -> Claim:
+def cifar_claim(
+    model: str, recipe: str, error: float | None, *, options: dict[str, Any] | None = None, **claim: Any
+) -> Claim:
     """Create a claim about `experiments.cifar`; `options` are further ones of the command, the rest is `Claim`'s."""
     base: dict[str, Any] = {"dataset": "cifar10", "image_size": 0, **CIFAR[recipe].settings}
     return _claim("cifar", base, model, recipe, options or {}, error, claim)
 
 
 def imagenet_claim(
-    model: str, recipe: str, error: float, *, options: dict[str, Any] | None = None, **claim: Any
+    model: str, recipe: str, error: float | None, *, options: dict[str, Any] | None = None, **claim: Any
 ) -> Claim:
     """Create a claim about `experiments.imagenet`, likewise."""
     base: dict[str, Any] = {"dataset": "imagenet2012", "image_size": 224, **IMAGENET[recipe].settings}
@@ -57,7 +59,7 @@ def _claim(
     model: str,
     recipe: str,
     options: dict[str, Any],
-    error: float,
+    error: float | None,
     claim: dict[str, Any],
 ) -> Claim:
     named: dict[str, Any] = {"model": model, "recipe": recipe, **options}

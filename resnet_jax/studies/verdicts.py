@@ -1,4 +1,4 @@
-"""Verdicts on published results from the runs in some folders: reproduced, failed, or not run."""
+"""Verdicts on published results from the runs in some folders: reproduced, within tolerance, missed, or not run."""
 
 import dataclasses
 import json
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean, median, stdev
 
 from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.config.options import Config, differences
@@ -18,10 +18,12 @@ from resnet_jax.workdir.folder import read_result, read_run_config
 NEUTRAL = ("seed", "log_every", "eval_every", "checkpoint_every", "eval_batch_size", "scan", "remat", "steps_per_call")
 OVER = {"mean": mean, "median": median}
 SIGNS = {"at most": "<= ", "about": "", "at least": "> "}
-COLUMNS = ("training", "published error %", "tolerance", "seeds", "ours %", "status", "source")
+COLUMNS = ("training", "published error %", "tolerance", "seeds", "ours %", "status", "hours", "source")
 LEGEND = """reproduced: as many seeds as are asked for, and their mean (or median, as in the paper) is within tolerance
-of the published error; "<=": or below it. within tolerance: the same with fewer seeds so far. failed: it is not.
-not run: no finished run with these settings. Errors are top-1, of the last checkpoint, on the test images."""
+of the published error; "<=": or below it. within tolerance: the same with fewer seeds so far. missed: it is not.
+measured: there is no published one. not run: no finished run with these settings. Errors are top-1, of the last
+checkpoint, on the test images, with the standard deviation over several seeds; hours are those of a run's training
+steps."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,15 @@ class Verdict:
     """The verdict of the runs on a claim.
 
     Attributes:
-        status: "reproduced", "within tolerance", "failed" or "not run".
+        status: "reproduced", "within tolerance", "missed", "measured" or "not run".
         errors: of every seed that counts, in percent.
+        hours: that the training steps of each of these runs took, where they were timed.
         note: what is missing, or "".
     """
 
     status: str
     errors: tuple[float, ...]
+    hours: tuple[float, ...] = ()
     note: str = ""
 
 
@@ -74,6 +78,7 @@ def matches(claim: Claim, config: Config) -> bool:
 def verdict_of(claim: Claim, runs: Sequence[FoundRun]) -> Verdict:
     """Compare a claim with the finished runs of its training; of several with one seed the last by name counts."""
     errors: dict[int, float] = {}
+    hours: dict[int, float] = {}
     notes = []
     for run in runs:
         if not matches(claim, run.config):
@@ -83,13 +88,16 @@ def verdict_of(claim: Claim, runs: Sequence[FoundRun]) -> Verdict:
             notes.append(f"{run.workdir} is not finished")
         elif (accuracy := read_accuracy(claim, run.workdir)) is not None:
             errors[run.config.seed] = 100 * (1 - accuracy)
+            if speed := result.get("images_per_second"):
+                hours[run.config.seed] = result["step"] * run.config.batch_size / speed / 3600
         else:
             file = run.workdir / f"{claim.protocol}.json"
             notes.append(
                 f"evaluate it: python -m experiments.evaluate --workdir={run.workdir} --protocol={claim.protocol} "
                 f"--json > {file}"
             )
-    return Verdict(status_of(claim, list(errors.values())), tuple(errors.values()), "; ".join(notes))
+    status = status_of(claim, list(errors.values()))
+    return Verdict(status, tuple(errors.values()), tuple(hours.values()), "; ".join(notes))
 
 
 def read_accuracy(claim: Claim, workdir: Path) -> float | None:
@@ -109,12 +117,14 @@ def status_of(claim: Claim, errors: Sequence[float]) -> str:
     """Return the status for the errors of some seeds."""
     if not errors:
         return "not run"
+    if claim.error is None:
+        return "measured"
     excess = OVER[claim.over](errors) - claim.error
     slack = claim.tolerance + 1e-9  # 8.95 is within 0.2 of 8.75
     too_high = excess > slack and claim.holds != "at least"
     too_low = excess < -slack and claim.holds != "at most"
     if too_high or too_low:
-        return "failed"
+        return "missed"
     return "reproduced" if len(errors) >= claim.seeds else "within tolerance"
 
 
@@ -132,10 +142,23 @@ def verdict_row(claim: Claim, verdict: Verdict) -> tuple[str, ...]:
     how = "".join(f", {word}" for word in (claim.protocol, claim.over) if word not in plain)
     return (
         f"`{claim.command}`",
-        f"{SIGNS[claim.holds]}{claim.error:.2f}{how}",
-        f"{claim.tolerance:g}",
+        "-" if claim.error is None else f"{SIGNS[claim.holds]}{claim.error:.2f}{how}",
+        "-" if claim.error is None else f"{claim.tolerance:g}",
         f"{len(verdict.errors)} of {claim.seeds}",
-        f"{OVER[claim.over](verdict.errors):.2f}" if verdict.errors else "-",
+        average(claim, verdict.errors),
         verdict.status,
+        span(verdict.hours),
         claim.source,
     )
+
+
+def average(claim: Claim, errors: Sequence[float]) -> str:
+    """Format the mean or median of some errors, and the standard deviation of several."""
+    if not errors:
+        return "-"
+    return f"{OVER[claim.over](errors):.2f}" + (f" ± {stdev(errors):.2f}" if len(errors) > 1 else "")
+
+
+def span(hours: Sequence[float]) -> str:
+    """Format the shortest and the longest of some times."""
+    return " to ".join(sorted({f"{end:.2f}" for end in (min(hours), max(hours))})) if hours else "-"
