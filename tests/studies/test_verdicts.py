@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from experiments import cifar, imagenet, tables
+from experiments.tables import TABLES
 from resnet_jax import cli, create_model
 from resnet_jax.errors import InputError
 from resnet_jax.studies.claim import cifar_claim
-from resnet_jax.studies.published import TABLES
 from resnet_jax.studies.verdicts import find_runs, matches, status_of, verdict_of, verdict_table
 from resnet_jax.workdir.folder import write_config
 from tests.studies.rows import write_run

@@ -1,0 +1,49 @@
+"""What two CPU cores can do, beside what is published: the rows of docs/reproduction.md."""
+
+from resnet_jax.studies.claim import cifar_claim
+from resnet_jax.studies.evaluations import Evaluation
+from resnet_jax.studies.published import HE2015
+
+TABLE6 = f"{HE2015}, table 6"
+AKAMASTER = "akamaster/pytorch_resnet_cifar10, README"
+
+TRAININGS = (
+    cifar_claim(
+        *("airbench94_cifar", "airbench94", 5.99),
+        tolerance=0.1,
+        seeds=3,
+        source="KellerJordan/cifar10-airbench, README",
+    ),
+    cifar_claim("resnet20_cifar", "he2015", 8.75, tolerance=0.3, seeds=1, source=TABLE6),
+    cifar_claim("plain20_cifar", "he2015", None, tolerance=0.0, seeds=1, source=f"a figure only: {HE2015}, figure 6"),
+    *(
+        cifar_claim(
+            *("resnet20_cifar", "fast", 8.75),
+            options={"epochs": epochs},
+            tolerance=0.3,
+            seeds=1,
+            source=f"{TABLE6}, in 164 epochs",
+        )
+        for epochs in (10.0, 30.0)
+    ),
+)
+
+
+def _evaluation(file: str, options: str, error: float | None, source: str) -> Evaluation:
+    command = f"python -m experiments.evaluate --dataset=cifar10 {options} --json"
+    return Evaluation(command, f"evaluations/{file}.json", error, source)
+
+
+_RESNET20 = "--model=resnet20_cifar --weights=resnet20-12fca82f.th"
+_RESNET32 = "--model=resnet32_cifar --weights=resnet32-d509ac18.th"
+_BOTH = "--ensemble resnet20_cifar:resnet20-12fca82f.th resnet32_cifar:resnet32-d509ac18.th"
+
+EVALUATIONS = (
+    _evaluation("resnet20_center", _RESNET20, 8.27, AKAMASTER),
+    _evaluation("resnet20_flip", f"{_RESNET20} --protocol=flip", None, f"weights of {AKAMASTER}"),
+    _evaluation("resnet20_flip_translate", f"{_RESNET20} --protocol=flip_translate", None, f"weights of {AKAMASTER}"),
+    _evaluation("resnet32_center", _RESNET32, 7.37, AKAMASTER),
+    _evaluation("resnet32_flip", f"{_RESNET32} --protocol=flip", None, f"weights of {AKAMASTER}"),
+    _evaluation("ensemble_center", _BOTH, None, f"weights of {AKAMASTER}"),
+    _evaluation("ensemble_flip", f"{_BOTH} --protocol=flip", None, f"weights of {AKAMASTER}"),
+)
