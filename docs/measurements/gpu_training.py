@@ -122,7 +122,7 @@ class Training:
             state, sums = self._step(state, sums, chunk)
         jax.block_until_ready(sums)
         times.append(time.perf_counter())
-        found = mean_metrics(loop.evaluate(run.data.test.batches(), partial(self._eval, state.variables)))
+        found = mean_metrics(loop.sum_batches(run.data.test.batches(), partial(self._eval, state.variables)))
         times.append(time.perf_counter())
         phases = dict(zip(("init", "train", "evaluate"), np.diff(times).tolist(), strict=True))
         return {"seed": seed, "top1": found["top1"], "first_bad_step": int(sums["first_bad_step"]), **phases}

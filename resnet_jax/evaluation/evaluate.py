@@ -90,7 +90,7 @@ def evaluate(
     def sums_of(network: Trained, single: Pass) -> Sums:
         variables = jax.device_put(network.variables, replicated(mesh))
         eval_step = jit_eval_step(single.apply, single.loader.prepare, replicated(mesh))
-        return loop.evaluate(single.loader.batches(), partial(eval_step, variables))
+        return loop.sum_batches(single.loader.batches(), partial(eval_step, variables))
 
     def scores_of(network: Trained, count: int, passes: Sequence[Pass]) -> Scores:
         variables = jax.device_put(network.variables, replicated(mesh))

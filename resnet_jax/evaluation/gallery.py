@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from resnet_jax.analysis.grad_cam import grad_cam
-from resnet_jax.analysis.plots.grad_cam import overlay
+from resnet_jax.analysis.plots.grad_cam import overlay_map
 from resnet_jax.data.plain_images import network_input
 from resnet_jax.data.sources.source import Source
 from resnet_jax.errors import InputError
@@ -68,7 +68,7 @@ def pictures(
     maps, problem = [""] * len(chosen), ""
     try:
         found = grad_cam(trained.model, trained.variables, normalized, predictions.predicted[chosen])
-        maps = [data_uri(overlay(image, map_)) for image, map_ in zip(seen, found.maps, strict=True)]
+        maps = [data_uri(overlay_map(image, map_)) for image, map_ in zip(seen, found.maps, strict=True)]
     except InputError as error:
         problem = str(error)
     return {index: Picture(index, *uris) for index, *uris in zip(chosen, images, maps, strict=True)}, problem

@@ -26,11 +26,11 @@ from resnet_jax.evaluation.masks import open_masks_for, task_of
 from resnet_jax.evaluation.options_shown import changed_options
 from resnet_jax.evaluation.page import Origin, origin_of, render, write_page
 from resnet_jax.files.atomic import write_atomically
-from resnet_jax.inference.segment import build_labeling, coding_of, overlay, shown_colors
+from resnet_jax.inference.segment import build_labeling, coding_of, overlay_mask, shown_colors
 from resnet_jax.inference.trained import Trained
 from resnet_jax.runtime.batch import IGNORE
 from resnet_jax.training.metrics import add_sums
-from resnet_jax.training.pixel_metrics import confusion_matrix, scores_of_confusion
+from resnet_jax.training.pixel_metrics import pixel_confusion, scores_of_confusion
 from resnet_jax.workdir.verified_log import verified_rows
 
 SHOWN = 10  # pictures of each kind
@@ -152,9 +152,9 @@ def write_mask_report(
             label, found = (resize_mask(x, *short_side_size(x.shape[0], x.shape[1], short)) for x in (label, found))
         batch = {"label": label[None].astype(np.int32), "mask": np.ones(1, np.float32)}
         sums.append(jax.device_get(sums_of(logits_of(found, coding), batch)))
-    each = [scores_of_confusion(confusion_matrix(one)) for one in sums]
+    each = [scores_of_confusion(pixel_confusion(one)) for one in sums]
     total = reduce(add_sums, sums)
-    matrix = confusion_matrix(total)
+    matrix = pixel_confusion(total)
     order = sorted(range(len(source)), key=lambda index: each[index]["miou"])
 
     def picture(index: int) -> MaskPicture:
@@ -165,8 +165,8 @@ def write_mask_report(
             name=Path(source.picture_name(index)).name,
             miou=each[index]["miou"],
             accuracy=each[index]["pixel_accuracy"],
-            truth=data_uri(overlay(image, label, coding)),
-            predicted=data_uri(overlay(image, found, coding)),
+            truth=data_uri(overlay_mask(image, label, coding)),
+            predicted=data_uri(overlay_mask(image, found, coding)),
             errors=data_uri(error_map(image, label, found)),
         )
 

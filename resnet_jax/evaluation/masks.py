@@ -109,4 +109,4 @@ def evaluate_masks(
         return sums_of(logits_of(variables, prepared["image"]), {n: prepared[n] for n in ("label", "mask")})
 
     with memory_remedy(lambda: "take a smaller --batch_size, or tiles, --tile=512"):
-        return task.metrics(loop.evaluate(loader.batches(), step))
+        return task.metrics(loop.sum_batches(loader.batches(), step))

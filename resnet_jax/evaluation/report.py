@@ -127,7 +127,7 @@ def write_report(
     images = image_set(trained, dataset=dataset, data_dir=data_dir, split=split, links_out=links_out)
     source = open_set(images, trained, trained.preprocessing.image_size)
     predictions = predictions_of(trained, source, images, out.parent, batch_size=batch_size, num_workers=num_workers)
-    report = gather(trained, source, images, predictions, command)
+    report = build_report(trained, source, images, predictions, command)
     write_page(out, page_of(report))
     return report
 
@@ -149,7 +149,7 @@ def predictions_of(
     return predictions
 
 
-def gather(trained: Trained, source: Source, images: ImageSet, predictions: Predictions, command: str) -> Report:
+def build_report(trained: Trained, source: Source, images: ImageSet, predictions: Predictions, command: str) -> Report:
     """Return everything that the page of a network shows."""
     folder = Path(trained.source) if trained.run is not None else None
     matrix = confusion_matrix(predictions.label, predictions.predicted, len(predictions.class_names))

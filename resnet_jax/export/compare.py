@@ -138,7 +138,7 @@ def filled(folder: Path, option: str) -> Iterator[Path]:
         raise InputError(f"--{option}={folder} cannot be written: {error}") from error
 
 
-def check_equal(expected: np.ndarray, found: np.ndarray, out: Path) -> None:
+def check_logits(expected: np.ndarray, found: np.ndarray, out: Path) -> None:
     """Refuse a written network that does not compute what it should.
 
     Raises:

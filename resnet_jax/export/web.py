@@ -17,7 +17,7 @@ PAGE_FILES = ("index.html", "classify.js", "network.json")
 RUNTIME = ("ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 
 
-def write_page(trained: Trained, folder: Path, runtime: str | Path) -> None:
+def write_web_page(trained: Trained, folder: Path, runtime: str | Path) -> None:
     """Write the page, its script, the description of the network and onnxruntime-web's files into a folder.
 
     Args:

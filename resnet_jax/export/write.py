@@ -16,11 +16,11 @@ import numpy as np
 
 from resnet_jax.data.notices import print_notice
 from resnet_jax.errors import InputError
-from resnet_jax.export.compare import Exported, Trial, build_trial, check_equal, filled, resized_trial, written
+from resnet_jax.export.compare import Exported, Trial, build_trial, check_logits, filled, resized_trial, written
 from resnet_jax.export.facts import describe, public_source
 from resnet_jax.export.pictures import calibration_pictures, labeled_pictures
 from resnet_jax.export.stablehlo import EXTRA, loader, run_program, to_stablehlo
-from resnet_jax.export.web import PAGE_FILES, write_page
+from resnet_jax.export.web import PAGE_FILES, write_web_page
 from resnet_jax.inference.convert import write_trained
 from resnet_jax.inference.trained import Trained
 from resnet_jax.weights.formats import read_file, write_tensors
@@ -128,7 +128,7 @@ def export(
         if trained.classifies_pixels:
             raise InputError("--to=web is for networks that classify images, not pixels")
         with filled(out, "out") as folder:
-            write_page(trained, folder, onnxruntime_web)  # first: onnxruntime-web may be missing
+            write_web_page(trained, folder, onnxruntime_web)  # first: onnxruntime-web may be missing
             written_file = write_onnx(trained, folder / "network.onnx", trial_of(), with_preprocessing=True, half=half)
         return replace(written_file, path=out / "network.onnx", others=tuple(out / name for name in PAGE_FILES))
     if int8:
@@ -161,7 +161,7 @@ def _stablehlo(trained: Trained, out: Path, trial: Trial, with_preprocessing: bo
         for one in trials:
             images = one.pictures if with_preprocessing else one.normalized
             found.append(run_program(temporary.read_bytes(), read, images))
-            check_equal(one.logits, found[-1], out)
+            check_logits(one.logits, found[-1], out)
     text = loader(program, out.name, arrays.name, (height, width), None if inside else trained.preprocessing)
     return Exported(out, others, loader=text, multiple=program.multiple, **trial.compare(found[0]))
 

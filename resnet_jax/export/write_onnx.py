@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from resnet_jax.errors import InputError
-from resnet_jax.export.compare import Exported, Trial, check_equal, written
+from resnet_jax.export.compare import Exported, Trial, check_logits, written
 from resnet_jax.export.facts import describe
 from resnet_jax.export.int8 import quantize
 from resnet_jax.export.onnx import rounded_to_half, stored_in_half, to_onnx
@@ -24,13 +24,13 @@ def write_onnx(trained: Trained, out: Path, trial: Trial, with_preprocessing: bo
     expected = trial.logits
     if half:
         # The network whose arrays are rounded is another one: it is what the file must equal.
-        check_equal(expected, logits_of(proto.SerializeToString(), images), out)
+        check_logits(expected, logits_of(proto.SerializeToString(), images), out)
         expected = logits_of(rounded_to_half(proto).SerializeToString(), images)
         proto = stored_in_half(proto)
     with written(out) as temporary:
         temporary.write_bytes(proto.SerializeToString())
         found = logits_of(str(temporary), images)
-        check_equal(expected, found, out)
+        check_logits(expected, found, out)
     return Exported(out, operators=_operators(proto), **trial.compare(found))
 
 
@@ -59,7 +59,7 @@ def write_int8(
     """
     proto, entrance = _graph(trained, trial, with_preprocessing)
     content = proto.SerializeToString()
-    check_equal(trial.logits, logits_of(content, entrance(trial.pictures)), out)
+    check_logits(trial.logits, logits_of(content, entrance(trial.pictures)), out)
     images, labels = entrance(validation.pictures), validation.labels
     with written(out) as temporary:
         quantize(proto, entrance(calibration.pictures), temporary)

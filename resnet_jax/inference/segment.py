@@ -122,7 +122,7 @@ def write_masks(found: Segmented, coding: MaskCoding, folder: Path) -> list[Path
             with atomic_path(path) as temporary:
                 palette_image(labels, coding).save(temporary, "PNG")
         with atomic_path(shown) as temporary:
-            Image.fromarray(overlay(found.image, found.labels, coding)).save(temporary, "JPEG", quality=90)
+            Image.fromarray(overlay_mask(found.image, found.labels, coding)).save(temporary, "JPEG", quality=90)
     except OSError as error:
         raise InputError(f"{folder} cannot be written ({error.strerror}); name another, --out=FOLDER") from error
     return [*masks, shown]
@@ -168,7 +168,7 @@ def palette_image(labels: np.ndarray, coding: MaskCoding) -> Image.Image:
     return image
 
 
-def overlay(image: np.ndarray, labels: np.ndarray, coding: MaskCoding) -> np.ndarray:
+def overlay_mask(image: np.ndarray, labels: np.ndarray, coding: MaskCoding) -> np.ndarray:
     """Return a picture uint8 [H,W,3] under the colors of its labels; what has no class stays as it is."""
     if not coding.binary:
         colors = np.array(coding.colors, np.float32)[labels.clip(max=len(coding.colors) - 1)]

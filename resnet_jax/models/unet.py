@@ -75,7 +75,7 @@ class UNet(nn.Module):
         for step, skip in enumerate(("stage3", "stage2", "stage1", "stem"), start=1):
             filters = self.width * 2 ** (4 - step)
             x = UpConv(filters, name=f"decoder{step}_up", **types)(x)
-            x = jnp.concatenate(fit(outputs[skip], x), axis=-1)
+            x = jnp.concatenate(match_sizes(outputs[skip], x), axis=-1)
             x = outputs[f"decoder{step}"] = twice(filters, name=f"decoder{step}")(x)
         outputs["logits"] = Conv(self.num_classes, 1, use_bias=True, param_dtype=self.param_dtype, name="head")(x)
         return outputs if features else outputs["logits"]
@@ -117,7 +117,7 @@ class UpConv(nn.Module):
         return y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
 
 
-def fit(skip: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+def match_sizes(skip: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return both at one size: the skip is cropped at its center to the size of x (unpadded convolutions).
 
     Where it has one pixel more, because a pooling dropped an odd one, x is padded with zeros at the far side instead.

@@ -14,7 +14,7 @@ import resnet_jax
 from resnet_jax.config.options import OF_A_PROCESS, Config
 from resnet_jax.data.build import Data
 from resnet_jax.errors import InputError, StalledRunError
-from resnet_jax.run.step import Step
+from resnet_jax.run.step import StepFunction
 from resnet_jax.runtime.distributed import check_equal
 from resnet_jax.workdir.folder import git_commit, versions
 from resnet_jax.workdir.sealed import digest_of
@@ -61,13 +61,13 @@ def check_same_data(data: Data) -> None:
     )
 
 
-def compared(step_at: Callable[[int], jax.stages.Wrapped]) -> Callable[[int], Step]:
+def compared(step_at: Callable[[int], jax.stages.Wrapped]) -> Callable[[int], StepFunction]:
     """Return the programs of the steps; with several processes, each checks first that all lowered the same program."""
     if jax.process_count() == 1:
         return step_at
     known: set[int] = set()
 
-    def compared_step_at(number: int) -> Step:
+    def compared_step_at(number: int) -> StepFunction:
         step = step_at(number)
 
         def compared_step(*arguments: Any) -> Any:

@@ -65,7 +65,7 @@ def dry_run(config: Config) -> Trace:
         check_classifier(model, config.model, size, pixels=of_masks(config))
         check_batch_norm(model, config, size)
     print(f"{config.model}, --recipe={config.recipe}: {images:,} training images, {trace.step[-1] + 1:,} steps")
-    for name, value in changed_options(config).items():
+    for name, value in changed_settings(config).items():
         print(f"  {name:22} {value}")
     columns = ("step", "epoch", "rate", "decay", "pixels", "ema")
     print("".join(f"{name:>13}" for name in columns))
@@ -124,7 +124,7 @@ def trace_of(config: Config, images: int, points: int) -> Trace:
     )
 
 
-def changed_options(config: Config) -> dict[str, Any]:
+def changed_settings(config: Config) -> dict[str, Any]:
     """Return the options of a config that differ from the bare defaults, without paths."""
     bare = asdict(Config())
     hidden = ("workdir", "data_dir", "model", "recipe", "depth", "dry_run", "debug", "num_workers")

@@ -12,7 +12,7 @@ from resnet_jax.data.build import build_preprocessing, build_source, build_train
 from resnet_jax.data.build_masks import build_mask_train_loader, crop_of, open_masks
 from resnet_jax.data.build_sizes import build_sizes, image_size_of
 from resnet_jax.data.mask_checks import check_masks
-from resnet_jax.inference.segment import overlay
+from resnet_jax.inference.segment import overlay_mask
 from resnet_jax.run.dry_run import augmentation
 from resnet_jax.runtime.sharding import data_mesh
 
@@ -48,7 +48,8 @@ def show_batch(config: Config, step: int = 0) -> Path:
         title = f"{augmentation(config)}, {images.shape[1]} px"
     else:
         pairs = zip((255 * images).astype(np.uint8), batch["label"].astype(np.uint8), strict=True)
-        images, labels = np.stack([overlay(image, label, coding) for image, label in pairs]) / 255, [""] * len(images)
+        images = np.stack([overlay_mask(image, label, coding) for image, label in pairs]) / 255
+        labels = [""] * len(images)
         title = "pictures under their masks"
     path = Path(config.workdir) / "batch.png"
     path.parent.mkdir(parents=True, exist_ok=True)

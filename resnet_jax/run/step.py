@@ -28,10 +28,10 @@ from resnet_jax.training.metrics import Sums, add_sums
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import train_step
 
-Step = Callable[[TrainState, Sums, Batch], tuple[TrainState, Sums]]
+StepFunction = Callable[[TrainState, Sums, Batch], tuple[TrainState, Sums]]
 
 
-def single_step(run: Run, *, thawed: bool = False) -> Step:
+def single_step(run: Run, *, thawed: bool = False) -> StepFunction:
     """Return one step, uncompiled: (state, sums so far, batch) -> the next of both.
 
     Args:
@@ -75,7 +75,7 @@ def of_weights(config: Config) -> IsFrozen:
     return lambda path: layer_of(path) is not None
 
 
-def several_steps(run: Run, *, thawed: bool = False) -> Step:
+def several_steps(run: Run, *, thawed: bool = False) -> StepFunction:
     """Return a chunk of steps, uncompiled: (state, sums so far, batch of `chunked_batches`) -> the next of both."""
     step = single_step(run, thawed=thawed)
 

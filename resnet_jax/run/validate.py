@@ -57,7 +57,7 @@ def build_validation(run: Run, progress: Progress, stop_requested: Callable[[int
             batches = takewhile(lambda _: not (alone and stop_requested(step)), run.data.test.batches())
             whole_weights = all_gather(weights) if run.config.fsdp else weights
             steps = [partial(eval_step, whole_weights[prefix]) for prefix in weights]
-            sums_of = loop.evaluate_each(batches, steps)  # reading and decoding take longer than the network
+            sums_of = loop.sum_batches_each(batches, steps)  # reading and decoding take longer than the network
             if alone and stop_requested(step):
                 return None
             for prefix, sums in zip(weights, sums_of, strict=True):

@@ -20,7 +20,7 @@ from resnet_jax.evaluation.report import predictions_of
 from resnet_jax.inference.trained import trained_from_run
 from resnet_jax.models.build import build_model
 from resnet_jax.models.counts import abstract_variables, parameter_count
-from resnet_jax.studies.seed_groups import SeedGroup, classifies_pixels, differing_options
+from resnet_jax.studies.seed_groups import SeedGroup, differing_options, predicts_masks
 from resnet_jax.workdir.folder import read_run_config
 from resnet_jax.workdir.verified_log import verified_rows
 
@@ -151,7 +151,7 @@ def comparison_page(groups: Sequence[SeedGroup], unfinished: Sequence[str], comm
     Raises:
         InputError: a run's config cannot be read, or the runs classify pixels.
     """
-    if any(map(classifies_pixels, groups)):
+    if any(map(predicts_masks, groups)):
         raise InputError("--report compares classifiers; leave it out, the table is of masks too")
     compared = compared_runs(groups)
     runs = [run for members in compared for run in members]

@@ -93,14 +93,14 @@ def seed_table(groups: Sequence[SeedGroup]) -> str:
     Raises:
         InputError: some classify images, and others pixels.
     """
-    pixels = {classifies_pixels(group) for group in groups}
+    pixels = {predicts_masks(group) for group in groups}
     if len(pixels) > 1:
         raise InputError("some of these runs classify images and others pixels; compare either by themselves")
     columns, numbers = (OF_PIXELS, NUMBERS_OF_PIXELS) if True in pixels else (COLUMNS, NUMBERS)
     return markdown_table(columns, (_row(group, numbers) for group in groups))
 
 
-def classifies_pixels(group: SeedGroup) -> bool:
+def predicts_masks(group: SeedGroup) -> bool:
     """Return whether the runs of a group are of masks."""
     return "miou" in group.results[0]
 

@@ -140,14 +140,14 @@ def check_finite(number: int, state: Any, sums: Sums) -> None:
         )
 
 
-def evaluate(batches: Iterable[Batch], eval_step: Callable[[Batch], Sums]) -> Sums:
+def sum_batches(batches: Iterable[Batch], eval_step: Callable[[Batch], Sums]) -> Sums:
     """Return the sums over all batches: every example that the masks admit is counted exactly once."""
-    (total,) = evaluate_each(batches, [eval_step])
+    (total,) = sum_batches_each(batches, [eval_step])
     return total
 
 
-def evaluate_each(batches: Iterable[Batch], eval_steps: Sequence[Callable[[Batch], Sums]]) -> list[Sums]:
-    """Return what `evaluate` does for each of several sets of weights, from one pass over the batches."""
+def sum_batches_each(batches: Iterable[Batch], eval_steps: Sequence[Callable[[Batch], Sums]]) -> list[Sums]:
+    """Return what `sum_batches` does for each of several sets of weights, from one pass over the batches."""
     totals: list[Sums] = []
     for batch in batches:
         sums = [eval_step(batch) for eval_step in eval_steps]

@@ -137,7 +137,7 @@ def _share(part: jax.Array, near: jax.Array) -> jax.Array:
     return (part & near).sum(axis=(1, 2)) / jnp.maximum(part.sum(axis=(1, 2)), 1)
 
 
-def confusion_matrix(sums: Sums) -> np.ndarray:
+def pixel_confusion(sums: Sums) -> np.ndarray:
     """Return the pixels of sums on the host: int64 [K,K], or [K,2,2]."""
     low, high = np.asarray(jax.device_get(sums["pixels"]), np.int64)
     return low + (high << 30)
@@ -191,7 +191,7 @@ def pixel_metrics(sums: Sums, class_names: Sequence[str] = ()) -> dict[str, floa
         with boundaries "boundary_f", the mean over the classes of their mean over images.
     """
     host = jax.device_get(sums)
-    scores = scores_of_confusion(confusion_matrix(host))
+    scores = scores_of_confusion(pixel_confusion(host))
     count = float(host["count"])
     row = {"loss": float(host["loss"]) / count}
     row |= {n: scores[n] for n in ("miou", "pixel_accuracy", "class_accuracy", "frequency_weighted_iou")}

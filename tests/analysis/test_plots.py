@@ -23,7 +23,7 @@ from resnet_jax.analysis.plots.canvas import Drawing, subplots
 from resnet_jax.analysis.plots.curves import LOSS, label_axes, plot_curves, svg_curves, svg_curves_of_runs
 from resnet_jax.analysis.plots.error_curves import draw_error_curves
 from resnet_jax.analysis.plots.gates import draw_gates
-from resnet_jax.analysis.plots.grad_cam import draw_grad_cam, overlay
+from resnet_jax.analysis.plots.grad_cam import draw_grad_cam, overlay_map
 from resnet_jax.analysis.plots.gradients import draw_gradient_norms
 from resnet_jax.analysis.plots.landscape import draw_loss_lines, draw_loss_square
 from resnet_jax.analysis.plots.lesions import draw_permutations, draw_removed_blocks, draw_removed_numbers
@@ -157,7 +157,7 @@ def test_the_axes_of_several_runs_hold_all_of_them():
 
 def test_an_overlay_is_a_mixture():
     image = np.full((2, 2, 3), 100, np.uint8)
-    found = overlay(image, np.array([[0.0, 1.0], [0.0, 1.0]]))
+    found = overlay_map(image, np.array([[0.0, 1.0], [0.0, 1.0]]))
     # The ends of the colors are a dark blue and a dark red, of 127 and 128 levels.
     assert found[0, 0].tolist() == [55, 55, round(0.55 * 100 + 0.45 * 127)]
     assert found[0, 1].tolist() == [round(0.55 * 100 + 0.45 * 127), 55, 55]

@@ -12,7 +12,7 @@ from resnet_jax.data.pipeline import eval_batches, to_device, train_batches
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.data.sources.source import ArraySource
 from resnet_jax.errors import InputError
-from resnet_jax.training.loop import evaluate
+from resnet_jax.training.loop import sum_batches
 from resnet_jax.training.step import jit_eval_step
 
 MESH = Mesh(np.array(jax.devices()[:4]), ("data",))
@@ -64,7 +64,7 @@ def test_several_evaluation_batches_in_a_call_give_the_sums_of_each_alone(batche
         loader = eval_loader(source, preprocessing, batch_size=8, num_workers=0, mesh=MESH, batches_per_call=count)
         step = jit_eval_step(lambda w, image: image.reshape(len(image), -1) @ w, loader.prepare, REPLICATED)
         batches = list(loader.batches())
-        return len(batches), jax.device_get(evaluate(batches, lambda batch: step(weights, batch)))
+        return len(batches), jax.device_get(sum_batches(batches, lambda batch: step(weights, batch)))
 
     (calls, sums), (single_calls, single) = total(batches_per_call), total(1)
     assert (calls, single_calls) == (-(-6 // batches_per_call), 6)

@@ -232,7 +232,7 @@ def test_an_evaluation_counts_each_example_once_on_any_devices_in_any_batches(
         in_shardings=(replicated(mesh), sharded(mesh)),
         out_shardings=replicated(mesh),
     )
-    sums = jax.device_get(loop.evaluate(padded_batches(batch_size), partial(step, variables)))
+    sums = jax.device_get(loop.sum_batches(padded_batches(batch_size), partial(step, variables)))
     assert 0 < one_by_one["top1"] < one_by_one["top5"] < one_by_one["count"]
     for name in ("count", "top1", "top5"):
         assert sums[name] == one_by_one[name], name
@@ -243,13 +243,13 @@ def test_several_weights_are_evaluated_in_one_pass(variables):
     step = jax.jit(partial(eval_step, apply=cast(Any, MODEL.apply)))
     other = jax.tree.map(lambda leaf: 1.5 * leaf, variables)
     both = [partial(step, variables), partial(step, other)]
-    one_pass = loop.evaluate_each(iter(list(padded_batches(8))), both)
+    one_pass = loop.sum_batches_each(iter(list(padded_batches(8))), both)
     for found, alone in zip(one_pass, both, strict=True):
-        assert jax.device_get(found) == jax.device_get(loop.evaluate(padded_batches(8), alone))
+        assert jax.device_get(found) == jax.device_get(loop.sum_batches(padded_batches(8), alone))
 
 
 def test_an_evaluation_of_nothing_counts_nothing():
-    assert float(loop.evaluate([], eval_step=lambda batch: pytest.fail("called"))["count"]) == 0
+    assert float(loop.sum_batches([], eval_step=lambda batch: pytest.fail("called"))["count"]) == 0
 
 
 def test_each_call_of_a_training_and_an_evaluation_is_a_sign_of_life(monkeypatch):
@@ -257,5 +257,5 @@ def test_each_call_of_a_training_and_an_evaluation_is_a_sign_of_life(monkeypatch
     monkeypatch.setattr(loop, "beat", lambda: beats.append("beat"))
     run(total_steps=10)
     assert len(beats) == 10
-    loop.evaluate([{"x": np.float32(1)}] * 3, eval_step=lambda batch: zero_sums())
+    loop.sum_batches([{"x": np.float32(1)}] * 3, eval_step=lambda batch: zero_sums())
     assert len(beats) == 13

@@ -13,7 +13,7 @@ from resnet_jax.runtime.batch import IGNORE
 from resnet_jax.training.metrics import add_counts, add_sums, zeros_like_sums
 from resnet_jax.training.pixel_metrics import (
     boundary_sums,
-    confusion_matrix,
+    pixel_confusion,
     pixel_metrics,
     pixel_sums,
     scores_of_confusion,
@@ -45,7 +45,7 @@ def counted(batch):
 def test_the_confusion_matrix_is_scikit_learns(batch):
     sums = pixel_sums(batch[0], batch[1], jnp.zeros(B))
     true, found = counted(batch)
-    np.testing.assert_array_equal(confusion_matrix(sums), by_sklearn(true, found, labels=range(K)))
+    np.testing.assert_array_equal(pixel_confusion(sums), by_sklearn(true, found, labels=range(K)))
     assert float(sums["count"]) == 4
 
 
@@ -87,10 +87,10 @@ def test_overlapping_classes_have_a_matrix_each():
     for k in range(3):
         valid = label[..., k] != IGNORE
         expected = by_sklearn(label[..., k][valid], yes[..., k][valid], labels=[0, 1])
-        np.testing.assert_array_equal(confusion_matrix(sums)[k], expected)
+        np.testing.assert_array_equal(pixel_confusion(sums)[k], expected)
     hits = ((label == 1) & yes).sum(axis=(0, 1, 2))
     union = (((label == 1) | yes) & (label != IGNORE)).sum(axis=(0, 1, 2))
-    np.testing.assert_allclose(scores_of_confusion(confusion_matrix(sums))["iou"], hits / union)
+    np.testing.assert_allclose(scores_of_confusion(pixel_confusion(sums))["iou"], hits / union)
 
 
 def test_sums_of_parts_are_those_of_the_whole(batch):
@@ -106,7 +106,7 @@ def test_counts_are_exact_beyond_32_bits():
     total = jnp.zeros((2, 1), jnp.int32)
     for _ in range(9):
         total = add_counts(total, jnp.array([[2**30 - 1], [0]], jnp.int32))
-    assert confusion_matrix({"pixels": total})[0] == 9 * (2**30 - 1)
+    assert pixel_confusion({"pixels": total})[0] == 9 * (2**30 - 1)
 
 
 @pytest.mark.parametrize("reach", [1.0, 2.3, 4.0])
@@ -161,4 +161,4 @@ def test_a_batch_of_more_pixels_than_a_float_counts_is_exact():
     label = np.zeros((5, 2048, 2048), np.int32)  # 21 million of one class
     logits = np.zeros((5, 2048, 2048, 1), np.float32)
     sums = jax.jit(pixel_sums)(logits, {"label": label, "mask": np.ones(5, np.float32)}, jnp.zeros(5))
-    assert confusion_matrix(sums).tolist() == [[5 * 2048**2]]
+    assert pixel_confusion(sums).tolist() == [[5 * 2048**2]]

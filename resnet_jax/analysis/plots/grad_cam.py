@@ -27,6 +27,6 @@ def draw_grad_cam(images: np.ndarray, found: GradCam, class_names: Sequence[str]
     return save(figure, path)
 
 
-def overlay(image: np.ndarray, map_: np.ndarray) -> np.ndarray:
+def overlay_map(image: np.ndarray, map_: np.ndarray) -> np.ndarray:
     """Return an image uint8 [H,W,3] under its Grad-CAM map, [H,W] in [0, 1]."""
     return np.round((1 - OPACITY) * image + OPACITY * colored(map_, COLORS)).astype(np.uint8)
