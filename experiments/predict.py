@@ -43,7 +43,7 @@ class Options(WhichNetwork):
     """Images at once; the result does not depend on it"""
     json: bool = False
     """Print one JSON list instead of text"""
-    out: str = "masks"
+    out: str = "predicted_masks"
     """Folder for masks and overlays, of a network that classifies pixels"""
     tile: int = 0
     """Side of tiles, of such a network. 0: whole pictures"""

@@ -5,7 +5,7 @@
     python -m experiments.report --model=resnet50 --weights=FILE --dataset=folder --data_dir=ROOT
 
 The page holds its pictures and needs no other file. Beside it, predictions.csv (of masks pictures.csv) has a
-line for every image.
+line for every image. The files of other splits than the validation images are named after them: report-train.html.
 """
 
 import shlex
@@ -16,6 +16,7 @@ from pathlib import Path
 from resnet_jax.cli import parse_options, refuse_given, run_command
 from resnet_jax.evaluation.image_set import Split
 from resnet_jax.evaluation.report import write_report
+from resnet_jax.evaluation.stored_predictions import of_split
 from resnet_jax.inference.which_network import WhichNetwork, load_named
 
 NOT_OF_PIXELS = ("links_out", "batch_size", "image_size", "resize")
@@ -34,7 +35,7 @@ class Options(WhichNetwork):
     links_out: bool = False
     """Read symbolic links that leave --data_dir"""
     out: str = ""
-    """File of the page. Empty: report.html in the run's folder, or, without a run, in this one"""
+    """File of the page. Empty: report.html or report-SPLIT.html in the run's folder; without a run, in this one"""
     batch_size: int = 0
     """Images a step. 0: the run's own; the result does not depend on it"""
     num_workers: int = -1
@@ -44,7 +45,7 @@ class Options(WhichNetwork):
 def main(argv: Sequence[str]) -> None:
     """Write the page, and print where it is and the result."""
     options = parse_options(Options, argv, "report", __doc__)
-    out = Path(options.out or Path(options.workdir) / "report.html")
+    out = Path(options.out or Path(options.workdir) / of_split("report.html", options.split))
     trained = load_named(options)
     if trained.classifies_pixels:
         refuse_given(options, NOT_OF_PIXELS, "for networks that classify images, not pixels")

@@ -1,4 +1,4 @@
-"""The door of masks: from a config to the loaders of pictures with masks."""
+"""Builds the loaders of pictures with masks from a config."""
 
 from functools import partial
 from typing import Literal

@@ -1,5 +1,8 @@
 """A report on a network that classifies pixels: which classes it finds, and pictures that show where it is wrong."""
 
+import csv
+import io
+import os
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -25,8 +28,9 @@ from resnet_jax.evaluation.image_set import Split
 from resnet_jax.evaluation.masks import open_masks_for, task_of
 from resnet_jax.evaluation.options_shown import changed_options
 from resnet_jax.evaluation.page import Origin, origin_of, render, write_page
+from resnet_jax.evaluation.stored_predictions import of_split
 from resnet_jax.files.atomic import write_atomically
-from resnet_jax.inference.segment import build_labeling, coding_of, overlay_mask, shown_colors
+from resnet_jax.inference.segment import at_size_of, build_labeling, coding_of, overlay_mask, shown_colors
 from resnet_jax.inference.trained import Trained
 from resnet_jax.runtime.batch import IGNORE
 from resnet_jax.training.metrics import add_sums
@@ -43,7 +47,7 @@ class MaskPicture:
 
     Attributes:
         name: of the file.
-        miou: mean over the classes that its mask or its prediction has.
+        miou: mean over the classes that its mask or its prediction has; NaN where neither has any.
         accuracy: part of its counted pixels that are right.
         truth: data URI of the picture under its mask.
         predicted: data URI of the picture under the prediction.
@@ -94,7 +98,7 @@ class MaskReport:
     rows: list[dict[str, Any]]
     training: tuple[str, ...]
     origin: Origin
-    table: str = "pictures.csv"
+    table: str
 
     @property
     def counted(self) -> int:
@@ -126,7 +130,7 @@ def write_mask_report(
     num_workers: int = -1,
     command: str = "",
 ) -> MaskReport:
-    """Evaluate a network on masks, write the page of its report, and pictures.csv beside it.
+    """Evaluate a network on masks, write the page of its report, and pictures.csv (or pictures-SPLIT.csv) beside it.
 
     Args:
         trained: the network.
@@ -142,27 +146,29 @@ def write_mask_report(
     """
     source, coding = open_masks_for(trained, dataset, data_dir, split), coding_of(trained)
     facts = check_masks(source, worker_count(num_workers, len(source)))
-    labels_of, task = build_labeling(trained, coding), task_of(trained)
+    remedy = "evaluate it in tiles: python -m experiments.evaluate --tile=512"
+    labels_of, task = build_labeling(trained, coding, remedy=remedy), task_of(trained)
     short = trained.run.eval_resize if trained.run is not None else 0  # scored at that size, as in the training
     sums_of = jax.jit(lambda logits, batch: task.eval_sums(logits, batch, jnp.zeros(1)))
     sums = []
     for example in map(source.__getitem__, range(len(source))):
         label, found = example.label, labels_of(pixels_of(example))
         if short:
-            label, found = (resize_mask(x, *short_side_size(x.shape[0], x.shape[1], short)) for x in (label, found))
+            label = resize_mask(label, *short_side_size(label.shape[0], label.shape[1], short))
         batch = {"label": label[None].astype(np.int32), "mask": np.ones(1, np.float32)}
         sums.append(jax.device_get(sums_of(logits_of(found, coding), batch)))
     each = [scores_of_confusion(pixel_confusion(one)) for one in sums]
     total = reduce(add_sums, sums)
     matrix = pixel_confusion(total)
-    order = sorted(range(len(source)), key=lambda index: each[index]["miou"])
+    # Of binary masks a picture may have no pixel of a class, in truth and prediction: nothing about it is wrong.
+    order = sorted(range(len(source)), key=lambda index: np.nan_to_num(each[index]["miou"], nan=1.0))
 
     def picture(index: int) -> MaskPicture:
         example = source[index]
         image, label = pixels_of(example), example.label
-        found = labels_of(image)
+        found = at_size_of(image, labels_of(image))
         return MaskPicture(
-            name=Path(source.picture_name(index)).name,
+            name=shown_name(source, index),
             miou=each[index]["miou"],
             accuracy=each[index]["pixel_accuracy"],
             truth=data_uri(overlay_mask(image, label, coding)),
@@ -186,16 +192,27 @@ def write_mask_report(
         rows=verified_rows(folder, print_notice) if folder else [],
         training=changed_options(trained.run),
         origin=origin_of(command),
+        table=of_split("pictures.csv", split),
     )
-    lines = ["picture,miou,pixel_accuracy"]
-    lines += [f"{source.picture_name(i)},{s['miou']:.6f},{s['pixel_accuracy']:.6f}" for i, s in enumerate(each)]
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("picture", "miou", "pixel_accuracy"))
+    for index, scores in enumerate(each):
+        miou = "" if np.isnan(scores["miou"]) else f"{scores['miou']:.6f}"
+        writer.writerow((shown_name(source, index), miou, f"{scores['pixel_accuracy']:.6f}"))
     try:
-        write_atomically(out.with_name(report.table), "\n".join(lines) + "\n")
+        write_atomically(out.with_name(report.table), table.getvalue())
     except OSError as error:
         raise InputError(f"{out.parent} cannot be written ({error.strerror}); name another, --out=FILE") from error
     curves = svg_curves(report.rows) if report.rows else []
     write_page(out, render("mask_report.html", report=report, curves=curves))
     return report
+
+
+def shown_name(source: MaskSource, index: int) -> str:
+    """Return the name of a picture below the folder of its split; odd bytes of a name become question marks."""
+    name = source.picture_name(index).removeprefix(f"{source.place}{os.sep}")
+    return os.fsencode(name).decode(errors="replace")
 
 
 def true_shares(matrix: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from resnet_jax.evaluation.options_shown import changed_options
 from resnet_jax.evaluation.page import Origin, origin_of, render, write_page
 from resnet_jax.evaluation.predictions import Predictions, predict_set, sizes_of
 from resnet_jax.evaluation.shared_images import SharedImages, shared_images
-from resnet_jax.evaluation.stored_predictions import read_predictions, subject_of, write_predictions
+from resnet_jax.evaluation.stored_predictions import read_predictions, subject_of, table_name, write_predictions
 from resnet_jax.inference.trained import Trained
 from resnet_jax.workdir.verified_log import verified_rows
 
@@ -70,7 +70,7 @@ class Report:
     shared: SharedImages
     training: tuple[str, ...]
     origin: Origin
-    table: str = "predictions.csv"
+    table: str
 
     @property
     def loss(self) -> float:
@@ -100,7 +100,8 @@ def write_report(
 ) -> Report | MaskReport:
     """Evaluate a network and write the page of its report, and a table of all images beside it.
 
-    The table is predictions.csv; of a network that classifies pixels the page is `write_mask_report`'s.
+    The table is predictions.csv, of other splits predictions-SPLIT.csv. Of a network that classifies pixels the page is
+    `write_mask_report`'s.
 
     One process does it: a training in several prints the command instead.
 
@@ -176,6 +177,7 @@ def build_report(trained: Trained, source: Source, images: ImageSet, predictions
         shared=shared_images(trained, source, images, predictions.names),
         training=changed_options(trained.run),
         origin=origin_of(command),
+        table=table_name(images.split),
     )
 
 

@@ -1,4 +1,4 @@
-"""Predictions as a table beside a run, predictions.csv, and a note of what they are predictions of."""
+"""Predictions as a table beside a run, and a note of what they are predictions of."""
 
 import csv
 import hashlib
@@ -19,7 +19,6 @@ from resnet_jax.workdir.fingerprint import fingerprint
 from resnet_jax.workdir.sealed import digest_of, read_sealed, write_sealed
 
 COLUMNS = ("name", "label", "predicted", "probability", "loss")
-CSV, NOTE = "predictions.csv", "predictions.json"
 
 
 def subject_of(trained: Trained, source: Source, images: ImageSet) -> dict[str, Any]:
@@ -41,8 +40,19 @@ def subject_of(trained: Trained, source: Source, images: ImageSet) -> dict[str, 
     }
 
 
+def of_split(name: str, split: str) -> str:
+    """Return the name of a report's file: NAME for the validation images, "STEM-SPLIT.…" for others."""
+    path = Path(name)
+    return name if split == "val" else f"{path.stem}-{split}{path.suffix}"
+
+
+def table_name(split: str) -> str:
+    """Return the name of the table of a split."""
+    return of_split("predictions.csv", split)
+
+
 def write_predictions(folder: Path, predictions: Predictions, subject: dict[str, Any]) -> Path:
-    """Write predictions.csv and the note of its subject; return the table's path.
+    """Write the table, and beside it a JSON file as the note of its subject; return the table's path.
 
     Raises:
         InputError: they cannot be written.
@@ -60,13 +70,13 @@ def write_predictions(folder: Path, predictions: Predictions, subject: dict[str,
     ):
         classes = predictions.class_names
         writer.writerow([name, classes[label], classes[predicted], f"{probability:.6g}", f"{loss:.6g}"])
-    path = folder / CSV
+    path = folder / table_name(subject["split"])
     try:
         write_atomically(path, table.getvalue())
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}); make room, or name another --out") from error
     # The table's own sum, so that one that was sorted or edited since is not read as it was.
-    write_sealed(folder / NOTE, subject | {"table": _sum(path)})
+    write_sealed(path.with_suffix(".json"), subject | {"table": _sum(path)})
     return path
 
 
@@ -74,9 +84,9 @@ def read_predictions(
     folder: Path, subject: dict[str, Any], class_names: tuple[str, ...], sizes: np.ndarray = NO_SIZES
 ) -> Predictions | None:
     """Return the stored predictions of exactly this subject; None where there are none, or they are of another."""
-    path = folder / CSV
+    path = folder / table_name(subject["split"])
     try:
-        if read_sealed(folder / NOTE, "") != subject | {"table": _sum(path)}:
+        if read_sealed(path.with_suffix(".json"), "") != subject | {"table": _sum(path)}:
             return None
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))

@@ -83,13 +83,27 @@ def segment_images(
             image = decode_image(path.read_bytes(), str(path))
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}") from error
-        yield Segmented(image, labels_of(image), str(path))
+        yield Segmented(image, at_size_of(image, labels_of(image)), str(path))
 
 
 def build_labeling(
-    trained: Trained, coding: MaskCoding, tile: int = 0, margin: int = 32
+    trained: Trained,
+    coding: MaskCoding,
+    tile: int = 0,
+    margin: int = 32,
+    remedy: str = "take tiles, --tile=512",
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function from a picture, uint8 [H,W,3], to its labels; arguments as in `segment_images`."""
+    """Return the function from a picture, uint8 [H,W,3], to its labels at the size at which the network sees it.
+
+    That is the picture's own but for a run with `--eval_resize`.
+
+    Args:
+        trained: the network.
+        coding: of its masks.
+        tile: as in `segment_images`.
+        margin: likewise.
+        remedy: where the memory does not suffice.
+    """
     threshold, short = threshold_of(trained, coding), trained.run.eval_resize if trained.run is not None else 0
     kind = trained.preprocessing.interpolation
     logits_of = jit_logits(build_apply(trained.model, trained.views), tile, margin)
@@ -99,17 +113,22 @@ def build_labeling(
     def labels_of(image: np.ndarray) -> np.ndarray:
         seen = resize_short_side(image, short, kind) if short else image
         batch = trained.preprocessing.normalize({"image": seen[None]})
-        with memory_remedy(lambda: "take tiles, --tile=512"):
-            found = np.asarray(decide(logits_of(variables, batch["image"])))[0].astype(np.uint8)
-        return found if found.shape[:2] == image.shape[:2] else resize_mask(found, *image.shape[:2])
+        with memory_remedy(lambda: remedy):
+            return np.asarray(decide(logits_of(variables, batch["image"])))[0].astype(np.uint8)
 
     return labels_of
+
+
+def at_size_of(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return labels at the size of their picture [H,W,3]."""
+    return labels if labels.shape[:2] == image.shape[:2] else resize_mask(labels, *image.shape[:2])
 
 
 def write_masks(found: Segmented, coding: MaskCoding, folder: Path) -> list[Path]:
     """Write STEM.png, one for each class where classes may overlap, and STEM_overlay.jpg; return their paths.
 
-    A mask's pixels are the values that the training masks have (0 to 255), with the classes' colors as its palette.
+    A mask's pixels are the values of the training masks, with the classes' colors as its palette; the numbers of the
+    classes where these are in colors; and 0 and 255 where every class has masks of its own.
 
     Raises:
         InputError: they cannot be written.
@@ -137,20 +156,23 @@ def mask_paths(picture: str | Path, coding: MaskCoding, folder: Path) -> list[Pa
 
 
 def check_outputs(pictures: Sequence[str | Path], coding: MaskCoding, folder: Path) -> None:
-    """Refuse to write masks over the pictures, or over each other, before anything is computed.
+    """Refuse to write masks over the pictures, over those of a data set, or over each other, before any is computed.
 
     Raises:
-        InputError: a mask's file is one of the pictures, or two pictures have the same name.
+        InputError: a mask's file is one of the pictures, the folder is `masks` beside `images`, or two pictures have
+            one name.
     """
+    if folder.resolve().name == "masks" and (folder.resolve().parent / "images").is_dir():
+        raise InputError(f"--out={folder} holds the masks of a data set; name another folder, --out=FOLDER")
     sources = {Path(picture).resolve() for picture in pictures}
-    taken: dict[Path, str | Path] = {}
+    picture_of: dict[Path, str | Path] = {}
     for picture in pictures:
         for path in mask_paths(picture, coding, folder):
             if path.resolve() in sources:
                 raise InputError(f"{path} would be replaced by a mask; name another folder, --out=FOLDER")
-            if path in taken and Path(picture).resolve() != Path(taken[path]).resolve():
-                raise InputError(f"the masks of {taken[path]} and {picture} are both {path}; give one at a time")
-            taken[path] = picture
+            if path in picture_of and Path(picture).resolve() != Path(picture_of[path]).resolve():
+                raise InputError(f"the masks of {picture_of[path]} and {picture} are both {path}; give one at a time")
+            picture_of[path] = picture
 
 
 def palette_image(labels: np.ndarray, coding: MaskCoding) -> Image.Image:

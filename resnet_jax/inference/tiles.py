@@ -38,7 +38,7 @@ def tiled(apply: Callable[[Any, jax.Array], jax.Array], tile: int, margin: int) 
 
     It equals the function of whole images where the margin is as wide as what a pixel's logits depend on, and the
     network resizes by whole factors: `unet` at any size, encoders where both sides are multiples of GRID. Elsewhere it
-    is near. It compiles one program for each shape of a tile, of which a picture has nine at most.
+    is near. It compiles one program for each shape of a tile, of which a picture has few.
 
     Args:
         apply: compiled, of whole images.

@@ -1,7 +1,7 @@
 """The door of the room: networks from a config, and what a config's network must be able to do."""
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,8 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
     wishes = {}
     if config.zero_init and _can_zero_init(model):
         wishes["zero_init"] = True
-    if config.blur_strides and hasattr(model, "blur_strides"):
+    encoder = cast(Any, model).backbone() if hasattr(model, "backbone") else model
+    if config.blur_strides and hasattr(encoder, "blur_strides"):
         wishes["blur_strides"] = True
     return build(**options, **wishes) if wishes else model
 

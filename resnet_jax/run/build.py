@@ -122,8 +122,8 @@ def build_scan_groups(model: Any, config: Config) -> tuple[ScanGroup, ...]:
 def build_loss(config: Config, data: Data) -> Loss:
     """Return the loss of a config, on its training set."""
     if data.coding is not None and data.class_pixels is not None:
-        pixel_weights = class_weights_of(config.class_weights, *data.class_pixels)
         smoothing, binary = config.label_smoothing, data.coding.binary
+        pixel_weights = class_weights_of(config.class_weights, *data.class_pixels, binary=binary)
         return make_pixel_loss(config.loss, binary=binary, smoothing=smoothing, class_weights=pixel_weights)
     weights = balanced_weights(data.train_labels(), len(data.class_names)) if config.class_weights else None
     return make_loss(

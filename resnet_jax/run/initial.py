@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 from flax.traverse_util import flatten_dict
@@ -138,9 +138,10 @@ def fit_initial(trained: Trained | None, run: Run) -> Initial | None:
     digest = checksum(to_tensors(old, OURS), {})
     encoder, kept = trained.name != config.model, 0
     if encoder:
+        check_options(config, trained.name, trained.model, cast(Any, run.model).backbone())
         variables = around_encoder(run, old)
     else:
-        check_options(config, trained.model, run.model)
+        check_options(config, config.model, trained.model, run.model)
         variables, kept = with_head(config, options_of(config.model, run.model), old, trained.class_names, classes)
     _check_shapes(config, variables, run)
     check_freeze(config.freeze, variables["params"])
@@ -164,24 +165,25 @@ def fit_initial(trained: Trained | None, run: Run) -> Initial | None:
     )
 
 
-def check_options(config: Config, old: Any, new: Any) -> None:
+def check_options(config: Config, name: str, old: Any, new: Any) -> None:
     """Refuse weights of a network that computes something else with the same arrays.
 
     Args:
         config: of the run.
+        name: of both networks, without their options.
         old: the network of the weights.
-        new: that of the run.
+        new: that of the run, or its encoder.
 
     Raises:
         InputError: an option differs.
     """
-    theirs, ours = (options_of(config.model, model) for model in (old, new))
-    for name in sorted((theirs.keys() | ours.keys()) - MAY_DIFFER):
-        if theirs.get(name) != ours.get(name):
-            usual = getattr(create_model(config.model), name)
+    theirs, ours = (options_of(name, model) for model in (old, new))
+    for option in sorted((theirs.keys() | ours.keys()) - MAY_DIFFER):
+        if theirs.get(option) != ours.get(option):
+            usual = getattr(create_model(name), option)
             raise InputError(
-                f"--init_from={config.init_from} are weights of a network with {name}={theirs.get(name, usual)}, and "
-                f"this one has {name}={ours.get(name, usual)}; give the options that they were trained with"
+                f"--init_from={config.init_from} are weights of a network with {option}={theirs.get(option, usual)}, "
+                f"and this one has {option}={ours.get(option, usual)}; give the options that they were trained with"
             )
 
 

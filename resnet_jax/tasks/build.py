@@ -1,4 +1,4 @@
-"""The door of the room: the task of a config."""
+"""Builds the task of a config."""
 
 from collections.abc import Sequence
 

@@ -93,7 +93,7 @@ def dice(probabilities: jax.Array, target: jax.Array, weights: jax.Array | None)
     return losses.mean(axis=-1) if weights is None else (losses * weights[0, 0]).sum(axis=-1) / weights.sum()
 
 
-def class_weights_of(kind: str, pixels: np.ndarray, beside: np.ndarray) -> np.ndarray | None:
+def class_weights_of(kind: str, pixels: np.ndarray, beside: np.ndarray, *, binary: bool = False) -> np.ndarray | None:
     """Return the weight of each class, float32 [K], 1 on average over the training set's pixels; None: all alike.
 
     Args:
@@ -102,10 +102,13 @@ def class_weights_of(kind: str, pixels: np.ndarray, beside: np.ndarray) -> np.nd
             Paszke et al. 2016, arXiv:1606.02147): to ln(1.02 + its share of all pixels), milder with rare classes.
         pixels: int64 [K], of each class.
         beside: int64 [K], counted pixels of the images that have the class.
+        binary: classes may overlap: one without pixels learns that it is nowhere, with a weight of 1. Where classes
+            exclude each other its weight, 0, is never used.
     """
-    if not kind:
+    if not (kind and pixels.sum()):
         return None
     share = pixels / np.maximum(beside if kind == "median_frequency" else pixels.sum(), 1)
     rarity = np.log(1.02 + share) if kind == "log_frequency" else np.maximum(share, 1e-12)
-    weights = np.where(pixels > 0, 1 / rarity, 0)  # a class without pixels is never seen
-    return (weights * pixels.sum() / (weights * pixels).sum()).astype(np.float32)
+    weights = np.where(pixels > 0, 1 / rarity, 0)
+    weights *= pixels.sum() / (weights * pixels).sum()
+    return np.where(pixels > 0, weights, 1.0 if binary else 0.0).astype(np.float32)

@@ -18,6 +18,7 @@ from resnet_jax.training.metrics import Sums, no_bad_step
 # Part of an image's diagonal within which boundaries agree: Csurka et al. 2013, "What is a good evaluation measure for
 # semantic segmentation?".
 BOUNDARY_TOLERANCE = 0.0075
+EXACT = 2**24  # counts that float32 holds exactly
 
 
 def zero_pixel_sums(num_classes: int, *, binary: bool) -> Sums:
@@ -48,13 +49,15 @@ def pixel_sums(logits: jax.Array, batch: Batch, loss: jax.Array, *, threshold: f
         classes = jnp.arange(logits.shape[-1]).reshape(1, 1, 1, -1)
         true = ((label[..., None] == classes) & valid[..., None]).astype(jnp.float32)
         found = (predicted[..., None] == classes).astype(jnp.float32)
-        matrix = jnp.einsum("bhwi,bhwj->bij", true, found)
+        pairs = "bhwi,bhwj->bij"
     else:
-        true, found = (jnp.stack([x == 0, x == 1], axis=-1) for x in (label, predicted))
-        counted_true = (true & valid[..., None]).astype(jnp.float32)
-        matrix = jnp.einsum("bhwki,bhwkj->bkij", counted_true, found.astype(jnp.float32))
-    # Sums of 0 and 1 are exact in any precision up to 2^24, the pixels of one picture of 16 megapixels.
-    count = matrix.astype(jnp.int32).sum(axis=0)
+        both = [jnp.stack([x == 0, x == 1], axis=-1) for x in (label, predicted)]
+        true, found = (both[0] & valid[..., None]).astype(jnp.float32), both[1].astype(jnp.float32)
+        pairs = "bhwki,bhwkj->bkij"
+    # Sums of 0 and 1 in float32 are exact up to 2^24: larger pictures are counted in parts, of some rows each.
+    rows = max(1, EXACT // label.shape[2])
+    parts = [jnp.einsum(pairs, true[:, y : y + rows], found[:, y : y + rows]) for y in range(0, label.shape[1], rows)]
+    count = sum(part.astype(jnp.int32).sum(axis=0) for part in parts)
     return {
         "loss": (loss * batch["mask"]).sum(),
         "count": batch["mask"].sum(),

@@ -27,6 +27,9 @@ def test_masks_replace_neither_the_pictures_nor_each_other(tmp_path):
         check_outputs(pictures, FOREGROUND, tmp_path / "a")
     with pytest.raises(InputError, match=r"the masks of .*a/1.png and .*b/1.jpg are both .*masks/1.png"):
         check_outputs(pictures, FOREGROUND, tmp_path / "masks")
+    (tmp_path / "images").mkdir()
+    with pytest.raises(InputError, match=r"masks holds the masks of a data set; name another folder, --out=FOLDER"):
+        check_outputs(pictures[:1], FOREGROUND, tmp_path / "masks")
     names = [path.name for path in mask_paths("x/1.jpg", OVERLAPPING, tmp_path)]
     assert names == ["1_cell.png", "1_wall.png", "1_overlay.jpg"]
 

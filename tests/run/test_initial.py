@@ -250,8 +250,8 @@ def test_weights_of_a_network_that_computes_something_else_are_refused():
     ours, theirs = (create_model("resnet8_cifar", blur_strides=blur) for blur in (False, True))
     config = replace(TOY, init_from="net.npz")
     with pytest.raises(InputError, match=r"net.npz are weights of a network with blur_strides=True, and this one has"):
-        check_options(config, theirs, ours)
-    check_options(config, create_model("resnet8_cifar", norm="frozen"), ours)
+        check_options(config, "resnet8_cifar", theirs, ours)
+    check_options(config, "resnet8_cifar", create_model("resnet8_cifar", norm="frozen"), ours)
 
 
 @pytest.mark.slow

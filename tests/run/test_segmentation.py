@@ -18,6 +18,7 @@ from resnet_jax.config.checks import check_config
 from resnet_jax.config.options import Config
 from resnet_jax.data.decode import decode_image
 from resnet_jax.errors import InputError
+from resnet_jax.evaluation import mask_report
 from resnet_jax.evaluation.masks import Tiling, evaluate_masks
 from resnet_jax.inference.segment import coding_of
 from resnet_jax.inference.trained import load_trained
@@ -128,6 +129,27 @@ def test_a_run_that_is_interrupted_ends_as_the_unbroken_one(finished, root, tmp_
     assert rows == expected
 
 
+@pytest.mark.slow
+def test_the_report_scores_what_the_training_scored_and_empty_pictures_come_last(tmp_path, capsys, monkeypatch):
+    root = write_pictures(tmp_path / "set", {"train": 8, "val": 3}, sizes=((24, 32),))
+    for path in root.rglob("masks/*.png"):
+        empty = path.name == "1.png"
+        Image.fromarray(((np.array(Image.open(path)) == 1) & (not empty)).astype(np.uint8)).save(path)
+    workdir = tmp_path / "run"
+    result = train(replace(TOY, data_dir=str(root), eval_resize=40, workdir=str(workdir)))
+    report_command.main([f"--workdir={workdir}", "--num_workers=0"])
+    assert f"mean IoU {result['miou']:.4f}, pixel accuracy {result['pixel_accuracy']:.4f}" in capsys.readouterr().out
+    nothing = lambda *_, **__: lambda image: np.zeros((40, 53, 1), np.uint8)  # noqa: E731
+    monkeypatch.setattr(mask_report, "build_labeling", nothing)
+    report_command.main([f"--workdir={workdir}", "--num_workers=0"])
+    page = re.sub(r"data:image[^\"]*", "", (workdir / "report.html").read_text())
+    worst = page[page.index('id="worst"') : page.index('id="best"')]
+    assert worst.index("images/1.png") > max(worst.index("images/0.png"), worst.index("images/2.png"))
+    assert "IoU -" in worst
+    assert "nan" not in page
+    assert (workdir / "pictures.csv").read_text().splitlines()[2] == "images/1.png,,1.000000"
+
+
 def encoder_of(tmp_path: Path) -> str:
     """The folder of a classifier's run on digits, whose weights are an encoder's."""
     classifier = Config(
@@ -159,6 +181,8 @@ def test_a_frozen_encoder_is_computed_once_and_trains_the_same_decoder(root, tmp
     cached = train(replace(config, workdir=str(tmp_path / "cached"), cache_features=2))
     assert "starting from" in (output := capsys.readouterr().out)
     assert "the encoder, a resnet8_cifar; the rest is new; frozen: backbone" in output
+    with pytest.raises(InputError, match=r"with blur_strides=False, and this one has blur_strides=True"):
+        train(replace(config, blur_strides=True, workdir=str(tmp_path / "blur")))
     assert "computing the features of 8 images, 2 views of each" in output
     assert cached["loss"] == pytest.approx(plain["loss"], rel=2e-3)  # float16 features
     before, after, whole = (
@@ -232,6 +256,11 @@ def test_the_commands_print_the_result(finished, root, tmp_path, capsys):
         assert f'id="{section}"' in text
     assert text.count("data:image/jpeg") == 3 * 2 * 7
     assert len((tmp_path / "pictures.csv").read_text().splitlines()) == 8
+    report_command.main([f"--workdir={finished}", "--split=test", "--num_workers=0"])
+    assert (finished / "report-test.html").exists()
+    assert not (finished / "pictures.csv").exists()
+    names = [line.split(",")[0] for line in (finished / "pictures-test.csv").read_text().splitlines()]
+    assert names == ["picture", "images/0.png", "images/1.png", "images/2.png"]
 
 
 @pytest.mark.parametrize(

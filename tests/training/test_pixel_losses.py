@@ -109,6 +109,13 @@ def test_weights_are_one_on_average_over_the_pixels():
         np.testing.assert_allclose(weights[:3] / weights[0], np.array(raw) / raw[0], rtol=1e-5)
 
 
+def test_an_overlapping_class_without_pixels_learns_that_it_is_nowhere():
+    pixels = np.array([100, 0])
+    np.testing.assert_array_equal(class_weights_of("balanced", pixels, pixels, binary=True), [1, 1])
+    np.testing.assert_array_equal(class_weights_of("balanced", pixels, pixels), [1, 0])
+    assert class_weights_of("balanced", np.array([0]), np.array([0]), binary=True) is None
+
+
 def test_an_unknown_loss_is_refused():
     with pytest.raises(InputError, match="--loss=binary_cross_entropy is not for masks; take one of cross_entropy"):
         make_pixel_loss("binary_cross_entropy")

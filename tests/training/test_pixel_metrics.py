@@ -162,3 +162,10 @@ def test_a_batch_of_more_pixels_than_a_float_counts_is_exact():
     logits = np.zeros((5, 2048, 2048, 1), np.float32)
     sums = jax.jit(pixel_sums)(logits, {"label": label, "mask": np.ones(5, np.float32)}, jnp.zeros(5))
     assert pixel_confusion(sums).tolist() == [[5 * 2048**2]]
+
+
+def test_a_picture_of_more_pixels_than_float32_counts_is_counted_exactly():
+    size = (1, 4201, 5001)  # the product is odd and above 2^24
+    batch = {"label": jnp.zeros(size, jnp.int32), "mask": jnp.ones(1)}
+    sums = jax.jit(pixel_sums)(jnp.zeros((*size, 1)), batch, jnp.zeros(1))
+    assert pixel_confusion(sums).tolist() == [[4201 * 5001]]

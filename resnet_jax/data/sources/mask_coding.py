@@ -52,6 +52,9 @@ class MaskCoding:
             InputError: a value is no class.
         """
         if self.binary:
+            if len(self.values) > 1 and all((raw == value).any() for value in self.values):
+                shown = " and ".join(self._shown(value) for value in sorted(self.values))
+                raise InputError(f"{name} has both {shown}, which both mean yes; write one of them, and 0 for no")
             values = np.array([0, *self.values])
             targets = (values > 0).astype(np.uint8)
         else:
@@ -66,10 +69,13 @@ class MaskCoding:
         unknown = values[found] != raw
         if unknown.any():
             seen, counts = np.unique(raw[unknown], return_counts=True)
+            remedy = "name it in --colors=FILE, or --void_value"
+            if self.binary:
+                remedy = "write masks in gray with these values, or name one that does not count, --void_value"
             raise InputError(
                 f"{name} has {counts[0]:,} pixels of {self._shown(seen[0])}, which is no class"
                 f"{f', and {len(seen) - 1} more such values' if len(seen) > 1 else ''}; known are "
-                f"{', '.join(self._shown(v) for v in sorted(values)[:12])}; name it in --colors=FILE, or --void_value"
+                f"{', '.join(self._shown(v) for v in sorted(values)[:12])}; {remedy}"
             )
         return targets[found]
 
@@ -120,7 +126,7 @@ def coding_of_file(path: Path, void_value: int) -> MaskCoding:
         void_value: a further value that does not count, of masks without colors.
 
     Raises:
-        InputError: it cannot be read, names no class, or one twice.
+        InputError: it cannot be read, names fewer than two classes, or one twice.
     """
     try:
         lines = path.read_text().splitlines()
@@ -145,6 +151,11 @@ def coding_of_file(path: Path, void_value: int) -> MaskCoding:
         raise InputError(f"--colors={path} names {len(classes)} classes; {MOST_CLASSES} are the most")
     if not classes:
         raise InputError(f"--colors={path} names no class; write one a line: R G B NAME, or VALUE NAME")
+    if len(classes) == 1:
+        raise InputError(
+            f"--colors={path} names one class, {classes[0][1]}, which every pixel would have; name the background too "
+            f"({', '.join(VOID_NAMES)} are names of pixels that do not count)"
+        )
     if len(kinds) > 1:
         raise InputError(f"--colors={path} mixes R G B NAME and VALUE NAME; masks have colors or values")
     for what, found in (("value", [str(e[0]) for e in entries]), ("name", [e[1] for e in classes])):
@@ -171,18 +182,21 @@ def coding_of_values(values: Sequence[int], palette: Sequence[Color] | None, voi
         void_value: does not count.
 
     Raises:
-        InputError: nothing counts, or too many values do.
+        InputError: nothing counts, all has one value, or there are too many.
     """
     seen = set(values)
     usual_void = void_value == IGNORE  # 255 is foreground beside 0 alone; another value that is named is void
     if seen in ({0, 255}, {0, 1}, {255}, {1}) and seen != {void_value} and (usual_void or void_value not in seen):
-        return MaskCoding(("foreground",), (max(seen),), (), ((255, 255, 255),), binary=True)
+        void = (void_value,) if max(seen) == 1 and void_value > 1 else ()  # other splits may have such pixels
+        return MaskCoding(("foreground",), (max(seen),), void, ((255, 255, 255),), binary=True)
     counted = sorted(seen - {void_value})
     if not counted:
         raise InputError(f"the masks have no value but {void_value}, which does not count; see --void_value")
     if counted[-1] >= MOST_CLASSES:
         raise InputError(f"the masks have a value {counted[-1]}; more than {MOST_CLASSES} classes need --colors=FILE")
     classes = [k for k in range(counted[-1] + 1) if k != void_value]
+    if len(classes) == 1:
+        raise InputError(f"every pixel of the masks that counts has the value {classes[0]}; there is nothing to learn")
     names = tuple(f"class {k}" for k in classes)
     colors = tuple(palette[k] if palette and k < len(palette) else usual_color(k) for k in classes)
     return MaskCoding(names, tuple(classes), (void_value,), colors)

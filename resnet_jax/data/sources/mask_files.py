@@ -95,8 +95,8 @@ class MaskFiles:
 
     def identity(self) -> Iterator[bytes]:
         """Yield the names of pictures and masks, for `example_digest`."""
-        yield "\0".join(self.images).encode()
-        yield "\0".join(name for names in self.masks for name in names).encode()
+        yield os.fsencode("\0".join(self.images))
+        yield os.fsencode("\0".join(name for names in self.masks for name in names))
 
 
 def _read(path: Path) -> bytes:

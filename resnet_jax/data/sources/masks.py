@@ -1,6 +1,6 @@
 """Pictures with masks by name: files in folders, or a set of TensorFlow Datasets; and what their classes are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -65,10 +65,14 @@ def mask_source(
         InputError: a folder is missing, a picture has no mask, or the masks' classes cannot be known.
     """
     opened = open_masks_uncoded(split, data_dir, name)
+    if opened.class_names:  # every class has masks of its own
+        if colors:
+            raise InputError(f"--colors={colors}: the masks in {opened.place} are in folders of classes; leave it out")
+        coding = opened.coding
+        void = () if void_value in (0, *coding.values) else (void_value,)
+        return opened.with_coding(replace(coding, void=void))
     if colors:
         return opened.with_coding(coding_of_file(Path(colors).expanduser(), void_value))
-    if opened.class_names:  # every class has masks of its own
-        return opened
     own = split == "train" or (name == "masks" and not (Path(data_dir or "").expanduser() / "train").is_dir())
     guessed = opened if own else open_masks_uncoded("train", data_dir, name)
     return opened.with_coding(_seen_coding(guessed, void_value))

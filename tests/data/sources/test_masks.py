@@ -1,5 +1,6 @@
 """Pictures with masks: which layouts and kinds of masks are read, and which are refused in one line."""
 
+import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ from PIL import Image
 from resnet_jax.data.mask_checks import absent_classes, check_masks, content_digest
 from resnet_jax.data.sources.mask_coding import MaskCoding, coding_of_file, usual_color
 from resnet_jax.data.sources.masks import mask_source, open_masks_uncoded
+from resnet_jax.data.sources.source import example_digest
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.batch import IGNORE
 from tests.masked_pictures import write_pictures
@@ -158,6 +160,7 @@ def test_a_lossy_or_damaged_mask_is_named(root):
     [
         ("", "names no class; write one a line"),
         ("0 void\n", "names no class"),
+        ("0 unlabeled\n1 road\n", "names one class, road, which every pixel would have; name the background too"),
         ("0 a\n0 b\n", "has the value 0 twice"),
         ("0 a\n1 a\n", "has the name a twice"),
         ("0 a\n1 2 3 b\n", "mixes R G B NAME and VALUE NAME"),
@@ -199,10 +202,8 @@ def test_a_value_that_is_named_void_is_no_class(root, void):
 def test_two_values_of_which_one_is_named_void_are_no_foreground(root):
     for mask in (root / "train" / "masks").iterdir():
         rewrite(mask, lambda m: (m == 1).astype(np.uint8))
-    source = mask_source("train", str(root), void_value=0)
-    assert not source.coding.binary
-    assert source.class_names == ("class 1",)
-    assert set(np.unique(source[0].label)) == {0, IGNORE}
+    pattern = "every pixel of the masks that counts has the value 1; there is nothing to learn"
+    refused(pattern, lambda: mask_source("train", str(root), void_value=0))
 
 
 def test_more_classes_than_a_mask_can_hold_are_refused(tmp_path):
@@ -221,6 +222,50 @@ def test_a_class_of_its_own_folder_is_any_of_the_usual_values(root, yes):
     label = mask_source("train", str(root))[0].label
     assert label.shape[-1] == 1
     assert set(np.unique(label)) == {0, 1}
+
+
+def in_class_folder(root, change) -> None:
+    """Move all masks into masks/cell."""
+    for split in ("train", "val"):
+        masks = root / split / "masks"
+        for mask in list(masks.iterdir()):
+            (masks / "cell").mkdir(exist_ok=True)
+            mask.rename(masks / "cell" / mask.name)
+            rewrite(masks / "cell" / mask.name, change)
+
+
+def test_both_values_for_yes_in_a_mask_are_refused_and_another_may_be_void(root):
+    in_class_folder(root, lambda m: np.choose(m % 3, [0, 1, 255]).astype(np.uint8))
+    source = mask_source("train", str(root))
+    refused("masks/cell/0.png has both value 1 and value 255, which both mean yes", lambda: source.mask(0))
+    for path in root.rglob("masks/cell/*.png"):
+        rewrite(path, lambda m: np.where(m == 255, 2, m).astype(np.uint8))
+    refused("of value 2, which is no class; .* write masks in gray", lambda: mask_source("train", str(root)).mask(0))
+    assert set(np.unique(mask_source("train", str(root), void_value=2).mask(0))) == {0, 1, IGNORE}
+
+
+def test_names_and_colors_are_refused_for_classes_in_folders(root, tmp_path):
+    in_class_folder(root, lambda m: (m == 1).astype(np.uint8))
+    (tmp_path / "names.txt").write_text("0 floor\n1 box\n")
+    refused(
+        "are in folders of classes; leave it out", lambda: mask_source("train", str(root), str(tmp_path / "names.txt"))
+    )
+
+
+def test_void_that_the_training_masks_do_not_have_is_void_in_others(root):
+    for path in root.rglob("masks/*.png"):
+        rewrite(path, lambda m: (m == 1).astype(np.uint8))
+    rewrite(root / "val/masks/0.png", lambda m: np.where(np.arange(m.shape[1]) < 3, 255, m).astype(np.uint8))
+    label = mask_source("val", str(root)).mask(0)
+    assert (label[:, :3] == IGNORE).all()
+    assert set(np.unique(label[:, 3:])) == {0, 1}
+
+
+def test_a_name_that_is_no_utf_8_has_a_digest(root):
+    for kind in ("images", "masks"):
+        folder = os.fsencode(root / "train" / kind)
+        os.rename(os.path.join(folder, b"0.png"), os.path.join(folder, b"caf\xe9.png"))
+    assert example_digest(mask_source("train", str(root))).startswith("sha256:")
 
 
 def test_masks_that_are_not_of_the_networks_kind_are_refused(root):
