@@ -94,7 +94,7 @@ class Options:
     data_dir: str = ""
     """With input: a folder of images, or a prepared set"""
     num_workers: int = -1
-    """With input: worker processes. 0: not measured; -1: one for every core but one, at most 16"""
+    """With input: worker processes. 0 and 1: not measured; -1: one for every core but one, at most 16"""
     against: str = ""
     """Command of another program, run in turn with this one"""
     turns: bool = False

@@ -44,6 +44,7 @@ class MemorySource:
 
     files: tuple[bytes, ...]
     length: int
+    intact: bool = False
     class_names: tuple[str, ...] = ("any",)
 
     def __len__(self) -> int:
@@ -61,7 +62,7 @@ def measure_input(data_dir: str, num_workers: int, rounds: int = 10, image_size:
 
     Args:
         data_dir: a folder with images anywhere in it, or what experiments.prepare wrote.
-        num_workers: worker processes; 0 leaves this part out.
+        num_workers: worker processes; fewer than 2 leave this part out.
         rounds: how often all images are decoded.
         image_size: of the crops, pixels.
 
@@ -73,9 +74,9 @@ def measure_input(data_dir: str, num_workers: int, rounds: int = 10, image_size:
     Raises:
         InputError: there are no images, or one is unreadable.
     """
-    files = encoded_images(data_dir)
+    files, intact = encoded_images(data_dir)
     contenders: dict[str, Contender | str] = {
-        **{name: ours(files, transform, image_size) for name, transform in OURS.items()},
+        **{name: ours(files, transform, image_size, intact) for name, transform in OURS.items()},
         "pillow": partial(pillow_batch, files, image_size),
         "tf_data": tf_data(files, rounds + 1, image_size),
     }
@@ -94,9 +95,11 @@ def measure_input(data_dir: str, num_workers: int, rounds: int = 10, image_size:
         result[f"times_{other}"] = {
             name: absent.get(name) or absent.get(other) or ratio(seconds[other], seconds[name]) for name in OURS
         }
-    if num_workers:
+    if num_workers > 1:
         result["workers"] = {
-            name: scaling(files, OURS[name], num_workers, rounds, image_size) for name in OURS if name in seconds
+            name: scaling(files, OURS[name], num_workers, rounds, image_size, intact)
+            for name in OURS
+            if name in seconds
         }
     return result | {"cpu_count": os.cpu_count(), "versions": versions(MEASURED)}
 
@@ -106,14 +109,14 @@ def ratio(theirs: list[float], ours: list[float]) -> float:
     return round(median(np.divide(theirs, ours)), 3)
 
 
-def ours(files: tuple[bytes, ...], transform: TrainTransform, size: int) -> Contender | str:
+def ours(files: tuple[bytes, ...], transform: TrainTransform, size: int, intact: bool) -> Contender | str:
     """Return the function of our pipeline's batches, or why it cannot take part."""
     if transform.interpolation == "fast":
         try:
             opencv()
         except InputError:
             return NOT_INSTALLED
-    return partial(our_batch, files, transform, size)
+    return partial(our_batch, files, transform, size, intact=intact)
 
 
 def tf_data(files: tuple[bytes, ...], epochs: int, size: int) -> Contender | str:
@@ -125,8 +128,12 @@ def tf_data(files: tuple[bytes, ...], epochs: int, size: int) -> Contender | str
     return fused_batches(files, boxes(files, epochs), size) or NOT_INSTALLED
 
 
-def encoded_images(data_dir: str) -> tuple[bytes, ...]:
+def encoded_images(data_dir: str) -> tuple[tuple[bytes, ...], bool]:
     """Read the training images of a prepared set, or the images below a folder: at most MAX_IMAGES, evenly spaced.
+
+    Returns:
+        the files, and whether they are known to be whole, those of a prepared set: a training then decodes no row below
+        the crop.
 
     Raises:
         InputError: there are none.
@@ -134,12 +141,12 @@ def encoded_images(data_dir: str) -> tuple[bytes, ...]:
     root = Path(data_dir).expanduser()
     if (root / MANIFEST).is_file():
         source = prepared_source("train", data_dir)
-        return tuple(bytes(source[index].image) for index in spaced(len(source)))
+        return tuple(bytes(source[index].image) for index in spaced(len(source))), True
     extensions = image_extensions()
     paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in extensions and p.is_file())
     if not paths:
         raise InputError(f"--data_dir={data_dir} holds no images; give a folder with some in it")
-    return tuple(paths[index].read_bytes() for index in spaced(len(paths)))
+    return tuple(paths[index].read_bytes() for index in spaced(len(paths))), False
 
 
 def spaced(length: int) -> list[int]:
@@ -166,10 +173,12 @@ def crop_of(height: int, width: int, epoch: int, index: int) -> tuple[int, int, 
     return crop_box(height, width, example_rng(0, epoch, index), settings.scale, settings.ratio)
 
 
-def our_batch(files: tuple[bytes, ...], transform: TrainTransform, size: int, epoch: int) -> np.ndarray:
+def our_batch(
+    files: tuple[bytes, ...], transform: TrainTransform, size: int, epoch: int, *, intact: bool = False
+) -> np.ndarray:
     """Return the batch as the pipeline makes it: uint8 [N,size,size,3]."""
     made = [
-        transform.from_file(data, f"image {index}", example_rng(0, epoch, index), size)
+        transform.from_file(data, f"image {index}", example_rng(0, epoch, index), size, intact)
         for index, data in enumerate(files)
     ]
     return np.stack(made)
@@ -199,10 +208,10 @@ def cpu_seconds(contenders: dict[str, Contender], rounds: int) -> dict[str, list
 
 
 def scaling(
-    files: tuple[bytes, ...], transform: TrainTransform, num_workers: int, rounds: int, size: int
+    files: tuple[bytes, ...], transform: TrainTransform, num_workers: int, rounds: int, size: int, intact: bool = False
 ) -> dict[str, float]:
     """Measure images a second of wall time with one and with `num_workers` workers, and the share of ideal scaling."""
-    one, many = (wall_rate(files, transform, workers, rounds, size) for workers in (1, num_workers))
+    one, many = (wall_rate(files, transform, workers, rounds, size, intact) for workers in (1, num_workers))
     return {
         "images_per_second_with_1": round(one, 1),
         f"images_per_second_with_{num_workers}": round(many, 1),
@@ -210,11 +219,13 @@ def scaling(
     }
 
 
-def wall_rate(files: tuple[bytes, ...], transform: TrainTransform, workers: int, rounds: int, size: int) -> float:
+def wall_rate(
+    files: tuple[bytes, ...], transform: TrainTransform, workers: int, rounds: int, size: int, intact: bool
+) -> float:
     """Measure images a second of wall time, once all workers have begun and their buffers are full."""
     batch_size = min(64, len(files))
     begun, measured = 4 * workers, rounds * workers
-    source = MemorySource(files, length=max(len(files), batch_size))
+    source = MemorySource(files, max(len(files), batch_size), intact)
     batches = train_batches(
         source,
         transform,

@@ -129,7 +129,7 @@ class LossOptions:
 
     balanced: in inverse proportion to the number of examples of its class, 1 on average over the training set; of mixed
     examples, the mean of their classes. Of masks, that of a pixel: balanced; median_frequency, which counts the
-    pixels of the pictures that have the class; or log_frequency, ENet's, milder: the rarest class counts 1 / ln(1.02).
+    pixels of the pictures that have the class; or log_frequency, ENet's, by ln(1.02 + a class's share): milder.
     The loss of an evaluation is never weighted.
     """
     label_smoothing: float = 0.0

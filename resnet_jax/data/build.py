@@ -137,7 +137,8 @@ def build_preprocessing(config: Config, image_size: int, resize: int = 0) -> Pre
         resize: shorter side before the crop; 0 is the config's.
     """
     mean, std = MEAN_STD.get(config.dataset, (IMAGENET_MEAN, IMAGENET_STD))
-    crop = 1.0 if config.dataset in MEAN_STD else config.eval_crop  # small images are used whole
+    whole = config.dataset in MEAN_STD or config.dataset == "fake"  # small images, and those made at the size
+    crop = 1.0 if whole else config.eval_crop
     return Preprocessing(
         image_size=image_size,
         resize=resize or config.eval_resize or round(image_size / crop),

@@ -106,7 +106,6 @@ def eval_loader(
 ) -> Loader:
     """Return the loader of an evaluation: every example once, the last batch padded.
 
-
     Args:
         source: the examples.
         preprocessing: of the network.
@@ -117,7 +116,8 @@ def eval_loader(
     """
     devices = mesh.devices.size
     batch_size = -(-batch_size // devices) * devices
-    if isinstance(source, ArraySource) and source.images.shape[1] == preprocessing.image_size:
+    whole = preprocessing.resize == preprocessing.image_size  # nothing to resize or to crop
+    if isinstance(source, ArraySource) and whole and source.images.shape[1] == preprocessing.image_size:
         return resident_eval_loader(source, preprocessing, batch_size, batches_per_call, mesh)
 
     def streamed_batches() -> Iterator[Batch]:
@@ -142,8 +142,8 @@ def resident_eval_loader(
         source: the images.
         preprocessing: of the network, of which the normalization is used.
         batch_size: a multiple of the devices.
-        batches_per_call: the most batches in one. With more than 1, what the loader yields is {**held, "steps": how
-            many, "requests": theirs, stacked}, and `prepare` takes each of them as {**held, "request": its own}.
+        batches_per_call: the most batches in one. With more than 1, the loader yields {"pool": the set, "steps": how
+            many, "requests": theirs, stacked}, and `prepare` takes each of them as {"pool": …, "request": its own}.
         mesh: the devices.
     """
     pool = resident.put(source, replicated(mesh))

@@ -27,4 +27,5 @@ def plain_images(source: Source, preprocessing: Preprocessing, seed: int, count:
 def network_input(example: Example, preprocessing: Preprocessing) -> np.ndarray:
     """Return an example as a network sees it in evaluation, uint8 [image_size,image_size,3]."""
     image, size = pixels_of(example), preprocessing.image_size
-    return image if image.shape[:2] == (size, size) else preprocessing.crop()(image)
+    whole = image.shape[:2] == (size, size) and preprocessing.resize == size  # nothing to resize or to crop
+    return image if whole else preprocessing.crop()(image)

@@ -62,8 +62,10 @@ def evaluate(
     # The images are normalized as in training, whatever set they come from: only the source changes.
     first = networks[0]
     if any(network.classifies_pixels for network in networks):
-        if len(networks) > 1 or subset:
-            raise InputError("ensembles and --subset are for networks that classify images, not pixels")
+        if len(networks) > 1 or subset or links_out:
+            raise InputError("ensembles, --subset and --links_out are for networks that classify images, not pixels")
+        if protocol not in ("", "center", "flip"):
+            raise InputError(f"--protocol={protocol} is for networks that classify images; of pixels take flip")
         return evaluate_masks(
             first,
             dataset=dataset,

@@ -176,7 +176,8 @@ def fit(run: Run, workdir: Path) -> Row:
                     save(step.number, step.state, step.unlogged, log=list(log.sums), skipped=over_processes(skipped))
                 if step.evaluate and (row := validate(step.number, step.state)) is not None:
                     evaluated[step.number] = row
-                    record_evaluation(run, workdir, log, row)
+                    with progress.paused():
+                        record_evaluation(run, workdir, log, row)
                     if ended := out_of_patience(evaluated, config.patience):
                         break
                 if stop_requested(step.number) and step.number < run.total_steps:
@@ -186,6 +187,7 @@ def fit(run: Run, workdir: Path) -> Row:
                             step.number, step.state, step.unlogged, log=list(log.sums), skipped=over_processes(skipped)
                         )
                     break
+            speed = progress.average_images_per_second(config.batch_size)  # before the last checkpoint is whole
         progress.close()
         check_written(saves, log, reached)
         # A signal may cut the last evaluation short, too.
@@ -194,7 +196,7 @@ def fit(run: Run, workdir: Path) -> Row:
         if ended:
             say_once(ended)
         return evaluated[reached] | {
-            "images_per_second": progress.average_images_per_second(config.batch_size),
+            "images_per_second": speed,
             "skipped_images": len(over_processes(skipped)),
             "fingerprint": checkpoint.stored_digest(manager, reached),
         }

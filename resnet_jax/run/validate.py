@@ -58,7 +58,7 @@ def build_validation(run: Run, progress: Progress, stop_requested: Callable[[int
             whole_weights = all_gather(weights) if run.config.fsdp else weights
             steps = [partial(eval_step, whole_weights[prefix]) for prefix in weights]
             sums_of = loop.sum_batches_each(batches, steps)  # reading and decoding take longer than the network
-            if alone and stop_requested(step):
+            if float(sums_of[0]["count"]) < run.data.num_test:
                 return None
             for prefix, sums in zip(weights, sums_of, strict=True):
                 metrics = task.metrics(sums)

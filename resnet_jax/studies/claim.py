@@ -21,7 +21,7 @@ class Claim:
         over: the statistic over several seeds, the paper's own choice.
         holds: "at most": ours may be lower. "about": neither lower nor higher. "at least": in the paper the training
             fails, and ours must fail too.
-        protocol: of the evaluation: "center" as at the end of every run, or one of `experiments.evaluate`.
+        protocol: of the evaluation: "own" as at the end of the run, or one of `experiments.evaluate`.
         metric: "top1", or "ema_top1" for the average of the weights.
     """
 
@@ -33,7 +33,7 @@ class Claim:
     source: str
     over: Literal["mean", "median"] = "mean"
     holds: Literal["at most", "about", "at least"] = "at most"
-    protocol: str = "center"
+    protocol: str = "own"
     metric: str = "top1"
 
 

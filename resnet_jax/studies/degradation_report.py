@@ -127,13 +127,27 @@ def study_row(name: str, runs: Sequence[StudyRun]) -> tuple[str, ...]:
     return (
         name,
         str(len(finished)),
-        spread(training_errors(finished)),
+        measured(finished),
         spread([error for run in finished if (error := last_training_error(run.rows)) is not None]),
         spread([100 * (1 - run.result["top1"]) for run in finished if run.result]),
-        PAPER.get(name, "-"),
+        paper_error(name, runs),
         "; ".join(sorted({length(run) for run in runs})) or "-",
         "; ".join(open_runs) or ("-" if runs else "not run"),
     )
+
+
+def measured(finished: Sequence[StudyRun]) -> str:
+    """Format the training errors of finished runs, and how many were not measured: of runs of older versions."""
+    errors = training_errors(finished)
+    lacking = len(finished) - len(errors)
+    note = f" ({lacking} not measured: run the command without --summary)" if lacking else ""
+    return spread(errors) + note
+
+
+def paper_error(name: str, runs: Sequence[StudyRun]) -> str:
+    """Return the paper's test error of a network, "-" where the runs are on other data or of another width."""
+    other = any(run.config.dataset != "cifar10" or run.config.width for run in runs)
+    return "-" if other else PAPER.get(name, "-")
 
 
 def comparisons(by_name: dict[str, list[StudyRun]]) -> list[str]:

@@ -1,7 +1,6 @@
 """Verdicts on published results from the runs in some folders: reproduced, within tolerance, missed, or not run."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.config.options import Config, differences
 from resnet_jax.errors import InputError
 from resnet_jax.studies.claim import Claim
+from resnet_jax.studies.evaluations import read_scores
 from resnet_jax.workdir.folder import read_result, read_run_config
 
 # Options in which a run may differ from a claim's: what is logged and when, and how the same numbers are computed.
@@ -105,11 +105,16 @@ def read_accuracy(claim: Claim, workdir: Path) -> float | None:
 
     The protocol of the training is in result.json. Others are read from WORKDIR/PROTOCOL.json, what
     `experiments.evaluate --json` prints.
+
+    Raises:
+        InputError: the file is damaged, or another one.
     """
-    path = workdir / ("result.json" if claim.protocol == "center" else f"{claim.protocol}.json")
-    if not path.exists():
-        return None
-    value = json.loads(path.read_text()).get(claim.metric)
+    if claim.protocol == "own":
+        scores = read_result(workdir)
+    else:
+        path = workdir / f"{claim.protocol}.json"
+        scores = read_scores(path) if path.exists() else None
+    value = scores.get(claim.metric) if scores else None
     return None if value is None or not math.isfinite(value) else value
 
 
@@ -138,7 +143,7 @@ def verdict_table(claims: Sequence[Claim], runs: Sequence[FoundRun]) -> str:
 
 def verdict_row(claim: Claim, verdict: Verdict) -> tuple[str, ...]:
     """Return the row of one claim."""
-    plain = ("center", "mean")
+    plain = ("own", "mean")
     how = "".join(f", {word}" for word in (claim.protocol, claim.over) if word not in plain)
     return (
         f"`{claim.command}`",

@@ -60,7 +60,7 @@ def test_several_evaluation_batches_in_a_call_give_the_sums_of_each_alone(batche
     weights = jax.random.normal(jax.random.key(0), (48, 3))
 
     def total(count) -> tuple[int, dict]:
-        preprocessing = Preprocessing(image_size=4)
+        preprocessing = Preprocessing(image_size=4, resize=4)
         loader = eval_loader(source, preprocessing, batch_size=8, num_workers=0, mesh=MESH, batches_per_call=count)
         step = jit_eval_step(lambda w, image: image.reshape(len(image), -1) @ w, loader.prepare, REPLICATED)
         batches = list(loader.batches())
@@ -93,3 +93,13 @@ def test_impossible_batches_are_refused():
         resident.train_requests(Order(0, 8, 9), start=0, stop=1, process_count=2)
     with pytest.raises(InputError, match="cannot be shared by 2 processes"):
         resident.eval_requests(8, batch_size=3, process_count=2)
+
+
+def test_a_set_in_memory_is_resized_and_cropped_where_the_network_asks_for_it():
+    source = source_of(10, 10)
+    options = {"batch_size": 4, "num_workers": 0, "mesh": MESH}
+    cropped = eval_loader(source, Preprocessing(image_size=4, resize=6), **options)
+    whole = eval_loader(source, Preprocessing(image_size=4, resize=4), **options)
+    images = [np.asarray(loader.prepare(next(loader.batches()))["image"]) for loader in (cropped, whole)]
+    assert images[0].shape == images[1].shape
+    assert not np.allclose(*images)

@@ -27,7 +27,7 @@ def test_the_interval_is_wilsons_of_the_error(tmp_path):
     write(tmp_path, 0.9)
     row = evaluation_row(Evaluation(COMMAND, "a.json", None, "ours"), [tmp_path])
     # (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n) of p = 0.1, n = 10,000, z = 1.96
-    assert row == (f"`{COMMAND}`", "-", "10.00", "9.43 to 10.60", "10,000", "measured", "ours")
+    assert row == (f"`{COMMAND} > a.json`", "-", "10.00", "9.43 to 10.60", "10,000", "measured", "ours")
 
 
 def test_an_evaluation_without_a_file_is_not_run(tmp_path):

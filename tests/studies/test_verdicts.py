@@ -113,8 +113,11 @@ def test_another_protocol_is_read_from_its_own_file(tmp_path):
     verdict = verdict_of(claim, runs)
     assert verdict.status == "not run"
     assert f"--protocol=ten_crop --json > {tmp_path}/run0/ten_crop.json" in verdict.note
-    (tmp_path / "run0" / "ten_crop.json").write_text(json.dumps({"top1": 0.95}))
+    (tmp_path / "run0" / "ten_crop.json").write_text(json.dumps({"top1": 0.95, "num_examples": 100}))
     assert verdict_of(claim, runs).errors == pytest.approx((5.0,))
+    (tmp_path / "run0" / "ten_crop.json").write_text("")  # of a command that was interrupted
+    with pytest.raises(InputError, match=r"ten_crop\.json is not what experiments\.evaluate --json prints"):
+        verdict_of(claim, runs)
 
 
 def test_the_average_of_the_weights_is_read_where_the_claim_is_about_it(tmp_path):
