@@ -84,7 +84,7 @@ class Options:
     steps_per_call: int = 1
     """With train: steps in one device call"""
     seeds: int = 1
-    """With train: networks trained side by side in one program"""
+    """With train: copies of the network trained side by side in one program"""
     forms: str = ""
     """Lowerings in place of the device's defaults: names in resnet_jax/ops/lowering.py, or none"""
     fold: bool = True

@@ -27,6 +27,7 @@ from resnet_jax.benchmark.programs import (
 from resnet_jax.benchmark.versus import Contender
 from resnet_jax.config.options import Config
 from resnet_jax.models.registry import create_model
+from resnet_jax.ops.lowering import DEFAULTS
 from resnet_jax.run.build import build_run
 
 TORCH_STEP = str(Path(__file__).with_name("torch_step.py"))
@@ -58,7 +59,7 @@ FULL = Sizes(
     airbench={"steps_per_call": 121},
     he2015={"steps_per_call": 400},
 )
-PAYING = ("batch_norm", "output_relu", "kept_places", "space_to_depth")
+PAYING = DEFAULTS["gpu"]
 TOY = Sizes(
     *("resnet18", 32, 8, 8, "resnet8_cifar", "resnet8_cifar", 8, 3, 2, 2),
     dataset={"dataset": "digits", "image_size": 16},

@@ -53,7 +53,7 @@ def train_program(run: Run, *, seeds: int = 1, fixed_length: bool = False) -> Pr
 
     Args:
         run: with `steps_per_call`, a chunk of so many steps is one program.
-        seeds: networks that are trained side by side in one program; images are counted for each.
+        seeds: copies of the network that are trained side by side in one program; images are counted for each.
         fixed_length: the number of steps in a chunk is a constant of the program and no argument.
     """
     state, sums = first_state(run), jax.jit(zero_sums)()
@@ -131,6 +131,6 @@ def sample_in_turn(sample: Mapping[str, Callable[[], float]], rounds: int) -> di
     """Return `rounds` samples of each, taken in turn, so that what slows the machine for a while slows all of them."""
     found: dict[str, list[float]] = {name: [] for name in sample}
     for _ in range(rounds):
-        for name, take in sample.items():
-            found[name].append(take())
+        for name, measure in sample.items():
+            found[name].append(measure())
     return found

@@ -18,7 +18,7 @@ import numpy as np
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.signals import held_back
 
-# Without worker processes. Decoding and resizing release the GIL; each thread holds one batch in memory.
+# Without worker processes. Decoding and resizing release the GIL; each thread holds one piece of a batch in memory.
 THREADS = min(8, os.cpu_count() or 1)
 
 

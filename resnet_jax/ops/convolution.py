@@ -1,7 +1,8 @@
 """The convolution under every layer, written so that XLA is fast on CPUs too.
 
-Everywhere but on CPUs it is `jax.lax.conv_general_dilated`, gradients included: the matchers of XLA's GPU and TPU
-compilers expect JAX's own lowering. XLA:CPU is slow in three cases, each with its cure below (measured, jaxlib 0.10.2):
+Everywhere but on CPUs it is `jax.lax.conv_general_dilated`, gradients included (on GPUs the first layer's in another
+shape: `space_to_depth.py`): the matchers of XLA's GPU and TPU compilers expect JAX's own lowering. XLA:CPU is slow in
+three cases, each with its cure below (measured, jaxlib 0.10.2):
 
 - Inside `lax.scan` a convolution whose axes are permuted, as JAX writes gradients, falls back to a naive loop and is 5
   to 80 times slower than outside. Gradients written in the order NHWC, HWIO are as fast as outside.

@@ -102,4 +102,4 @@ def test_a_set_in_memory_is_resized_and_cropped_where_the_network_asks_for_it():
     whole = eval_loader(source, Preprocessing(image_size=4, resize=4), **options)
     images = [np.asarray(loader.prepare(next(loader.batches()))["image"]) for loader in (cropped, whole)]
     assert images[0].shape == images[1].shape
-    assert not np.allclose(*images)
+    assert not np.allclose(images[0], images[1])
