@@ -19,7 +19,8 @@ SCRATCH = Recipe(
         "decay_norm_and_bias": False,
         "schedule": "cosine",
         "warmup_fraction": 0.05,
-        "class_weights": "median_frequency",
+        "class_weights": "log_frequency",
+        "loss": "entropy_and_dice",
         "image_size": 256,
         "scale": (0.75, 1.5),
         "color_jitter": 0.2,
@@ -42,7 +43,6 @@ FROZEN = Recipe(
         "color_jitter": 0.0,
         "flip": "alternating",
         "class_weights": "",
-        "loss": "entropy_and_dice",
         "skips": "add",
         "eval_every": AT_THE_END,
     },
@@ -55,7 +55,7 @@ FINETUNE = Recipe(
     cost="20 epochs",
     settings=SCRATCH.settings
     | {"epochs": 20.0, "learning_rate": 1e-4, "head_rate": 10.0, "freeze_statistics": True, "skips": "add"}
-    | {"class_weights": "", "loss": "entropy_and_dice"},
+    | {"class_weights": ""},
 )
 
 SEGMENTATION = {"scratch": SCRATCH, "frozen": FROZEN, "finetune": FINETUNE}
