@@ -120,7 +120,6 @@ def check_of_pixels(options: Options) -> None:
         InputError: they do not.
     """
     names = ("ensemble", "precise_bn", "subset", "image_size", "links_out")
-    names += ("protocol",) if options.protocol not in ("", "center", "flip") else ()
     refuse_given(options, names, "for networks that classify images, not pixels")
 
 

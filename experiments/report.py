@@ -15,8 +15,8 @@ from pathlib import Path
 
 from resnet_jax.cli import parse_options, refuse_given, run_command
 from resnet_jax.evaluation.image_set import Split
+from resnet_jax.evaluation.page import of_split
 from resnet_jax.evaluation.report import write_report
-from resnet_jax.evaluation.stored_predictions import of_split
 from resnet_jax.inference.which_network import WhichNetwork, load_named
 
 NOT_OF_PIXELS = ("links_out", "batch_size", "image_size", "resize")

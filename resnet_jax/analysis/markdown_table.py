@@ -1,9 +1,25 @@
-"""Markdown tables."""
+"""Markdown tables, and their cells of several numbers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from statistics import mean, stdev
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table, one line a row."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def mean_cell(
+    values: Sequence[float], *, over: Callable[[Sequence[float]], float] = mean, plus_minus: str = "±"
+) -> str:
+    """Format the mean of some values with two decimals, "-" of none, and the standard deviation (n - 1) of several.
+
+    Args:
+        values: the numbers.
+        over: what is formatted in place of their mean.
+        plus_minus: stands before the standard deviation.
+    """
+    if not values:
+        return "-"
+    return f"{over(values):.2f}" + (f" {plus_minus} {stdev(values):.2f}" if len(values) > 1 else "")

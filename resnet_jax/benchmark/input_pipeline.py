@@ -141,7 +141,7 @@ def encoded_images(data_dir: str) -> tuple[tuple[bytes, ...], bool]:
     root = Path(data_dir).expanduser()
     if (root / MANIFEST).is_file():
         source = prepared_source("train", data_dir)
-        return tuple(bytes(source[index].image) for index in spaced(len(source))), True
+        return tuple(bytes(source[index].image) for index in spaced(len(source))), source.intact
     extensions = image_extensions()
     paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in extensions and p.is_file())
     if not paths:

@@ -1,4 +1,4 @@
-"""Builds the loaders of pictures with masks from a config."""
+"""Loaders of pictures with masks, from a config."""
 
 from functools import partial
 from typing import Literal

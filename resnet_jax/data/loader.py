@@ -1,7 +1,7 @@
 """Loaders: batches of a source on the devices, and the part of preprocessing that runs there."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -116,8 +116,7 @@ def eval_loader(
     """
     devices = mesh.devices.size
     batch_size = -(-batch_size // devices) * devices
-    whole = preprocessing.resize == preprocessing.image_size  # nothing to resize or to crop
-    if isinstance(source, ArraySource) and whole and source.images.shape[1] == preprocessing.image_size:
+    if isinstance(source, ArraySource) and preprocessing.keeps(*source.images.shape[1:3]):
         return resident_eval_loader(source, preprocessing, batch_size, batches_per_call, mesh)
 
     def streamed_batches() -> Iterator[Batch]:
@@ -142,8 +141,8 @@ def resident_eval_loader(
         source: the images.
         preprocessing: of the network, of which the normalization is used.
         batch_size: a multiple of the devices.
-        batches_per_call: the most batches in one. With more than 1, the loader yields {"pool": the set, "steps": how
-            many, "requests": theirs, stacked}, and `prepare` takes each of them as {"pool": …, "request": its own}.
+        batches_per_call: the most batches in one. With more than 1, the loader yields `stacked_batches`, and `prepare`
+            takes each by itself (`batch_of_stack`).
         mesh: the devices.
     """
     pool = resident.put(source, replicated(mesh))
@@ -155,15 +154,27 @@ def resident_eval_loader(
             for request in pipeline.to_device(requests, sharded(mesh)):
                 yield {"pool": pool, "request": request}
             return
-        parts = iter(lambda: list(islice(requests, stacked)), [])
-        stacks = (resident.stack_requests(part, stacked) for part in parts)
-        for stack in pipeline.to_device(stacks, stack_sharded(mesh)):
-            yield {"pool": pool, "steps": stack.pop("steps"), "requests": stack}
+        parts: Iterator[list[Batch]] = iter(lambda: list(islice(requests, stacked)), [])
+        yield from stacked_batches(parts, stacked, {"pool": pool}, mesh)
 
     def prepare(batch: Batch) -> Batch:
         return preprocessing.normalize(resident.gather(batch["pool"], batch["request"]))
 
     return Loader(batches, prepare)
+
+
+def stacked_batches(parts: Iterable[Iterable[Batch]], length: int, held: Batch, mesh: Mesh) -> Iterator[Batch]:
+    """Yield several batches in one: {**held, "steps": how many, "requests": theirs, arrays [length,B]}.
+
+    Args:
+        parts: the requests of each; at most `length`.
+        length: rows of every stack, so that all have one program.
+        held: arrays on the devices that all batches share.
+        mesh: the devices, which share every batch as they do a single one.
+    """
+    stacks = (resident.stack_requests(part, length) for part in parts)
+    for stack in pipeline.to_device(stacks, stack_sharded(mesh)):
+        yield {**held, "steps": stack.pop("steps"), "requests": stack}
 
 
 def whole_masks_loader(

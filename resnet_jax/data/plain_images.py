@@ -26,6 +26,5 @@ def plain_images(source: Source, preprocessing: Preprocessing, seed: int, count:
 
 def network_input(example: Example, preprocessing: Preprocessing) -> np.ndarray:
     """Return an example as a network sees it in evaluation, uint8 [image_size,image_size,3]."""
-    image, size = pixels_of(example), preprocessing.image_size
-    whole = image.shape[:2] == (size, size) and preprocessing.resize == size  # nothing to resize or to crop
-    return image if whole else preprocessing.crop()(image)
+    image = pixels_of(example)
+    return image if preprocessing.keeps(*image.shape[:2]) else preprocessing.crop()(image)

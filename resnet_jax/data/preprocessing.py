@@ -10,12 +10,13 @@ from resnet_jax.runtime.batch import Batch
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-# Data sets of small images, which a network gets whole. All others are treated as photographs, with ImageNet's values.
+# Data sets of small images. All others are treated as photographs, with ImageNet's values.
 MEAN_STD = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     "digits": ((0.3053,) * 3, (0.3760,) * 3),
 }
+USED_WHOLE = (*MEAN_STD, "fake")  # data sets whose images are never cropped; noise is made at the network's size
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class Preprocessing:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+
+    def keeps(self, height: int, width: int) -> bool:
+        """Return whether an image of this size is used as it is, neither resized nor cropped."""
+        return height == width == self.image_size == self.resize
 
     def at_size(self, image_size: int, resize: int = 0) -> "Preprocessing":
         """Return the same for another square; `resize` 0 keeps the crop's share of the image."""

@@ -64,8 +64,6 @@ def evaluate(
     if any(network.classifies_pixels for network in networks):
         if len(networks) > 1 or subset or links_out:
             raise InputError("ensembles, --subset and --links_out are for networks that classify images, not pixels")
-        if protocol not in ("", "center", "flip"):
-            raise InputError(f"--protocol={protocol} is for networks that classify images; of pixels take flip")
         return evaluate_masks(
             first,
             dataset=dataset,

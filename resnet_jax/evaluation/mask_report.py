@@ -27,8 +27,8 @@ from resnet_jax.evaluation.gallery import data_uri
 from resnet_jax.evaluation.image_set import Split
 from resnet_jax.evaluation.masks import open_masks_for, task_of
 from resnet_jax.evaluation.options_shown import changed_options
-from resnet_jax.evaluation.page import Origin, origin_of, render, write_page
-from resnet_jax.evaluation.stored_predictions import of_split
+from resnet_jax.evaluation.page import Origin, of_split, origin_of, render, write_page
+from resnet_jax.evaluation.predictions import shown_name
 from resnet_jax.files.atomic import write_atomically
 from resnet_jax.inference.segment import at_size_of, build_labeling, coding_of, overlay_mask, shown_colors
 from resnet_jax.inference.trained import Trained
@@ -161,6 +161,7 @@ def write_mask_report(
     total = reduce(add_sums, sums)
     matrix = pixel_confusion(total)
     # Of binary masks a picture may have no pixel of a class, in truth and prediction: nothing about it is wrong.
+    names = [shown_name(source.picture_name(index), f"{source.place}{os.sep}") for index in range(len(source))]
     order = sorted(range(len(source)), key=lambda index: np.nan_to_num(each[index]["miou"], nan=1.0))
 
     def picture(index: int) -> MaskPicture:
@@ -168,7 +169,7 @@ def write_mask_report(
         image, label = pixels_of(example), example.label
         found = at_size_of(image, labels_of(image))
         return MaskPicture(
-            name=shown_name(source, index),
+            name=names[index],
             miou=each[index]["miou"],
             accuracy=each[index]["pixel_accuracy"],
             truth=data_uri(overlay_mask(image, label, coding)),
@@ -197,9 +198,9 @@ def write_mask_report(
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(("picture", "miou", "pixel_accuracy"))
-    for index, scores in enumerate(each):
+    for name, scores in zip(names, each, strict=True):
         miou = "" if np.isnan(scores["miou"]) else f"{scores['miou']:.6f}"
-        writer.writerow((shown_name(source, index), miou, f"{scores['pixel_accuracy']:.6f}"))
+        writer.writerow((name, miou, f"{scores['pixel_accuracy']:.6f}"))
     try:
         write_atomically(out.with_name(report.table), table.getvalue())
     except OSError as error:
@@ -207,12 +208,6 @@ def write_mask_report(
     curves = svg_curves(report.rows) if report.rows else []
     write_page(out, render("mask_report.html", report=report, curves=curves))
     return report
-
-
-def shown_name(source: MaskSource, index: int) -> str:
-    """Return the name of a picture below the folder of its split; odd bytes of a name become question marks."""
-    name = source.picture_name(index).removeprefix(f"{source.place}{os.sep}")
-    return os.fsencode(name).decode(errors="replace")
 
 
 def true_shares(matrix: np.ndarray) -> np.ndarray:

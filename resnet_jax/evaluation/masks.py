@@ -9,6 +9,7 @@ from resnet_jax.data.loader import whole_masks_loader, worker_count
 from resnet_jax.data.mask_checks import absent_classes, check_masks
 from resnet_jax.data.notices import print_notice
 from resnet_jax.data.sources.masks import MaskSource, open_masks_uncoded
+from resnet_jax.errors import InputError
 from resnet_jax.evaluation.image_set import Split
 from resnet_jax.inference.segment import coding_of, threshold_of
 from resnet_jax.inference.tiles import jit_logits
@@ -82,8 +83,10 @@ def evaluate_masks(
         num_workers: as in `Config`.
 
     Raises:
-        InputError: the pictures or masks cannot be used, or the memory does not suffice.
+        InputError: other views, the pictures or masks cannot be used, or the memory does not suffice.
     """
+    if views not in ("", "center", "flip"):
+        raise InputError(f"--protocol={views} is for networks that classify images; of pixels take flip")
     source = open_masks_for(trained, dataset, data_dir, split)
     facts = check_masks(source, worker_count(num_workers, len(source)))
     if absent := absent_classes(facts, source.class_names):

@@ -29,6 +29,12 @@ class Origin:
     date: str
 
 
+def of_split(name: str, split: str) -> str:
+    """Return the name of a report's file: NAME for the validation images, "STEM-SPLIT.…" for others."""
+    path = Path(name)
+    return name if split == "val" else f"{path.stem}-{split}{path.suffix}"
+
+
 def origin_of(command: str) -> Origin:
     """Return the origin of a page that a command makes now."""
     return Origin(command, versions(), git_commit(), datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))

@@ -112,5 +112,9 @@ def names_of(source: Source, images: ImageSet) -> list[str]:
         names = [str(source.path(index)) for index in range(len(source))]
     else:
         names = [source[index].name for index in range(len(source))]
-    # A name that is no UTF-8 cannot stand in a table or a page; its odd bytes become question marks.
-    return [os.fsencode(name.removeprefix(root)).decode(errors="replace") for name in names]
+    return [shown_name(name, root) for name in names]
+
+
+def shown_name(name: str, root: str) -> str:
+    """Return a name as tables and pages have it, below `root`; bytes that are no UTF-8 become question marks."""
+    return os.fsencode(name.removeprefix(root)).decode(errors="replace")

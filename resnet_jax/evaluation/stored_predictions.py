@@ -12,6 +12,7 @@ from resnet_jax.data.sources.folder import FolderSource
 from resnet_jax.data.sources.source import Source, example_digest
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.image_set import ImageSet
+from resnet_jax.evaluation.page import of_split
 from resnet_jax.evaluation.predictions import NO_SIZES, Predictions
 from resnet_jax.files.atomic import write_atomically
 from resnet_jax.inference.trained import Trained
@@ -38,12 +39,6 @@ def subject_of(trained: Trained, source: Source, images: ImageSet) -> dict[str, 
         "std": list(seen.std),
         "views": trained.views,
     }
-
-
-def of_split(name: str, split: str) -> str:
-    """Return the name of a report's file: NAME for the validation images, "STEM-SPLIT.…" for others."""
-    path = Path(name)
-    return name if split == "val" else f"{path.stem}-{split}{path.suffix}"
 
 
 def table_name(split: str) -> str:

@@ -12,8 +12,7 @@ from typing import Any
 import jax
 
 from resnet_jax.config.options import Config
-from resnet_jax.data.pipeline import to_device
-from resnet_jax.data.resident import stack_requests
+from resnet_jax.data.loader import stacked_batches
 from resnet_jax.layers.frozen_statistics import WithFrozenStatistics
 from resnet_jax.models.registry import backbone_name
 from resnet_jax.optim.freeze import IsFrozen, frozen_by
@@ -21,8 +20,8 @@ from resnet_jax.optim.param_paths import layer_of
 from resnet_jax.run.build import Run
 from resnet_jax.run.state import state_sharding
 from resnet_jax.run.without_encoder import without_encoder
-from resnet_jax.runtime.batch import Batch
-from resnet_jax.runtime.sharding import replicated, stack_sharded
+from resnet_jax.runtime.batch import Batch, batch_of_stack
+from resnet_jax.runtime.sharding import replicated
 from resnet_jax.training.loop import Interval, chunks
 from resnet_jax.training.metrics import Sums, add_sums
 from resnet_jax.training.state import TrainState
@@ -80,11 +79,8 @@ def several_steps(run: Run, *, thawed: bool = False) -> StepFunction:
     step = single_step(run, thawed=thawed)
 
     def chunk_of_steps(state: TrainState, sums: Sums, chunk: Batch) -> tuple[TrainState, Sums]:
-        shared = {name: value for name, value in chunk.items() if name not in ("steps", "requests")}
-
         def body(number: jax.Array, carry: tuple[TrainState, Sums]) -> tuple[TrainState, Sums]:
-            request = {name: rows[number] for name, rows in chunk["requests"].items()}
-            return step(*carry, {**shared, "request": request})
+            return step(*carry, batch_of_stack(chunk, number))
 
         return jax.lax.fori_loop(0, chunk["steps"], body, (state, sums))
 
@@ -157,6 +153,5 @@ def chunked_batches(run: Run, chunks: Iterable[range]) -> Iterator[Batch]:
     """
     length, requests = longest_chunk(run), run.data.train.requests
     assert requests is not None, "build_run refuses others"
-    stacks = (stack_requests(requests(chunk.start, chunk.stop), length) for chunk in chunks)
-    for stack in to_device(stacks, stack_sharded(run.mesh)):
-        yield {"steps": stack.pop("steps"), "requests": stack, **run.data.train.held}
+    parts = (requests(chunk.start, chunk.stop) for chunk in chunks)
+    yield from stacked_batches(parts, length, run.data.train.held, run.mesh)

@@ -1,4 +1,4 @@
-"""The type of a batch, shared by the data pipeline and the training step."""
+"""Batches, as the data pipeline and the training step share them: their type, and one of several in one."""
 
 from typing import Any
 
@@ -10,3 +10,9 @@ Batch = dict[str, Any]
 
 # The label of a pixel that does not count, in masks "label" int32 [B,H,W] or [B,H,W,K].
 IGNORE = 255
+
+
+def batch_of_stack(stack: Batch, number: Any) -> Batch:
+    """Return one batch of several in one, {"steps", "requests": arrays [N,B], …}: {"request": arrays [B], …}."""
+    shared = {name: value for name, value in stack.items() if name not in ("steps", "requests")}
+    return {**shared, "request": {name: rows[number] for name, rows in stack["requests"].items()}}

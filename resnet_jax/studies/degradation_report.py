@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from resnet_jax.analysis.error_curves import error_curve, last_training_error
-from resnet_jax.analysis.markdown_table import markdown_table
+from resnet_jax.analysis.markdown_table import markdown_table, mean_cell
 from resnet_jax.analysis.plots.canvas import Drawing
 from resnet_jax.analysis.plots.error_curves import draw_error_curves
 from resnet_jax.config.options import Config
@@ -176,9 +176,7 @@ def training_errors(runs: Sequence[StudyRun]) -> list[float]:
 
 def spread(values: Sequence[float]) -> str:
     """Format the mean, and the standard deviation of several values."""
-    if not values:
-        return "-"
-    return f"{mean(values):.2f}" + (f" +- {stdev(values):.2f}" if len(values) > 1 else "")
+    return mean_cell(values, plus_minus="+-")
 
 
 def length(run: StudyRun) -> str:

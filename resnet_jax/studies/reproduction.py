@@ -1,4 +1,4 @@
-"""What two CPU cores can do, beside what is published: the rows of docs/reproduction.md."""
+"""Rows of docs/reproduction.md: trainings and evaluations for two CPU cores, with the published errors."""
 
 from resnet_jax.studies.claim import cifar_claim
 from resnet_jax.studies.evaluations import Evaluation

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_jax.analysis.markdown_table import markdown_table
+from resnet_jax.analysis.markdown_table import markdown_table, mean_cell
 from resnet_jax.config.options import FREE_TO_CHANGE, Config
 from resnet_jax.errors import InputError
 from resnet_jax.workdir.folder import read_result, read_run_config
@@ -119,5 +119,4 @@ def _row(group: SeedGroup, numbers: tuple[str, str, str]) -> tuple[str, ...]:
 
 
 def _percent(group: SeedGroup, name: str) -> str:
-    spread = group.spread(name)
-    return f"{100 * group.mean(name):.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else "")
+    return mean_cell([100 * result[name] for result in group.results])

@@ -5,9 +5,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import mean, median
+from typing import Any
 
-from resnet_jax.analysis.markdown_table import markdown_table
+from resnet_jax.analysis.markdown_table import markdown_table, mean_cell
 from resnet_jax.config.options import Config, differences
 from resnet_jax.errors import InputError
 from resnet_jax.studies.claim import Claim
@@ -86,7 +87,7 @@ def verdict_of(claim: Claim, runs: Sequence[FoundRun]) -> Verdict:
         result = read_result(run.workdir)
         if result is None:
             notes.append(f"{run.workdir} is not finished")
-        elif (accuracy := read_accuracy(claim, run.workdir)) is not None:
+        elif (accuracy := accuracy_of(claim, result, run.workdir)) is not None:
             errors[run.config.seed] = 100 * (1 - accuracy)
             if speed := result.get("images_per_second"):
                 hours[run.config.seed] = result["step"] * run.config.batch_size / speed / 3600
@@ -100,21 +101,19 @@ def verdict_of(claim: Claim, runs: Sequence[FoundRun]) -> Verdict:
     return Verdict(status, tuple(errors.values()), tuple(hours.values()), "; ".join(notes))
 
 
-def read_accuracy(claim: Claim, workdir: Path) -> float | None:
-    """Read the accuracy of a finished run under the claim's protocol; None where that has not been measured.
+def accuracy_of(claim: Claim, result: dict[str, Any], workdir: Path) -> float | None:
+    """Return the accuracy of a finished run under the claim's protocol; None where that has not been measured.
 
-    The protocol of the training is in result.json. Others are read from WORKDIR/PROTOCOL.json, what
+    That of the training's own protocol is in its result. Others are read from WORKDIR/PROTOCOL.json, what
     `experiments.evaluate --json` prints.
 
     Raises:
         InputError: the file is damaged, or another one.
     """
-    if claim.protocol == "own":
-        scores = read_result(workdir)
-    else:
-        path = workdir / f"{claim.protocol}.json"
-        scores = read_scores(path) if path.exists() else None
-    value = scores.get(claim.metric) if scores else None
+    scores, path = result, workdir / f"{claim.protocol}.json"
+    if claim.protocol != "own":
+        scores = read_scores(path) if path.exists() else {}
+    value = scores.get(claim.metric)
     return None if value is None or not math.isfinite(value) else value
 
 
@@ -150,18 +149,11 @@ def verdict_row(claim: Claim, verdict: Verdict) -> tuple[str, ...]:
         "-" if claim.error is None else f"{SIGNS[claim.holds]}{claim.error:.2f}{how}",
         "-" if claim.error is None else f"{claim.tolerance:g}",
         f"{len(verdict.errors)} of {claim.seeds}",
-        average(claim, verdict.errors),
+        mean_cell(verdict.errors, over=OVER[claim.over]),
         verdict.status,
         span(verdict.hours),
         claim.source,
     )
-
-
-def average(claim: Claim, errors: Sequence[float]) -> str:
-    """Format the mean or median of some errors, and the standard deviation of several."""
-    if not errors:
-        return "-"
-    return f"{OVER[claim.over](errors):.2f}" + (f" ± {stdev(errors):.2f}" if len(errors) > 1 else "")
 
 
 def span(hours: Sequence[float]) -> str:

@@ -1,4 +1,4 @@
-"""Builds the task of a config."""
+"""The task of a config."""
 
 from collections.abc import Sequence
 

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from resnet_jax.optim.ema import Ema
 from resnet_jax.optim.freeze import IsFrozen
 from resnet_jax.optim.param_paths import map_with_path
-from resnet_jax.runtime.batch import Batch
+from resnet_jax.runtime.batch import Batch, batch_of_stack
 from resnet_jax.runtime.sharding import all_gather, reduce_scatter
 from resnet_jax.training.accumulate import accumulate_gradients
 from resnet_jax.training.losses import Loss, cross_entropy
@@ -149,11 +149,9 @@ def jit_eval_step(
     def one_or_several(variables: Any, batch: Any) -> Sums:
         if "requests" not in batch:
             return prepared_step(variables, batch)
-        shared = {name: value for name, value in batch.items() if name not in ("steps", "requests")}
 
         def sums_at(number: jax.Array) -> Sums:
-            request = {name: rows[number] for name, rows in batch["requests"].items()}
-            return prepared_step(variables, {**shared, "request": request})
+            return prepared_step(variables, batch_of_stack(batch, number))
 
         none = zeros_like_sums(jax.eval_shape(sums_at, 0))
         return jax.lax.fori_loop(0, batch["steps"], lambda number, total: add_sums(total, sums_at(number)), none)
