@@ -37,7 +37,7 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     *((name, 0, 1) for name in ("label_smoothing", "stochastic_depth", "dropout", "erase", "mix_probability")),
     *((name, 0, 1) for name in ("ema", "ema_fraction", "distill_weight", "progressive_ramp", "layer_decay")),
     ("stem_fraction", 0, 1),
-    ("eval_crop", 0.01, 1),
+    ("eval_crop", 0, 1),
     ("crop_scale", 1e-6, 1),
     ("crop_ratio", 1e-3, 1e3),
     ("target_threshold", -1, 1),

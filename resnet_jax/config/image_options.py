@@ -44,22 +44,22 @@ class DataOptions:
     """
     eval_resize: int = 0
     """Shorter side before evaluation's center crop. 0: eval_image_size / eval_crop"""
-    eval_crop: float = 0.875
-    """Side of evaluation's center crop, as a fraction of the shorter side"""
+    eval_crop: float = 0.0
+    """Evaluation's center crop, a fraction of the shorter side. 0: the weights', or 0.875"""
     eval_views: Literal["center", "flip", "flip_translate"] = "center"
     """Views whose logits evaluation averages
 
     flip: the image and its mirror image; flip_translate: both, also moved by a pixel.
     """
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    """Antialiased resizing of photographs"""
+    interpolation: Literal["", "bilinear", "bicubic"] = ""
+    """Antialiased resizing of photographs. Empty: the weights', or bilinear"""
     train_interpolation: Literal["", "bilinear", "bicubic", "random", "fast"] = ""
     """Resizing of training crops
 
     random is drawn for every image; fast is nearly bilinear and needs OpenCV (extra `fast`). Empty: as interpolation.
     """
     mean: tuple[float, ...] = ()
-    """Means of R, G, B in [0, 1]. Empty: the data set's own, or ImageNet's"""
+    """Means of R, G, B in [0, 1]. Empty: the weights' or data set's own, or ImageNet's"""
     std: tuple[float, ...] = ()
     """Standard deviations of R, G, B. Empty: as --mean"""
     num_workers: int = -1

@@ -26,7 +26,7 @@ from resnet_jax.weights.layout import OURS, to_tensors
 from resnet_jax.weights.pretrained import open_weights, variables_of
 from resnet_jax.weights.shapes import options_of
 
-# Options that the weights answer where they have their defaults.
+# Options that the weights answer where they are left open: 0 or empty.
 OF_WEIGHTS = ("mean", "std", "interpolation", "eval_crop")
 
 # Options of a network that may be other than those of the network whose weights it starts from.
@@ -82,26 +82,21 @@ def _read_file(config: Config, name: str) -> Trained:
 def with_preprocessing_of(trained: Trained | None, config: Config, begun: Config | None = None) -> Config:
     """Return the config with the preprocessing of the network that it starts from, where the options leave it open.
 
-    An option that has another value than its default is kept.
-
     Args:
-        trained: the network.
+        trained: the network; None where the run starts from nothing.
         config: the options.
         begun: of the run that is in the folder, which has decided already.
     """
-    if not config.init_from or (trained is None and begun is None):
-        return config
     found: dict[str, Any]
     if begun:
         found = {name: getattr(begun, name) for name in OF_WEIGHTS}
+    elif trained is None:
+        return config
     else:
-        assert trained is not None
         p = trained.preprocessing
         crop = min(1.0, p.image_size / p.resize)
         found = {"mean": p.mean, "std": p.std, "interpolation": p.interpolation, "eval_crop": crop}
-    usual = Config()
-    left_open: dict[str, Any] = {n: v for n, v in found.items() if getattr(config, n) == getattr(usual, n)}
-    return dataclasses.replace(config, **left_open)
+    return dataclasses.replace(config, **{name: value for name, value in found.items() if not getattr(config, name)})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ def row(**settings: Any) -> dict[str, Any]:
 
 
 SGD = {"optimizer": "sgd", "momentum": 0.9, "nesterov": False}
-CENTER = {"eval_views": "center", "interpolation": "bilinear"}
+CENTER = {"eval_views": "center", "interpolation": ""}  # bilinear, where no weights say more
 RSB = {
     **{"optimizer": "lamb", "clip_norm": 1.0, "loss": "binary_cross_entropy"},
     **{"schedule": "cosine", "cutmix": 1.0, "interpolation": "bicubic", "eval_crop": 0.95, "target_threshold": -1.0},

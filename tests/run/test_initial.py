@@ -15,12 +15,13 @@ from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError, InterruptedRunError
 from resnet_jax.inference.convert import convert
 from resnet_jax.inference.restore import restore_run
+from resnet_jax.inference.trained import Trained
 from resnet_jax.layers.frozen_statistics import WithFrozenStatistics
 from resnet_jax.models.counts import abstract_variables, count_multiply_adds
 from resnet_jax.models.registry import create_model
 from resnet_jax.optim.freeze import frozen_by
 from resnet_jax.run.cached_features import next_readable
-from resnet_jax.run.initial import Initial, check_options, check_same_start, check_scan
+from resnet_jax.run.initial import Initial, check_options, check_same_start, check_scan, with_preprocessing_of
 from resnet_jax.run.new_parts import with_head
 from resnet_jax.run.train import train
 from resnet_jax.training.state import TrainState
@@ -169,6 +170,21 @@ def test_the_preprocessing_is_the_weights(weights, tmp_path):
     assert (taken.mean, taken.interpolation) == ((0.5, 0.5, 0.5), "bicubic")
     with pytest.raises(InputError, match=r"--eval_crop=0\.5 where the run has 0\.8"):
         train(replace(given, eval_crop=0.5))
+
+
+def test_what_is_named_counts_more_than_the_preprocessing_of_the_weights():
+    own = Preprocessing(image_size=8, resize=10, mean=(0.1,) * 3, std=(0.4,) * 3, interpolation="bicubic")
+    trained = Trained("resnet8_cifar", create_model("resnet8_cifar"), {}, own, None, "weights.safetensors", "")
+    # What stands without weights, too.
+    named = replace(TOY, init_from="weights.safetensors", eval_crop=0.875, interpolation="bilinear")
+    taken = with_preprocessing_of(trained, named)
+    assert (taken.eval_crop, taken.interpolation, taken.mean) == (0.875, "bilinear", own.mean)
+
+
+def test_a_run_in_the_folder_answers_what_the_options_leave_open():
+    begun = replace(TOY, eval_crop=0.875, interpolation="bilinear")
+    assert with_preprocessing_of(None, TOY, begun) == begun
+    assert with_preprocessing_of(None, TOY) == TOY
 
 
 def test_a_class_keeps_its_part_of_the_head_by_its_name():
