@@ -40,18 +40,23 @@ Contender = Callable[[int], np.ndarray]  # epoch -> the batch of all images, [N,
 
 @dataclass(frozen=True)
 class MemorySource:
-    """A source of encoded images in memory, of one class, which repeat, so that no disk is measured."""
+    """A source of encoded images in memory, of one class, so that no disk is measured.
+
+    Attributes:
+        files: the images.
+        intact: they are known to be whole, those of a prepared set: a training then decodes no row below the crop.
+        class_names: of the one class.
+    """
 
     files: tuple[bytes, ...]
-    length: int
     intact: bool = False
     class_names: tuple[str, ...] = ("any",)
 
     def __len__(self) -> int:
-        return self.length
+        return len(self.files)
 
     def __getitem__(self, index: int) -> Example:
-        return Example(self.files[index % len(self.files)], 0, f"image {index % len(self.files)}")
+        return Example(self.files[index], 0, f"image {index}")
 
 
 def measure_input(data_dir: str, num_workers: int, rounds: int = 10, image_size: int = 224) -> dict[str, Any]:
@@ -74,9 +79,10 @@ def measure_input(data_dir: str, num_workers: int, rounds: int = 10, image_size:
     Raises:
         InputError: there are no images, or one is unreadable.
     """
-    files, intact = encoded_images(data_dir)
+    source = encoded_images(data_dir)
+    files = source.files
     contenders: dict[str, Contender | str] = {
-        **{name: ours(files, transform, image_size, intact) for name, transform in OURS.items()},
+        **{name: ours(source, transform, image_size) for name, transform in OURS.items()},
         "pillow": partial(pillow_batch, files, image_size),
         "tf_data": tf_data(files, rounds + 1, image_size),
     }
@@ -97,9 +103,7 @@ def measure_input(data_dir: str, num_workers: int, rounds: int = 10, image_size:
         }
     if num_workers > 1:
         result["workers"] = {
-            name: scaling(files, OURS[name], num_workers, rounds, image_size, intact)
-            for name in OURS
-            if name in seconds
+            name: scaling(source, OURS[name], num_workers, rounds, image_size) for name in OURS if name in seconds
         }
     return result | {"cpu_count": os.cpu_count(), "versions": versions(MEASURED)}
 
@@ -109,14 +113,14 @@ def ratio(theirs: list[float], ours: list[float]) -> float:
     return round(median(np.divide(theirs, ours)), 3)
 
 
-def ours(files: tuple[bytes, ...], transform: TrainTransform, size: int, intact: bool) -> Contender | str:
+def ours(source: MemorySource, transform: TrainTransform, size: int) -> Contender | str:
     """Return the function of our pipeline's batches, or why it cannot take part."""
     if transform.interpolation == "fast":
         try:
             opencv()
         except InputError:
             return NOT_INSTALLED
-    return partial(our_batch, files, transform, size, intact=intact)
+    return partial(our_batch, source, transform, size)
 
 
 def tf_data(files: tuple[bytes, ...], epochs: int, size: int) -> Contender | str:
@@ -128,12 +132,8 @@ def tf_data(files: tuple[bytes, ...], epochs: int, size: int) -> Contender | str
     return fused_batches(files, boxes(files, epochs), size) or NOT_INSTALLED
 
 
-def encoded_images(data_dir: str) -> tuple[tuple[bytes, ...], bool]:
+def encoded_images(data_dir: str) -> MemorySource:
     """Read the training images of a prepared set, or the images below a folder: at most MAX_IMAGES, evenly spaced.
-
-    Returns:
-        the files, and whether they are known to be whole, those of a prepared set: a training then decodes no row below
-        the crop.
 
     Raises:
         InputError: there are none.
@@ -141,12 +141,12 @@ def encoded_images(data_dir: str) -> tuple[tuple[bytes, ...], bool]:
     root = Path(data_dir).expanduser()
     if (root / MANIFEST).is_file():
         source = prepared_source("train", data_dir)
-        return tuple(bytes(source[index].image) for index in spaced(len(source))), source.intact
+        return MemorySource(tuple(bytes(source[index].image) for index in spaced(len(source))), source.intact)
     extensions = image_extensions()
     paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in extensions and p.is_file())
     if not paths:
         raise InputError(f"--data_dir={data_dir} holds no images; give a folder with some in it")
-    return tuple(paths[index].read_bytes() for index in spaced(len(paths))), False
+    return MemorySource(tuple(paths[index].read_bytes() for index in spaced(len(paths))))
 
 
 def spaced(length: int) -> list[int]:
@@ -173,13 +173,11 @@ def crop_of(height: int, width: int, epoch: int, index: int) -> tuple[int, int, 
     return crop_box(height, width, example_rng(0, epoch, index), settings.scale, settings.ratio)
 
 
-def our_batch(
-    files: tuple[bytes, ...], transform: TrainTransform, size: int, epoch: int, *, intact: bool = False
-) -> np.ndarray:
+def our_batch(source: MemorySource, transform: TrainTransform, size: int, epoch: int) -> np.ndarray:
     """Return the batch as the pipeline makes it: uint8 [N,size,size,3]."""
     made = [
-        transform.from_file(data, f"image {index}", example_rng(0, epoch, index), size, intact)
-        for index, data in enumerate(files)
+        transform.from_file(data, f"image {index}", example_rng(0, epoch, index), size, source.intact)
+        for index, data in enumerate(source.files)
     ]
     return np.stack(made)
 
@@ -208,10 +206,10 @@ def cpu_seconds(contenders: dict[str, Contender], rounds: int) -> dict[str, list
 
 
 def scaling(
-    files: tuple[bytes, ...], transform: TrainTransform, num_workers: int, rounds: int, size: int, intact: bool = False
+    source: MemorySource, transform: TrainTransform, num_workers: int, rounds: int, size: int
 ) -> dict[str, float]:
     """Measure images a second of wall time with one and with `num_workers` workers, and the share of ideal scaling."""
-    one, many = (wall_rate(files, transform, workers, rounds, size, intact) for workers in (1, num_workers))
+    one, many = (wall_rate(source, transform, workers, rounds, size) for workers in (1, num_workers))
     return {
         "images_per_second_with_1": round(one, 1),
         f"images_per_second_with_{num_workers}": round(many, 1),
@@ -219,13 +217,10 @@ def scaling(
     }
 
 
-def wall_rate(
-    files: tuple[bytes, ...], transform: TrainTransform, workers: int, rounds: int, size: int, intact: bool
-) -> float:
+def wall_rate(source: MemorySource, transform: TrainTransform, workers: int, rounds: int, size: int) -> float:
     """Measure images a second of wall time, once all workers have begun and their buffers are full."""
-    batch_size = min(64, len(files))
+    batch_size = min(64, len(source))
     begun, measured = 4 * workers, rounds * workers
-    source = MemorySource(files, max(len(files), batch_size), intact)
     batches = train_batches(
         source,
         transform,

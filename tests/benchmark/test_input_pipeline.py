@@ -24,13 +24,13 @@ def images(tmp_path):
 
 
 def test_the_contenders_make_the_same_crops(images):
-    files, intact = module.encoded_images(str(images))
-    assert not intact
-    assert len(files) == 3
-    ours = module.our_batch(files, module.OURS["resnet_jax"], 16, epoch=1)
-    np.testing.assert_array_equal(module.pillow_batch(files, 16, epoch=1), ours)
+    source = module.encoded_images(str(images))
+    assert not source.intact
+    assert len(source) == 3
+    ours = module.our_batch(source, module.OURS["resnet_jax"], 16, epoch=1)
+    np.testing.assert_array_equal(module.pillow_batch(source.files, 16, epoch=1), ours)
     assert ours.shape == (3, 16, 16, 3)
-    assert not np.array_equal(module.our_batch(files, module.OURS["resnet_jax"], 16, epoch=2), ours)
+    assert not np.array_equal(module.our_batch(source, module.OURS["resnet_jax"], 16, epoch=2), ours)
 
 
 def test_it_prints_one_object(images, capsys):
@@ -72,14 +72,14 @@ def test_of_many_images_evenly_spaced_ones_are_taken(images, monkeypatch):
     assert chosen[0] == 0
     assert {*np.diff(chosen)} == {3, 4}
     monkeypatch.setattr(module, "MAX_IMAGES", 2)
-    assert module.encoded_images(str(images))[0] == tuple((images / f"{k}.jpg").read_bytes() for k in (0, 1))
+    assert module.encoded_images(str(images)).files == tuple((images / f"{k}.jpg").read_bytes() for k in (0, 1))
 
 
 def test_workers_are_compared_with_one(monkeypatch):
     monkeypatch.setattr(
-        module, "wall_rate", lambda files, transform, workers, rounds, size, intact: {1: 50.0, 4: 100.0}[workers]
+        module, "wall_rate", lambda source, transform, workers, rounds, size: {1: 50.0, 4: 100.0}[workers]
     )
-    assert module.scaling((), module.OURS["resnet_jax"], 4, rounds=3, size=16) == {
+    assert module.scaling(module.MemorySource(()), module.OURS["resnet_jax"], 4, rounds=3, size=16) == {
         "images_per_second_with_1": 50.0,
         "images_per_second_with_4": 100.0,
         "share_of_ideal": 0.5,
@@ -96,9 +96,8 @@ def test_the_first_batches_of_workers_do_not_count(images, monkeypatch):
 
     monkeypatch.setattr(module, "train_batches", batches)
     monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    files, intact = module.encoded_images(str(images))
-    assert not intact
-    assert module.wall_rate(files, module.OURS["resnet_jax"], 2, rounds=3, size=16, intact=False) == len(files) / 0.25
+    source = module.encoded_images(str(images))
+    assert module.wall_rate(source, module.OURS["resnet_jax"], 2, rounds=3, size=16) == len(source) / 0.25
 
 
 @pytest.mark.parametrize(
