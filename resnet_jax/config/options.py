@@ -47,6 +47,9 @@ class Config(
     """A training run. Values given on the command line win over the recipe's, and those over the experiment's."""
 
 
+# Values of options that neither the command line nor weights decide: 224 pixels of 256, as in fb.resnet.torch.
+USUAL = {"eval_crop": 0.875, "interpolation": "bilinear"}
+
 # Options that may differ between the processes of a run: where and how each works, and never what it computes.
 OF_A_PROCESS = {
     *("depth", "workdir", "data_dir", "num_workers", "debug"),
@@ -66,10 +69,15 @@ FREE_TO_CHANGE = {
 def differences(old: Config, new: Config) -> list[str]:
     """Return "--name=NEW where the run has OLD" for every option that decides the run's numbers and differs."""
     return [
-        f"--{f.name}={getattr(new, f.name)} where the run has {getattr(old, f.name)}"
+        f"--{f.name}={settled(new, f.name)} where the run has {settled(old, f.name)}"
         for f in dataclasses.fields(Config)
-        if f.name not in FREE_TO_CHANGE and getattr(old, f.name) != getattr(new, f.name)
+        if f.name not in FREE_TO_CHANGE and settled(old, f.name) != settled(new, f.name)
     ]
+
+
+def settled(config: Config, name: str) -> Any:
+    """Return an option's value; where it is left open, the usual one."""
+    return getattr(config, name) or USUAL.get(name, getattr(config, name))
 
 
 def of_masks(config: Config) -> bool:

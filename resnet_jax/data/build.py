@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from resnet_jax.config.options import Config
+from resnet_jax.config.options import Config, settled
 from resnet_jax.data import pipeline, resident
 from resnet_jax.data.augment import device
 from resnet_jax.data.augment.finish import batch_keys, finish_batch
@@ -33,7 +33,7 @@ from resnet_jax.data.loader import (
 from resnet_jax.data.notices import print_notice
 from resnet_jax.data.order import Order
 from resnet_jax.data.plain_images import plain_images
-from resnet_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MEAN_STD, USED_WHOLE, USUAL_CROP, Preprocessing
+from resnet_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MEAN_STD, USED_WHOLE, Preprocessing
 from resnet_jax.data.resolution import FixedSize, ProgressiveSize
 from resnet_jax.data.sources.held_out import FolderRule
 from resnet_jax.data.sources.load import load_source
@@ -137,13 +137,13 @@ def build_preprocessing(config: Config, image_size: int, resize: int = 0) -> Pre
         resize: shorter side before the crop; 0 is the config's.
     """
     mean, std = MEAN_STD.get(config.dataset, (IMAGENET_MEAN, IMAGENET_STD))
-    crop = 1.0 if config.dataset in USED_WHOLE else config.eval_crop or USUAL_CROP
+    crop = 1.0 if config.dataset in USED_WHOLE else settled(config, "eval_crop")
     return Preprocessing(
         image_size=image_size,
         resize=resize or config.eval_resize or round(image_size / crop),
         mean=config.mean or mean,
         std=config.std or std,
-        interpolation=config.interpolation or Preprocessing.interpolation,
+        interpolation=settled(config, "interpolation"),
     )
 
 
@@ -181,7 +181,7 @@ def build_train_loader(source: Source, config: Config, size_at: FixedSize | Prog
 
         return resident_train_loader(held, order, prepare, mesh)
 
-    interpolation = config.train_interpolation or config.interpolation or Preprocessing.interpolation
+    interpolation = config.train_interpolation or settled(config, "interpolation")
     if interpolation == "fast":
         opencv()  # a worker would find it missing only after the run has begun
     transform = TrainTransform(

@@ -16,7 +16,6 @@ MEAN_STD = {
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     "digits": ((0.3053,) * 3, (0.3760,) * 3),
 }
-USUAL_CROP = 0.875  # where neither options nor weights say more: 224 pixels of 256, as in fb.resnet.torch
 USED_WHOLE = (*MEAN_STD, "fake")  # data sets whose images are never cropped; noise is made at the network's size
 
 

@@ -11,6 +11,7 @@ import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
+from resnet_jax.config.options import differences
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError, InterruptedRunError
 from resnet_jax.inference.convert import convert
@@ -185,6 +186,9 @@ def test_a_run_in_the_folder_answers_what_the_options_leave_open():
     begun = replace(TOY, eval_crop=0.875, interpolation="bilinear")
     assert with_preprocessing_of(None, TOY, begun) == begun
     assert with_preprocessing_of(None, TOY) == TOY
+    # The usual values by name are those that stand where nothing is said.
+    assert not differences(begun, TOY)
+    assert differences(replace(TOY, eval_crop=0.5), TOY) == ["--eval_crop=0.875 where the run has 0.5"]
 
 
 def test_a_class_keeps_its_part_of_the_head_by_its_name():
