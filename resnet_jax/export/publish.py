@@ -18,6 +18,7 @@ from resnet_jax.inference.convert import write_trained
 from resnet_jax.inference.trained import Trained
 from resnet_jax.weights.formats import PRETRAINED
 from resnet_jax.weights.hub import upload
+from resnet_jax.weights.rules import has_torch_layout
 from resnet_jax.weights.shapes import options_of
 
 # Networks that timm has, under our names and with our layout of PyTorch's weights (tests/parity).
@@ -33,6 +34,7 @@ FILES = {
     "model.onnx": "the network for onnxruntime; its metadata hold classes and preprocessing",
     "curves.png": "loss and accuracy during the training",
 }
+OURS_ALONE = {"model.safetensors": "weights in this package's layout, with their description"}
 
 
 def publish(
@@ -69,8 +71,10 @@ def publish(
 
 
 def _write_files(trained: Trained, folder: Path) -> dict[str, str]:
-    write_trained(folder / "model.safetensors", trained, "torch", public_source(trained))
-    write_trained(folder / "resnet_jax.safetensors", trained, "ours", public_source(trained))
+    in_torch = has_torch_layout(trained.name)
+    write_trained(folder / "model.safetensors", trained, "torch" if in_torch else "ours", public_source(trained))
+    if in_torch:
+        write_trained(folder / "resnet_jax.safetensors", trained, "ours", public_source(trained))
     config = timm_config(trained.name, trained.num_classes, trained.class_names, trained.preprocessing)
     (folder / "config.json").write_text(json.dumps(config, indent=2))
     (folder / "preprocessing.json").write_text(json.dumps(dataclasses.asdict(trained.preprocessing), indent=2))
@@ -78,7 +82,8 @@ def _write_files(trained: Trained, folder: Path) -> dict[str, str]:
     curves = Path(trained.source) / "curves.png"
     if trained.run is not None and curves.is_file():
         shutil.copy(curves, folder)
-    return {name: kind for name, kind in FILES.items() if (folder / name).exists()}
+    kinds = FILES if in_torch else FILES | OURS_ALONE
+    return {name: kind for name, kind in kinds.items() if (folder / name).exists()}
 
 
 def timm_config(

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 
+import jax
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.export.facts import public_source
 from resnet_jax.export.model_card import measured, without_folders, write_card
 from resnet_jax.export.publish import publish
+from resnet_jax.weights.pretrained import load_pretrained
 from resnet_jax.workdir.sealed import write_sealed
 from tests.export.toys import toy
 from tests.server import serving
@@ -46,6 +48,16 @@ def test_the_folder_has_weights_in_both_layouts_preprocessing_onnx_and_a_card(pu
     assert config["architecture"] == "resnet8_cifar"
     assert config["pretrained_cfg"]["input_size"] == [3, 16, 16]
     assert int(16 / config["pretrained_cfg"]["crop_pct"]) == 18
+
+
+def test_a_network_without_a_layout_of_pytorchs_is_published_in_ours(tmp_path):
+    network = toy("preresnet8_cifar")
+    folder, _ = publish(network, REPO, tmp_path / "toy", dry_run=True)
+    assert not (folder / "resnet_jax.safetensors").exists()
+    assert "`model.safetensors` | weights in this package's layout" in (folder / "README.md").read_text()
+    # The file that is taken where a hub id is named.
+    loaded = load_pretrained(network.name, str(folder / "model.safetensors"), num_classes=10)
+    jax.tree.map(np.testing.assert_array_equal, loaded, network.variables)
 
 
 def test_the_card_tells_license_classes_and_limits(published):

@@ -57,6 +57,11 @@ def rules_for(name: str) -> Rules:
     raise InputError(f"--model={name} has no torch layout; its weights come in files written by resnet_jax alone")
 
 
+def has_torch_layout(name: str) -> bool:
+    """Return whether a network's weights can be written as PyTorch's."""
+    return any(re.fullmatch(pattern, name) for pattern in FAMILIES)
+
+
 def layouts_for(name: str) -> list[Layout]:
     """Return every layout of others in which a network's weights are read, torch's first.
 
