@@ -1,7 +1,6 @@
-"""Train a ResNet on ImageNet, or on photographs in ROOT/train/CLASS/*.jpg and ROOT/val/CLASS/*.jpg.
+"""Train a ResNet on ImageNet, or on photographs in ROOT/train/CLASS/*.jpg, ROOT/val/CLASS/*.jpg (--dataset=folder).
 
     python -m experiments.imagenet --depth=50
-    python -m experiments.imagenet --depth=18 --dataset=folder --data_dir=ROOT --image_size=96 --epochs=6
 
 The same command again continues.
 """

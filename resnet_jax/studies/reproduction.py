@@ -1,6 +1,6 @@
 """Rows of docs/reproduction.md: trainings and evaluations for two CPU cores, with the published errors."""
 
-from resnet_jax.studies.claim import cifar_claim
+from resnet_jax.studies.claim import cifar_claim, imagenet_claim
 from resnet_jax.studies.evaluations import Evaluation
 from resnet_jax.studies.published import HE2015
 
@@ -16,6 +16,13 @@ TRAININGS = (
     ),
     cifar_claim("resnet20_cifar", "he2015", 8.75, tolerance=0.3, seeds=1, source=TABLE6),
     cifar_claim("plain20_cifar", "he2015", None, tolerance=0.0, seeds=1, source=f"a figure only: {HE2015}, figure 6"),
+    imagenet_claim(
+        *("resnet18d", "imagenette", 12.57),
+        options={"dataset": "folder"},
+        tolerance=0.0,
+        seeds=5,
+        source="leaderboard of fastai/imagenette, 5 epochs at 128 px; xresnext50, mean of 5 runs",
+    ),
     *(
         cifar_claim(
             *("resnet20_cifar", "fast", 8.75),

@@ -41,6 +41,7 @@ BESIDE = {
     "imagenet-ffcv88": (False, False, 0.08),
     "imagenet-bit_i1k": (False, False, 0.05),
     "imagenet-mlperf_lars": (False, False, 0.05),
+    "imagenet-imagenette": (False, True, 0.35),  # ours
     "cifar-he2015": (True, False, None),
     "cifar-he2015_deep": (True, False, None),
     "cifar-densenet": (True, False, None),
@@ -116,6 +117,7 @@ ROWS = {
         final_fraction=0.07, ema=0.95**5, ema_every=5, ema_rise="cubic", lookahead=True, model="airbench94_cifar",
     ),
     "cifar-fast": row(batch=128, rate=0.4, epochs=5),  # ours
+    "imagenet-imagenette": row(batch=64, rate=0.07, epochs=5, image_size=128),  # ours
 }  # fmt: skip
 
 
