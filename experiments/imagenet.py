@@ -1,4 +1,4 @@
-"""Train a ResNet on ImageNet, or on photographs in ROOT/train/CLASS/*.jpg, ROOT/val/CLASS/*.jpg (--dataset=folder).
+"""Train a ResNet on ImageNet, or with --dataset=folder --data_dir=ROOT on ROOT/train/CLASS/*.jpg, ROOT/val/CLASS/*.jpg.
 
     python -m experiments.imagenet --depth=50
 

@@ -44,8 +44,8 @@ class MemorySource:
 
     Attributes:
         files: the images.
-        intact: they are known to be whole, those of a prepared set: a training then decodes no row below the crop.
-        class_names: of the one class.
+        intact: whether the files are known to be whole, as in a prepared set; no row below a crop is then decoded.
+        class_names: the name of the one class.
     """
 
     files: tuple[bytes, ...]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from resnet_jax.config.options import Config, of_masks, progressive_sizes
+from resnet_jax.config.options import Config, of_masks, progressive_sizes, resolve
 from resnet_jax.errors import InputError
 from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION, TRANSFER
 from resnet_jax.recipes.recipe import AT_THE_END
@@ -67,6 +67,8 @@ def check_config(config: Config) -> None:
         first, last = getattr(config, name)
         if first > last:
             raise InputError(f"--{name} {first} {last}: the smaller one comes first")
+    if 0 < config.eval_crop < 0.01:
+        raise InputError(f"--eval_crop={config.eval_crop} must be between 0.01 and 1, or 0")
     if not config.steps and config.epochs <= 0:
         raise InputError(f"--epochs={config.epochs} must be positive")
     check_normalization(config)
@@ -151,7 +153,7 @@ def check_mask_options(config: Config) -> None:
     if not masks:
         return
     for name in NOT_FOR_MASKS:
-        if getattr(config, name) != getattr(Config(), name):
+        if resolve(config, name) != resolve(Config(), name):
             raise InputError(f"--{name}{_shown(getattr(config, name))} does not go with masks; leave it out")
     if config.eval_views == "flip_translate":
         raise InputError("--eval_views=flip_translate does not go with masks; take flip, or center")

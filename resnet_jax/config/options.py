@@ -48,7 +48,7 @@ class Config(
 
 
 # Values of options that neither the command line nor weights decide: 224 pixels of 256, as in fb.resnet.torch.
-USUAL = {"eval_crop": 0.875, "interpolation": "bilinear"}
+IF_LEFT_OPEN = {"eval_crop": 0.875, "interpolation": "bilinear"}
 
 # Options that may differ between the processes of a run: where and how each works, and never what it computes.
 OF_A_PROCESS = {
@@ -69,15 +69,15 @@ FREE_TO_CHANGE = {
 def differences(old: Config, new: Config) -> list[str]:
     """Return "--name=NEW where the run has OLD" for every option that decides the run's numbers and differs."""
     return [
-        f"--{f.name}={settled(new, f.name)} where the run has {settled(old, f.name)}"
+        f"--{f.name}={resolve(new, f.name)} where the run has {resolve(old, f.name)}"
         for f in dataclasses.fields(Config)
-        if f.name not in FREE_TO_CHANGE and settled(old, f.name) != settled(new, f.name)
+        if f.name not in FREE_TO_CHANGE and resolve(old, f.name) != resolve(new, f.name)
     ]
 
 
-def settled(config: Config, name: str) -> Any:
-    """Return an option's value; where it is left open, the usual one."""
-    return getattr(config, name) or USUAL.get(name, getattr(config, name))
+def resolve(config: Config, name: str) -> Any:
+    """Return the value that an option has; of one that is left open, that of `IF_LEFT_OPEN`."""
+    return getattr(config, name) or IF_LEFT_OPEN.get(name, getattr(config, name))
 
 
 def of_masks(config: Config) -> bool:

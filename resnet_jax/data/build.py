@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from resnet_jax.config.options import Config, settled
+from resnet_jax.config.options import Config, resolve
 from resnet_jax.data import pipeline, resident
 from resnet_jax.data.augment import device
 from resnet_jax.data.augment.finish import batch_keys, finish_batch
@@ -137,13 +137,13 @@ def build_preprocessing(config: Config, image_size: int, resize: int = 0) -> Pre
         resize: shorter side before the crop; 0 is the config's.
     """
     mean, std = MEAN_STD.get(config.dataset, (IMAGENET_MEAN, IMAGENET_STD))
-    crop = 1.0 if config.dataset in USED_WHOLE else settled(config, "eval_crop")
+    crop = 1.0 if config.dataset in USED_WHOLE else resolve(config, "eval_crop")
     return Preprocessing(
         image_size=image_size,
         resize=resize or config.eval_resize or round(image_size / crop),
         mean=config.mean or mean,
         std=config.std or std,
-        interpolation=settled(config, "interpolation"),
+        interpolation=resolve(config, "interpolation"),
     )
 
 
@@ -181,7 +181,7 @@ def build_train_loader(source: Source, config: Config, size_at: FixedSize | Prog
 
         return resident_train_loader(held, order, prepare, mesh)
 
-    interpolation = config.train_interpolation or settled(config, "interpolation")
+    interpolation = config.train_interpolation or resolve(config, "interpolation")
     if interpolation == "fast":
         opencv()  # a worker would find it missing only after the run has begun
     transform = TrainTransform(

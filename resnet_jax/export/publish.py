@@ -29,12 +29,11 @@ REPO = re.compile(r"[\w.-]+/[\w.-]+")
 FILES = {
     "model.safetensors": "weights in PyTorch's layout, which this package reads too",
     "resnet_jax.safetensors": "weights in this package's layout, with their description",
-    "config.json": "network and preprocessing, as timm reads them",
+    "config.json": "network and preprocessing, in timm's format",
     "preprocessing.json": "resizing, crop and normalization of the images",
     "model.onnx": "the network for onnxruntime; its metadata hold classes and preprocessing",
     "curves.png": "loss and accuracy during the training",
 }
-OURS_ALONE = {"model.safetensors": "weights in this package's layout, with their description"}
 
 
 def publish(
@@ -82,7 +81,7 @@ def _write_files(trained: Trained, folder: Path) -> dict[str, str]:
     curves = Path(trained.source) / "curves.png"
     if trained.run is not None and curves.is_file():
         shutil.copy(curves, folder)
-    kinds = FILES if in_torch else FILES | OURS_ALONE
+    kinds = FILES if in_torch else FILES | {"model.safetensors": FILES["resnet_jax.safetensors"]}
     return {name: kind for name, kind in kinds.items() if (folder / name).exists()}
 
 

@@ -53,7 +53,7 @@ def convolve(
         return convolve_in_blocks(x, kernel, padding)
     if is_active("canonical"):
         output = _output_size(x, size, strides, padding, dilation)
-        # The image of the gradient of x is g, as large as the output. An empty output is JAX's own affair.
+        # The gradient of x is a convolution of g, which has the size of the output. Long images (2x64) lose a tenth.
         if 0 < min(x.shape[1], x.shape[2], *output) < size:
             return _convolve_patches(x, kernel, output, strides, padding, dilation)
         return _canonical(x, kernel, strides, padding, dilation)
@@ -83,7 +83,9 @@ def _convolve_patches(
     x: jax.Array, kernel: jax.Array, output: tuple[int, int], strides: int, padding: int, dilation: int
 ) -> jax.Array:
     """Convolve without groups, to an `output` of H' x W', as the product of every window's values with the kernel."""
-    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    # The gradient of a pixel is a sum over the windows that read it, here in float32 or finer.
+    fine = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    padded = jnp.pad(fine, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     height, width = output
 
     def read(row: int, column: int) -> jax.Array:
@@ -92,11 +94,11 @@ def _convolve_patches(
             slice(first * dilation, first * dilation + (length - 1) * strides + 1, strides)
             for first, length in ((row, height), (column, width))
         )
-        return x[:, rows, columns]
+        return padded[:, rows, columns]
 
     size, features = kernel.shape[0], kernel.shape[3]
     patches = jnp.concatenate([read(row, column) for row in range(size) for column in range(size)], axis=3)
-    y = _product(patches.reshape(-1, patches.shape[3]), kernel.reshape(-1, features))
+    y = _product(patches.reshape(-1, patches.shape[3]).astype(x.dtype), kernel.reshape(-1, features))
     return y.reshape(-1, height, width, features)
 
 

@@ -11,7 +11,7 @@ from resnet_jax.errors import InputError
 
 LOWERINGS = {
     "batch_norm": "batch normalization with a gradient by hand (batch_norm.py)",
-    "canonical": "gradients of convolutions and 1x1 convolutions by hand (convolution.py, kernel_gradient.py)",
+    "canonical": "gradients of convolutions, 1x1 ones and tiny images by hand (convolution.py, kernel_gradient.py)",
     "float32_gradients": "in bfloat16, devices sum gradients of kernels in float32 (convolution.py)",
     "kept_places": "max pooling keeps the positions of its maxima for the gradient (max_pool.py)",
     "matrix_product": "1x1 convolutions as matrix products, with automatic gradients (convolution.py)",

@@ -8,7 +8,7 @@ from typing import Any, cast
 import jax
 from flax.traverse_util import flatten_dict
 
-from resnet_jax.config.options import Config
+from resnet_jax.config.options import Config, of_masks
 from resnet_jax.data.build import build_preprocessing
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained, takes_average, trained_from_run, trained_of
@@ -80,22 +80,25 @@ def _read_file(config: Config, name: str) -> Trained:
 
 
 def with_preprocessing_of(trained: Trained | None, config: Config, begun: Config | None = None) -> Config:
-    """Return the config with the preprocessing of the network that it starts from, where the options leave it open.
+    """Return the config with the preprocessing of the weights that it starts from, where its options leave it open.
 
     Args:
-        trained: the network; None where the run starts from nothing.
+        trained: the network with these weights; None where `begun` tells their preprocessing.
         config: the options.
-        begun: of the run that is in the folder, which has decided already.
+        begun: config of the run in the folder, which has the preprocessing since it began.
     """
+    if not config.init_from or (trained is None and begun is None):
+        return config
     found: dict[str, Any]
     if begun:
         found = {name: getattr(begun, name) for name in OF_WEIGHTS}
-    elif trained is None:
-        return config
     else:
+        assert trained is not None
         p = trained.preprocessing
         crop = min(1.0, p.image_size / p.resize)
-        found = {"mean": p.mean, "std": p.std, "interpolation": p.interpolation, "eval_crop": crop}
+        found = {"mean": p.mean, "std": p.std, "interpolation": p.interpolation}
+        if not of_masks(config):
+            found["eval_crop"] = crop
     return dataclasses.replace(config, **{name: value for name, value in found.items() if not getattr(config, name)})
 
 

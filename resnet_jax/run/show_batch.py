@@ -14,6 +14,7 @@ from resnet_jax.data.build_sizes import build_sizes, image_size_of
 from resnet_jax.data.mask_checks import check_masks
 from resnet_jax.inference.segment import overlay_mask
 from resnet_jax.run.dry_run import augmentation
+from resnet_jax.run.initial import read_initial, with_preprocessing_of
 from resnet_jax.runtime.sharding import data_mesh
 
 
@@ -28,6 +29,7 @@ def show_batch(config: Config, step: int = 0) -> Path:
         InputError: something in the config or the data cannot be used.
     """
     check_config(config)
+    config = with_preprocessing_of(read_initial(config), config)
     coding = None
     if of_masks(config):
         source = open_masks(config, "train")

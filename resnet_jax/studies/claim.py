@@ -1,6 +1,7 @@
 """A training of ours, with the published result that it should reproduce."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from resnet_jax.config.options import Config
@@ -23,6 +24,7 @@ class Claim:
             fails, and ours must fail too.
         protocol: of the evaluation: "own" as at the end of the run, or one of `experiments.evaluate`.
         metric: "top1", or "ema_top1" for the average of the weights.
+        data: what config.json must say of the images where the name of the data set does not tell: of folders.
     """
 
     config: Config
@@ -35,6 +37,7 @@ class Claim:
     holds: Literal["at most", "about", "at least"] = "at most"
     protocol: str = "own"
     metric: str = "top1"
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 def cifar_claim(

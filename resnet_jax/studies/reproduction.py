@@ -7,6 +7,16 @@ from resnet_jax.studies.published import HE2015
 TABLE6 = f"{HE2015}, table 6"
 AKAMASTER = "akamaster/pytorch_resnet_cifar10, README"
 
+# The data set's second version.
+IMAGENETTE = {
+    "class_names": [
+        *("n01440764", "n02102040", "n02979186", "n03000684", "n03028079"),
+        *("n03394916", "n03417042", "n03425413", "n03445777", "n03888257"),
+    ],
+    "num_train": 9_469,
+    "num_test": 3_925,
+}
+
 TRAININGS = (
     cifar_claim(
         *("airbench94_cifar", "airbench94", 5.99),
@@ -19,6 +29,7 @@ TRAININGS = (
     imagenet_claim(
         *("resnet18d", "imagenette", 12.57),
         options={"dataset": "folder"},
+        data=IMAGENETTE,
         tolerance=0.0,
         seeds=5,
         source="leaderboard of fastai/imagenette, 5 epochs at 128 px; xresnext50, mean of 5 runs",

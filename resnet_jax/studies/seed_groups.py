@@ -2,12 +2,12 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from resnet_jax.analysis.markdown_table import markdown_table, mean_cell
-from resnet_jax.config.options import FREE_TO_CHANGE, Config
+from resnet_jax.config.options import FREE_TO_CHANGE, Config, resolve
 from resnet_jax.errors import InputError
 from resnet_jax.workdir.folder import read_result, read_run_config
 
@@ -60,8 +60,7 @@ def group_by_options(workdirs: Sequence[str | Path]) -> tuple[list[SeedGroup], l
         if result is None:
             unfinished.append(str(workdir))
             continue
-        options = {name: value for name, value in asdict(config).items() if name not in OF_A_RUN}
-        key = str((options, images_of(config, facts)))
+        key = str((shared_options(config), images_of(config, facts)))
         groups.setdefault(key, []).append((config, result, str(workdir)))
     found = []
     for runs in groups.values():
@@ -74,6 +73,11 @@ def group_by_options(workdirs: Sequence[str | Path]) -> tuple[list[SeedGroup], l
     return found, unfinished
 
 
+def shared_options(config: Config) -> dict[str, Any]:
+    """Return the options that the runs of a group have in common, by name."""
+    return {f.name: resolve(config, f.name) for f in fields(config) if f.name not in OF_A_RUN}
+
+
 def images_of(config: Config, facts: dict[str, Any]) -> tuple[Any, ...]:
     """Return what tells the images of a run from others: their digests; of a fold, how many they are together."""
     digests = [facts.get(name) for name in ("train_examples", "test_examples")]
@@ -83,8 +87,8 @@ def images_of(config: Config, facts: dict[str, Any]) -> tuple[Any, ...]:
 
 def differing_options(groups: Sequence[SeedGroup]) -> list[str]:
     """Return the options in which the groups differ."""
-    configs = [asdict(group.config) for group in groups]
-    return [name for name in configs[0] if name not in OF_A_RUN and len({str(c[name]) for c in configs}) > 1]
+    options = [shared_options(group.config) for group in groups]
+    return [name for name in options[0] if len({str(o[name]) for o in options}) > 1]
 
 
 def seed_table(groups: Sequence[SeedGroup]) -> str:

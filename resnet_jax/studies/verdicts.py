@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
@@ -29,10 +29,11 @@ steps."""
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A run's folder and config."""
+    """A run's folder, its config, and what config.json says beside it."""
 
     workdir: Path
     config: Config
+    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,17 @@ def find_runs(folders: Iterable[Path]) -> tuple[list[FoundRun], list[str]]:
             raise InputError(f"--runs={folder}: there is no such folder; name those that hold your runs")
         for path in sorted(folder.rglob("config.json")):
             try:
-                runs.append(FoundRun(path.parent, read_run_config(path.parent)[0]))
+                runs.append(FoundRun(path.parent, *read_run_config(path.parent)))
             except InputError as error:
                 problems.append(f"{path} is left out: {error}")
     return runs, problems
 
 
-def matches(claim: Claim, config: Config) -> bool:
+def matches(claim: Claim, run: FoundRun) -> bool:
     """Return whether a run is a claim's training: all options agree that decide its numbers, the seed aside."""
     neutral = {name: getattr(claim.config, name) for name in NEUTRAL}
-    return not differences(dataclasses.replace(config, **neutral), claim.config)
+    same_images = all(run.facts.get(name) == value for name, value in claim.data.items())
+    return same_images and not differences(dataclasses.replace(run.config, **neutral), claim.config)
 
 
 def verdict_of(claim: Claim, runs: Sequence[FoundRun]) -> Verdict:
@@ -82,7 +84,7 @@ def verdict_of(claim: Claim, runs: Sequence[FoundRun]) -> Verdict:
     hours: dict[int, float] = {}
     notes = []
     for run in runs:
-        if not matches(claim, run.config):
+        if not matches(claim, run):
             continue
         result = read_result(run.workdir)
         if result is None:

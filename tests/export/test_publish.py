@@ -55,7 +55,6 @@ def test_a_network_without_a_layout_of_pytorchs_is_published_in_ours(tmp_path):
     folder, _ = publish(network, REPO, tmp_path / "toy", dry_run=True)
     assert not (folder / "resnet_jax.safetensors").exists()
     assert "`model.safetensors` | weights in this package's layout" in (folder / "README.md").read_text()
-    # The file that is taken where a hub id is named.
     loaded = load_pretrained(network.name, str(folder / "model.safetensors"), num_classes=10)
     jax.tree.map(np.testing.assert_array_equal, loaded, network.variables)
 

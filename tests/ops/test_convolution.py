@@ -109,9 +109,10 @@ def kernels_trained_in_scan(conv, x, kernel):
     return lax.scan(step, kernel, length=3)[0]
 
 
-def test_inside_scan_checkpoint_and_vmap(parts):
-    x, kernel = inputs()
-    for options in ({"strides": 2, "padding": 1}, {"strides": 1, "padding": 1, "dilation": 2}):
+@pytest.mark.parametrize("side", [2, 9])
+def test_inside_scan_checkpoint_and_vmap(side, parts):
+    x, kernel = inputs(height=side, width=side)
+    for options in ({"strides": 2, "padding": 1}, {"strides": 1, "padding": 2, "dilation": 2}):
         ours, theirs = partial(convolve, **options), partial(plain, **options)
         trained = jax.jit(partial(kernels_trained_in_scan, theirs))
         expected = trained(x, kernel)
@@ -123,8 +124,9 @@ def test_inside_scan_checkpoint_and_vmap(parts):
         assert_same(got[1], trained(x, 2 * kernel))
 
 
-def test_hessian_vector_product(parts):
-    x, kernel = inputs()
+@pytest.mark.parametrize("side", [2, 9])
+def test_hessian_vector_product(side, parts):
+    x, kernel = inputs(height=side, width=side)
 
     @partial(jax.jit, static_argnums=0)
     def product(conv):
@@ -134,18 +136,19 @@ def test_hessian_vector_product(parts):
     assert_same(product(convolve), product(plain))
 
 
-def test_bfloat16(parts):
-    x, kernel = inputs(dtype=jnp.bfloat16)
+@pytest.mark.parametrize("side", [2, 9])
+def test_bfloat16(side, parts):
+    x, kernel = inputs(height=side, width=side, dtype=jnp.bfloat16)
     got = values_and_gradients(partial(convolve, padding=1), x, kernel)
     assert all(a.dtype == jnp.bfloat16 for a in got)
     exact = values_and_gradients(partial(plain, padding=1), x.astype(jnp.float32), kernel.astype(jnp.float32))
     assert_same(jax.tree.map(lambda a: a.astype(jnp.float32), got), exact, tolerance=2**-8)
 
 
-@pytest.mark.parametrize("k", [1, 3])
-def test_a_sharded_batch_reduces_kernel_gradients_and_gathers_nothing(k):
+@pytest.mark.parametrize(("k", "side"), [(1, 9), (3, 9), (3, 2)])
+def test_a_sharded_batch_reduces_kernel_gradients_and_gathers_nothing(k, side):
     mesh = Mesh(np.array(jax.devices()), ("batch",))
-    x, kernel = inputs(batch=16, k=k)
+    x, kernel = inputs(batch=16, height=side, width=side, k=k)
     conv = partial(convolve, strides=2, padding=k // 2)
     expected = values_and_gradients(conv, x, kernel)
     sharded, replicated = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("batch",), ()))

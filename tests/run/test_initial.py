@@ -183,11 +183,15 @@ def test_what_is_named_counts_more_than_the_preprocessing_of_the_weights():
 
 
 def test_a_run_in_the_folder_answers_what_the_options_leave_open():
-    begun = replace(TOY, eval_crop=0.875, interpolation="bilinear")
-    assert with_preprocessing_of(None, TOY, begun) == begun
-    assert with_preprocessing_of(None, TOY) == TOY
-    # The usual values by name are those that stand where nothing is said.
-    assert not differences(begun, TOY)
+    begun = replace(TOY, init_from="weights.safetensors", eval_crop=0.95, interpolation="bicubic")
+    again = replace(TOY, init_from="weights.safetensors")
+    assert with_preprocessing_of(None, again, begun) == begun
+    # Without weights nothing is taken from the folder, and other options are another run.
+    assert with_preprocessing_of(None, TOY, replace(begun, init_from="")) == TOY
+
+
+def test_a_usual_value_by_name_is_the_one_that_is_left_open():
+    assert not differences(replace(TOY, eval_crop=0.875, interpolation="bilinear"), TOY)
     assert differences(replace(TOY, eval_crop=0.5), TOY) == ["--eval_crop=0.875 where the run has 0.5"]
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from experiments.tables import TABLES
 from resnet_jax import cli, create_model
 from resnet_jax.errors import InputError
 from resnet_jax.studies.claim import cifar_claim
-from resnet_jax.studies.verdicts import find_runs, matches, status_of, verdict_of, verdict_table
+from resnet_jax.studies.reproduction import TRAININGS
+from resnet_jax.studies.verdicts import FoundRun, find_runs, matches, status_of, verdict_of, verdict_table
 from resnet_jax.workdir.folder import write_config
 from tests.studies.rows import write_run
 
@@ -32,14 +34,20 @@ def test_every_claim_is_a_command_that_gives_its_config(claim):
     words = shlex.split(claim.command)
     module, family = {"experiments.cifar": (cifar, "cifar"), "experiments.imagenet": (imagenet, "imagenet")}[words[2]]
     config = cli.parse_config(words[3:], family, "", module.DEFAULTS, recipes=module.RECIPES, family="")
-    assert matches(claim, config)
+    assert matches(claim, FoundRun(Path(), config, claim.data))
     create_model(claim.config.model)
+
+
+def test_a_claim_about_a_folder_is_about_its_images():
+    claim = next(claim for claim in TRAININGS if claim.data)
+    assert matches(claim, FoundRun(Path(), claim.config, {**claim.data, "image_size": 128}))
+    assert not matches(claim, FoundRun(Path(), claim.config, {**claim.data, "num_train": 12_894}))
 
 
 def test_a_claim_is_told_from_every_other():
     for claim in CLAIMS:
         for other in CLAIMS:
-            if matches(claim, other.config):
+            if matches(claim, FoundRun(Path(), other.config, other.data)):
                 assert (claim.config, claim.error) == (other.config, other.error)
 
 

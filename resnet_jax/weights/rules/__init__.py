@@ -51,14 +51,13 @@ def rules_for(name: str) -> Rules:
     Raises:
         InputError: the network has none.
     """
-    for pattern, rules in FAMILIES.items():
-        if re.fullmatch(pattern, name):
-            return rules
+    if has_torch_layout(name):
+        return next(rules for pattern, rules in FAMILIES.items() if re.fullmatch(pattern, name))
     raise InputError(f"--model={name} has no torch layout; its weights come in files written by resnet_jax alone")
 
 
 def has_torch_layout(name: str) -> bool:
-    """Return whether a network's weights can be written as PyTorch's."""
+    """Return whether there is a torch layout for a network of this name."""
     return any(re.fullmatch(pattern, name) for pattern in FAMILIES)
 
 
