@@ -1,8 +1,10 @@
 """The measurement of the input pipeline: its crops are the same ones for all, and it says what it measured."""
 
 import json
+import shutil
 import sys
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from experiments import benchmark
 from resnet_jax.benchmark import input_pipeline as module
 from resnet_jax.cli import run_command
 from resnet_jax.data.augment.opencv_resize import opencv
+from resnet_jax.data.augment.transform import TrainTransform
+from resnet_jax.data.prepared.write import Encoding, prepare
 
 
 @pytest.fixture
@@ -31,6 +35,20 @@ def test_the_contenders_make_the_same_crops(images):
     np.testing.assert_array_equal(module.pillow_batch(source.files, 16, epoch=1), ours)
     assert ours.shape == (3, 16, 16, 3)
     assert not np.array_equal(module.our_batch(source, module.OURS["resnet_jax"], 16, epoch=2), ours)
+
+
+def test_images_of_a_prepared_set_are_decoded_as_in_training(images, tmp_path_factory):
+    root, out = tmp_path_factory.mktemp("pictures"), tmp_path_factory.mktemp("sets") / "prepared"
+    for split in ("train", "val"):
+        shutil.copytree(images, root / split / "any")
+    prepare("folder", str(root), out, Encoding(short_side=32, shard_size=4))
+    source = module.encoded_images(str(out))
+    assert source.intact
+    assert len(source) == 3
+    known = []
+    transform = SimpleNamespace(from_file=lambda *args: known.append(args[-1]) or np.zeros((16, 16, 3), np.uint8))
+    module.our_batch(source, cast(TrainTransform, transform), 16, epoch=1)
+    assert known == [True] * 3
 
 
 def test_it_prints_one_object(images, capsys):
