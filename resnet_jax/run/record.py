@@ -54,7 +54,7 @@ def record_evaluation(run: Run, workdir: Path, log: MetricsLog, row: Row) -> Non
             draw_curves(read_rows(workdir / "metrics.jsonl"), workdir / "curves.png", title)
         except OSError as error:
             say_once(f"warning: {workdir / 'curves.png'} cannot be written ({error.strerror}); the training goes on")
-    say_once(f"step {row['step']:,}, epoch {row['epoch']:.2f}: test {outcome(row)}")
+    say_once(f"step {row['step']:,}, epoch {row['epoch']:.2f}, evaluation: {outcome(row)}")
 
 
 def check_written(saves: Saves, log: MetricsLog, step: int) -> None:

@@ -21,7 +21,7 @@ def headline(run: Run) -> str:
     return (
         f"{config.model}: {parameter_count(abstract_variables(run.model, size)['params']):,} parameters, "
         f"{multiply_adds(run.model, size) / 1e9:.3f} G multiply-adds at {size} px | "
-        f"{config.dataset}: {data.num_train:,} training and {data.num_test:,} test images, "
+        f"{config.dataset}: {data.num_train:,} training and {data.num_test:,} evaluation images, "
         f"{len(data.class_names)} classes | {devices}{processes} | "
         f"{run.total_steps:,} steps of {config.batch_size} ({run.epoch(run.total_steps):.3g} epochs)"
     )

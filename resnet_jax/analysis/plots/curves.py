@@ -131,7 +131,7 @@ def plot_curves(axes: Any, rows: Sequence[dict[str, Any]], quantity: Quantity, c
         steps = [row["step"] for row in some]
         style = style | ({"marker": "o"} if len(steps) == 1 else {})
         style = style | ({"color": color, "lw": 1 if split == "train" else 1.8} if color else {})
-        label = "training" if split == "train" else "test"
+        label = "training" if split == "train" else "evaluation"
         (line,) = axes.plot(steps, [quantity.of(row) for row in some], label=label, **style)
     axes.grid(alpha=0.3)
     return line
