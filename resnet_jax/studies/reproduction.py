@@ -6,6 +6,7 @@ from resnet_jax.studies.published import HE2015
 
 TABLE6 = f"{HE2015}, table 6"
 AKAMASTER = "akamaster/pytorch_resnet_cifar10, README"
+PRECISE = "the training above, statistics of all training images"
 
 # The data set's second version.
 IMAGENETTE = {
@@ -48,13 +49,14 @@ TRAININGS = (
 
 
 def _evaluation(file: str, options: str, error: float | None, source: str) -> Evaluation:
-    command = f"python -m experiments.evaluate --dataset=cifar10 {options} --json"
+    command = f"python -m experiments.evaluate {options} --json"
     return Evaluation(command, f"evaluations/{file}.json", error, source)
 
 
-_RESNET20 = "--model=resnet20_cifar --weights=resnet20-12fca82f.th"
-_RESNET32 = "--model=resnet32_cifar --weights=resnet32-d509ac18.th"
-_BOTH = "--ensemble resnet20_cifar:resnet20-12fca82f.th resnet32_cifar:resnet32-d509ac18.th"
+_RESNET20 = "--dataset=cifar10 --model=resnet20_cifar --weights=resnet20-12fca82f.th"
+_RESNET32 = "--dataset=cifar10 --model=resnet32_cifar --weights=resnet32-d509ac18.th"
+_AIRBENCH = "--workdir=airbench94-seed0"
+_BOTH = "--dataset=cifar10 --ensemble resnet20_cifar:resnet20-12fca82f.th resnet32_cifar:resnet32-d509ac18.th"
 
 EVALUATIONS = (
     _evaluation("resnet20_center", _RESNET20, 8.27, AKAMASTER),
@@ -64,4 +66,8 @@ EVALUATIONS = (
     _evaluation("resnet32_flip", f"{_RESNET32} --protocol=flip", None, f"weights of {AKAMASTER}"),
     _evaluation("ensemble_center", _BOTH, None, f"weights of {AKAMASTER}"),
     _evaluation("ensemble_flip", f"{_BOTH} --protocol=flip", None, f"weights of {AKAMASTER}"),
+    _evaluation("airbench94_center", f"{_AIRBENCH} --protocol=center", None, "the training above"),
+    _evaluation("airbench94_flip", f"{_AIRBENCH} --protocol=flip", None, "the training above"),
+    _evaluation("airbench94_precise_center", f"{_AIRBENCH} --protocol=center --precise_bn=50000", None, PRECISE),
+    _evaluation("airbench94_precise_own", f"{_AIRBENCH} --precise_bn=50000", None, PRECISE),
 )

@@ -103,7 +103,7 @@ def read_file(path: str | Path, weights_key: str = "") -> TensorFile:
 def write_tensors(
     path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a .safetensors or .npz file with a checksum, atomically.
+    """Write a .safetensors or .npz file with a checksum, atomically; a .safetensors file has the same bytes every time.
 
     Args:
         path: of the file.
@@ -127,11 +127,24 @@ def write_tensors(
             mode = temporary.stat().st_mode
             if path.suffix == ".safetensors":
                 _safetensors().numpy.save_file(arrays, temporary, metadata=facts)
+                _sort_metadata(temporary)
             else:
                 _write_npz(temporary, arrays, facts)
             temporary.chmod(mode)  # safetensors writes files that nobody else may read, whatever the umask
     except OSError as error:
         raise InputError(f"--out={path}: cannot be written ({error.strerror or error})") from error
+
+
+def _sort_metadata(path: Path) -> None:
+    """Bring the metadata of a .safetensors file into the order of their names; the library writes them in any order."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= size  # the same values, and at the end the spaces that align the arrays
+        file.seek(8)
+        file.write(text.ljust(size))
 
 
 def _write_npz(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str]) -> None:

@@ -44,6 +44,19 @@ def test_a_safetensors_file_says_what_it_is(tmp_path):
     assert read_file(tmp_path / "x.npz").facts == {}
 
 
+def test_a_safetensors_file_has_the_same_bytes_every_time(tmp_path):
+    """The library orders metadata by chance: of ten files with six names, the checksum's too, nearly all would differ."""
+    tensors = {"w": np.arange(6, dtype=np.float32), "ä": np.zeros((2, 2), np.float32)}
+    facts = {
+        name: f"{name} ü 1/2" for name in ("model", "source", "class_names", "preprocessing", "options", "license")
+    }
+    for k in range(10):
+        write_tensors(tmp_path / f"{k}.safetensors", tensors, facts)
+    assert len({(tmp_path / f"{k}.safetensors").read_bytes() for k in range(10)}) == 1
+    assert read_file(tmp_path / "0.safetensors").facts == facts
+    np.testing.assert_array_equal(read_tensors(tmp_path / "0.safetensors")["w"], tensors["w"])
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, ml_dtypes.bfloat16])
 def test_every_floating_type_becomes_float32(tmp_path, dtype):
     write_tensors(tmp_path / "x.safetensors", {"a": np.array([1.5, -2.0], dtype)})
