@@ -45,7 +45,7 @@ def test_a_safetensors_file_says_what_it_is(tmp_path):
 
 
 def test_a_safetensors_file_has_the_same_bytes_every_time(tmp_path):
-    """The library orders metadata by chance: of ten files with six names, the checksum's too, nearly all would differ."""
+    """The library orders metadata by chance: with six names nearly all of ten files would differ."""
     tensors = {"w": np.arange(6, dtype=np.float32), "ä": np.zeros((2, 2), np.float32)}
     facts = {
         name: f"{name} ü 1/2" for name in ("model", "source", "class_names", "preprocessing", "options", "license")
