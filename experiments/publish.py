@@ -1,10 +1,10 @@
-"""Publish a trained network on the Hugging Face hub: weights for timm and for this package, ONNX, a model card.
+"""Publish a trained network on the Hugging Face hub: weights for this package and for timm, ONNX, a model card.
 
     python -m experiments.publish --workdir=RUN --repo=USER/NAME --license=apache-2.0
     python -m experiments.publish --workdir=RUN --repo=USER/NAME --dry_run
 
-`load_pretrained("MODEL", "USER/NAME")` and `timm.create_model("hf-hub:USER/NAME", pretrained=True)` load what was
-published. --dry_run leaves the folder and uploads nothing.
+`load_pretrained("MODEL", "USER/NAME")` loads what was published and, of networks that timm has,
+`timm.create_model("hf-hub:USER/NAME", pretrained=True)`. --dry_run leaves the folder and uploads nothing.
 """
 
 from collections.abc import Sequence

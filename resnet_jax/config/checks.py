@@ -37,7 +37,7 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     *((name, 0, 1) for name in ("label_smoothing", "stochastic_depth", "dropout", "erase", "mix_probability")),
     *((name, 0, 1) for name in ("ema", "ema_fraction", "distill_weight", "progressive_ramp", "layer_decay")),
     ("stem_fraction", 0, 1),
-    ("eval_crop", 0, 1),
+    ("eval_crop", 0.01, 1),
     ("crop_scale", 1e-6, 1),
     ("crop_ratio", 1e-3, 1e3),
     ("target_threshold", -1, 1),
@@ -58,7 +58,7 @@ def check_config(config: Config) -> None:
         if not all(math.isfinite(v) for v in (value if isinstance(value, tuple) else [value]) if isinstance(v, float)):
             raise InputError(f"--{field.name}{_shown(value)} must be finite: neither nan nor inf")
     for name, low, high in RANGES:
-        value = getattr(config, name)
+        value = resolve(config, name)
         for number in value if isinstance(value, Sequence) else [value]:
             if not low <= number <= high:
                 bounds = f"at least {low}" if high == INF else f"between {low} and {high}"
@@ -67,8 +67,6 @@ def check_config(config: Config) -> None:
         first, last = getattr(config, name)
         if first > last:
             raise InputError(f"--{name} {first} {last}: the smaller one comes first")
-    if 0 < config.eval_crop < 0.01:
-        raise InputError(f"--eval_crop={config.eval_crop} must be between 0.01 and 1, or 0")
     if not config.steps and config.epochs <= 0:
         raise InputError(f"--epochs={config.epochs} must be positive")
     check_normalization(config)

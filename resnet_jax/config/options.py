@@ -77,7 +77,8 @@ def differences(old: Config, new: Config) -> list[str]:
 
 def resolve(config: Config, name: str) -> Any:
     """Return the value that an option has; of one that is left open, that of `IF_LEFT_OPEN`."""
-    return getattr(config, name) or IF_LEFT_OPEN.get(name, getattr(config, name))
+    value = getattr(config, name)
+    return value or IF_LEFT_OPEN.get(name, value)
 
 
 def of_masks(config: Config) -> bool:

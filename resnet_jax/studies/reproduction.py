@@ -8,8 +8,8 @@ TABLE6 = f"{HE2015}, table 6"
 AKAMASTER = "akamaster/pytorch_resnet_cifar10, README"
 PRECISE = "the training above, statistics of all training images"
 
-# The data set's second version.
-IMAGENETTE = {
+# Of Imagenette's second version.
+IMAGENETTE_IMAGES = {
     "class_names": [
         *("n01440764", "n02102040", "n02979186", "n03000684", "n03028079"),
         *("n03394916", "n03417042", "n03425413", "n03445777", "n03888257"),
@@ -30,7 +30,7 @@ TRAININGS = (
     imagenet_claim(
         *("resnet18d", "imagenette", 12.57),
         options={"dataset": "folder"},
-        data=IMAGENETTE,
+        data=IMAGENETTE_IMAGES,
         tolerance=0.0,
         seeds=5,
         source="leaderboard of fastai/imagenette, 5 epochs at 128 px; xresnext50, mean of 5 runs",

@@ -51,14 +51,18 @@ def rules_for(name: str) -> Rules:
     Raises:
         InputError: the network has none.
     """
-    if has_torch_layout(name):
-        return next(rules for pattern, rules in FAMILIES.items() if re.fullmatch(pattern, name))
+    if rules := _find_rules(name):
+        return rules
     raise InputError(f"--model={name} has no torch layout; its weights come in files written by resnet_jax alone")
 
 
 def has_torch_layout(name: str) -> bool:
     """Return whether there is a torch layout for a network of this name."""
-    return any(re.fullmatch(pattern, name) for pattern in FAMILIES)
+    return _find_rules(name) is not None
+
+
+def _find_rules(name: str) -> Rules | None:
+    return next((rules for pattern, rules in FAMILIES.items() if re.fullmatch(pattern, name)), None)
 
 
 def layouts_for(name: str) -> list[Layout]:
