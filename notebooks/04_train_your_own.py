@@ -77,8 +77,8 @@ result = resnet_jax.train(digits)
 Image(Path(digits.workdir) / "curves.png")
 
 # %% [markdown]
-# Training error is measured on shifted digits, while the network still learns; test error on whole ones afterwards. So
-# the test error may well be the lower of the two, and that is no mistake.
+# Training error is measured on shifted digits, while the network still learns; evaluation error on whole ones
+# afterwards. So it may well be the lower of the two, and that is no mistake.
 #
 # What does the network get wrong? The run's folder is all one needs: `load_trained` returns its network, and
 # `write_report` a page, `report.html`: accuracy with its interval, classes that are confused, calibration, and the
@@ -140,9 +140,9 @@ Image(Path(own.workdir) / "curves.png")
 
 # %% [markdown]
 # A few hundred pictures are not enough to learn visual features: from a hundred bees a network has to find out that
-# there are edges, legs and flowers. In the run shown the first test loss is far above the training loss, though the
-# errors are alike: evaluation normalizes by running averages, training by the batch, and while the rate is high the two
-# can differ widely.
+# there are edges, legs and flowers. In the run shown the first evaluation's loss is far above the training loss, though
+# the errors are alike: evaluation normalizes by running averages, training by the batch, and while the rate is high the
+# two can differ widely.
 
 # %% [markdown]
 # ## 3. The same folder, from pretrained weights
@@ -184,7 +184,7 @@ show_worst(report)
 # ## The answer
 #
 # Digits need a small network, a minute on two idle cores, and no accelerator. A few hundred photographs are another
-# matter. Compare the numbers above: a small network, trained from nothing, is hardly better than naming the most
-# frequent class; a new head on a network that was trained on a million other photographs is right in nine of ten,
-# with pictures of 128 pixels, and without changing another weight. So with few pictures start from pretrained
-# weights, and train from nothing where pictures are many, or unlike photographs.
+# matter. Compare the numbers above: a small network, trained from nothing, is right in two of three, where naming the
+# most frequent class is right in more than half; a new head on a network that was trained on a million other
+# photographs is right in nine of ten, with pictures of 128 pixels, and without changing another weight. So with few
+# pictures start from pretrained weights, and train from nothing where pictures are many, or unlike photographs.
