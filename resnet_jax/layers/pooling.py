@@ -2,8 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from resnet_jax.ops.max_pool import window_max
+from resnet_jax.ops.windows import output_size
 
 
 def max_pool(x: jax.Array, size: int = 3, strides: int = 2, padding: int = 1, ceil: bool = False) -> jax.Array:
@@ -19,6 +21,12 @@ def max_pool(x: jax.Array, size: int = 3, strides: int = 2, padding: int = 1, ce
         return padding, padding + (overhang if starts_inside else 0)
 
     return window_max(x, size, strides, (pads(x.shape[1]), pads(x.shape[2])))
+
+
+def average_pool(x: jax.Array, size: int = 2) -> jax.Array:
+    """Return averages over windows side by side: [B,H,W,C] -> [B,H/size,W/size,C], rounded down."""
+    output_size(x.shape[1:3], size, size, ((0, 0), (0, 0)))
+    return nn.avg_pool(x, (size, size), strides=(size, size))
 
 
 def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:

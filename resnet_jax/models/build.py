@@ -1,7 +1,8 @@
 """The door of the room: networks from a config, and what a config's network must be able to do."""
 
+from contextlib import suppress
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,33 +20,29 @@ NETWORK_OPTIONS = (
     *("scan", "remat"),
     *("skips", "output_stride"),
 )
+# Those that a recipe has for every network, and a network that cannot have them goes without.
+WISHES = ("zero_init", "blur_strides")
 
 
 def build_model(config: Config, num_classes: int) -> nn.Module:
     """Build the network of a config; options left empty there are the network's own.
 
-    `zero_init` and `blur_strides` are a recipe's wishes: a network that cannot have them goes without.
+    Of `WISHES` it has those that it can have.
 
     Raises:
         InputError: no network named, or an option that it does not have.
     """
     if not config.model:
         raise InputError("name a network: --model=NAME or --depth=LAYERS")
-    options = {name: getattr(config, name) for name in NETWORK_OPTIONS if getattr(config, name)}
+    options: dict[str, Any] = {name: getattr(config, name) for name in NETWORK_OPTIONS if getattr(config, name)}
     build = partial(create_model, config.model, num_classes=num_classes, dtype=jnp.dtype(config.dtype).type)
     model = build(**options)
-    wishes = {}
-    if config.zero_init and _can_zero_init(model):
-        wishes["zero_init"] = True
-    encoder = cast(Any, model).backbone() if hasattr(model, "backbone") else model
-    if config.blur_strides and hasattr(encoder, "blur_strides"):
-        wishes["blur_strides"] = True
-    return build(**options, **wishes) if wishes else model
-
-
-def _can_zero_init(model: Any) -> bool:
-    has_shortcuts = getattr(model, "shortcut", "none") != "none"
-    return has_shortcuts and not model.standardize and model.norm != "frozen"
+    for wish in WISHES:
+        if getattr(config, wish):
+            with suppress(InputError):
+                model = build(**options, **{wish: True})
+                options[wish] = True
+    return model
 
 
 def check_classifier(model: nn.Module, name: str, image_size: int, *, pixels: bool = False) -> None:

@@ -14,7 +14,7 @@ from flax import linen as nn
 
 from resnet_jax.layers.conv import Conv
 from resnet_jax.layers.norm import BatchNorm
-from resnet_jax.layers.pooling import max_pool
+from resnet_jax.layers.pooling import average_pool, max_pool
 from resnet_jax.models.resnet.stems import STEMS
 
 
@@ -97,7 +97,7 @@ class DenseNet(nn.Module):
             if stage < len(self.stage_sizes):
                 x = nn.relu(norm(name=f"transition{stage}_norm")(x))
                 x = conv(int(x.shape[-1] * self.compression), 1, name=f"transition{stage}_conv")(x)
-                x = nn.avg_pool(dropout()(x), (2, 2), strides=(2, 2))
+                x = average_pool(dropout()(x))
         x = nn.relu(norm(name="head_norm")(x))
         pooled = outputs["pooled"] = x.astype(jnp.float32).mean(axis=(1, 2))
         if not self.num_classes:

@@ -7,7 +7,8 @@ import pytest
 
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
-from resnet_jax.models.build import build_model, check_batch_norm
+from resnet_jax.models.build import build_model, check_batch_norm, check_classifier
+from resnet_jax.models.registry import classifies_pixels, create_model
 
 
 @pytest.mark.parametrize(
@@ -17,11 +18,38 @@ from resnet_jax.models.build import build_model, check_batch_norm
         ({"model": "resnet20_cifar", "norm": "frozen"}, False),  # zero scales that never change: a dead branch
         ({"model": "plain20_cifar"}, False),
         ({"model": "resnetv2_50x1_bit"}, False),
+        ({"model": "resnet110_norm_after_add_cifar"}, False),
+        ({"model": "resnet110_relu_first_cifar"}, True),
     ],
 )
 def test_zero_init_is_left_out_where_a_branch_could_not_leave_zero(options, zero_init):
     model: Any = build_model(Config(zero_init=True, **options), 10)
     assert model.zero_init is zero_init
+
+
+@pytest.mark.parametrize(("name", "zero_init"), [("unet_resnet18", True), ("unet_plain18", False)])
+def test_wishes_of_a_network_for_dense_prediction_are_its_encoders(name, zero_init):
+    model: Any = build_model(Config(model=name, zero_init=True, blur_strides=True), 3)
+    encoder = model.backbone()
+    assert (encoder.zero_init, encoder.blur_strides) == (zero_init, True)
+
+
+def test_wishes_that_a_network_does_not_have_are_left_out():
+    assert not hasattr(build_model(Config(model="unet_vgg11", zero_init=True, blur_strides=True), 3), "zero_init")
+
+
+@pytest.mark.parametrize(
+    ("name", "image_size"),
+    [("alexnet", 62), ("vgg11", 31), ("densenet121", 28), ("googlenet", 8), ("unet", 8), ("airbench94_cifar", 8)],
+)
+def test_images_that_are_too_small_for_a_network_are_refused(name, image_size):
+    with pytest.raises(InputError, match="--image_size"):
+        check_classifier(create_model(name), name, image_size, pixels=classifies_pixels(name))
+
+
+@pytest.mark.parametrize(("name", "image_size"), [("alexnet", 63), ("vgg11", 32), ("densenet121", 29)])
+def test_the_smallest_images_that_a_network_takes_are_accepted(name, image_size):
+    check_classifier(create_model(name), name, image_size)
 
 
 ONE_IMAGE = Config(model="resnet18", batch_size=1)

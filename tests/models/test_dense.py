@@ -42,12 +42,20 @@ def test_names_of_no_classifier_are_refused():
 
 
 def test_options_that_the_decoder_does_not_have_are_the_encoders():
-    model, variables = shapes("unet_resnet18", norm="group", output_stride=16, width=32)
-    assert "batch_stats" not in jax.tree.leaves(variables["params"]["backbone"])
+    model, variables = shapes("unet_resnet18", norm="group", output_stride=16)
+    assert "backbone" not in variables["batch_stats"]
     stages = jax.eval_shape(lambda v: model.apply(v, jnp.zeros((1, 64, 96, 3)), features=True), variables)
     assert stages["stage4"].shape == (1, 4, 6, 512)
     with pytest.raises(InputError, match="unet_resnet18 has no option sauce; leave it out"):
         create_model("unet_resnet18", sauce=True)
+
+
+def test_an_encoder_without_normalization_has_no_groups_of_examples():
+    model, variables = shapes("unet_alexnet", bn_group_size=2)  # of the decoder's normalizations
+    logits = jax.eval_shape(
+        lambda v: model.apply(v, jnp.zeros((4, 64, 96, 3)), train=True, mutable=["batch_stats"])[0], variables
+    )
+    assert logits.shape == (4, 64, 96, 3)
 
 
 @pytest.mark.parametrize("stride", [8, 16, 32])

@@ -111,7 +111,7 @@ def dropped_shortcut(
 
 def gate(x: jax.Array, y: jax.Array, conv: Callable, bias: float) -> jax.Array:
     """Return g(x) = sigmoid(W x + b) with a 1x1 convolution, in the shape of y."""
-    strides = -(-x.shape[1] // y.shape[1])
+    strides = max(-(-x.shape[axis] // y.shape[axis]) for axis in (1, 2))
     start = nn.initializers.constant(bias)
     return nn.sigmoid(conv(y.shape[-1], 1, strides, use_bias=True, bias_init=start, name="gate")(x))
 

@@ -177,9 +177,23 @@ def test_a_branch_that_starts_at_zero_does_not_stay_there(name):
         ("resnetv2_50x1_bit", {"zero_init": True}, "standardized kernel"),
         ("resnet20_cifar", {"merge": "constant", "shortcut": "none"}, "needs a shortcut"),
         ("resnet20_cifar", {"norm": "group"}, "multiples of 32"),
+        ("wrn16_4_cifar", {"norm": "group"}, r"multiples of 32 channels, not \[16\]"),  # of the stem
+        ("resnet18", {"output_stride": 12}, "output_stride=12 is no power of two"),
         ("resnet20_cifar", {"stochastic_depth": 1.0}, "below 1"),
     ],
 )
 def test_parts_that_do_not_go_together_are_refused(name, options, message):
-    with pytest.raises((InputError, ValueError), match=message):
-        create_model(name, **options).init(jax.random.key(0), jnp.asarray(random_images(8)))
+    with pytest.raises(InputError, match=message):
+        create_model(name, **options)
+
+
+def test_channels_that_32_groups_do_not_divide_are_refused_within_blocks_too():
+    with pytest.raises(InputError, match="multiples of 32 channels, not 8"):
+        jax.eval_shape(create_model("skresnet50", norm="group").init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+
+
+@pytest.mark.parametrize("merge", ["exclusive_gate", "shortcut_gate"])
+def test_a_gate_strides_where_one_side_of_the_image_is_a_single_pixel(merge):
+    model = create_model("resnet8_cifar", merge=merge)
+    shape = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x)[0], jnp.zeros((1, 2, 16, 3)))
+    assert shape.shape == (1, 10)
