@@ -20,12 +20,21 @@ from resnet_jax.data.build_sizes import last_size
 from resnet_jax.data.resolution import FixedSize
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained
+from resnet_jax.layers.frozen_statistics import keep_statistics
 from resnet_jax.layers.norm import BatchNorm
 from resnet_jax.runtime.sharding import data_mesh, replicated
+from resnet_jax.training.kept_statistics import kept_statistics
 from resnet_jax.training.skipped import report_skipped
 
 
-def precise_batch_stats(model: nn.Module, variables: Any, batches: Iterable[jax.Array], seed: int = 0) -> Any:
+def precise_batch_stats(
+    model: nn.Module,
+    variables: Any,
+    batches: Iterable[jax.Array],
+    seed: int = 0,
+    *,
+    kept: Callable[[str], bool] | None = None,
+) -> Any:
     """Return mean and biased variance of the input of each normalization, over all images of the batches.
 
     One pass: every layer normalizes by the statistics of its own batch (or group of the batch), as in training, and so
@@ -42,6 +51,7 @@ def precise_batch_stats(model: nn.Module, variables: Any, batches: Iterable[jax.
         variables: its variables; only the parameters matter where nothing is frozen.
         batches: normalized images [B,H,W,3], augmented as in training; sizes of the batches may differ.
         seed: of what is random in training (dropout).
+        kept: the function from the path of a normalization's bias to whether it keeps its statistics.
 
     Returns:
         What belongs in `variables["batch_stats"]`; all leaves as there.
@@ -49,7 +59,7 @@ def precise_batch_stats(model: nn.Module, variables: Any, batches: Iterable[jax.
     Raises:
         ValueError: there are no batches.
     """
-    step = jax.jit(partial(_add_batch, model, variables["params"]))
+    step = jax.jit(partial(_add_batch, model, kept or (lambda path: False), variables["params"]))
     stats, count, key = variables.get("batch_stats", {}), 0, jax.random.key(seed)
     for number, images in enumerate(batches):
         share = len(images) / (count + len(images))
@@ -60,10 +70,18 @@ def precise_batch_stats(model: nn.Module, variables: Any, batches: Iterable[jax.
     return stats
 
 
-def _add_batch(model: nn.Module, params: Any, stats: Any, images: jax.Array, share: jax.Array, key: jax.Array) -> Any:
+def _add_batch(
+    model: nn.Module,
+    kept: Callable[[str], bool],
+    params: Any,
+    stats: Any,
+    images: jax.Array,
+    share: jax.Array,
+    key: jax.Array,
+) -> Any:
     """Return the statistics of all images so far, of which this batch is `share`."""
     # Within training mode no layer but the frozen ones reads its running statistics, so that they can carry the sums.
-    with nn.intercept_methods(partial(_accumulate, share)):
+    with keep_statistics(kept), nn.intercept_methods(partial(_accumulate, share)):
         _, updates = model.apply(
             {"params": params, "batch_stats": stats},
             images,
@@ -97,11 +115,13 @@ def _accumulate(share: jax.Array, layer: Callable, args: Any, kwargs: Any, conte
 def with_precise_stats(trained: Trained, num_images: int, *, data_dir: str = "", num_workers: int = -1) -> Trained:
     """Return the network with statistics averaged over training images, augmented and in batches as in training.
 
-    An image that cannot be read is named in a line and replaced by the next, as in training.
+    Normalizations that kept their statistics in the training (of frozen layers, or all with `freeze_statistics`) keep
+    them. An image that cannot be read is named in a line and replaced by the next, as in training.
 
     Args:
         trained: network of a run; the training images of other weights are not known.
-        num_images: rounded up to whole batches of the run's size (and that to what the devices can share).
+        num_images: rounded up to whole batches of those that the run normalized together (and these to what the
+            devices can share).
         data_dir: folder of the training images; empty is the run's own.
         num_workers: as in `Config`.
 
@@ -113,11 +133,12 @@ def with_precise_stats(trained: Trained, num_images: int, *, data_dir: str = "",
     if num_images < 1:
         raise InputError(f"--precise_bn={num_images}: take the number of training images, 1 or more")
     mesh = data_mesh()
-    share = math.lcm(mesh.devices.size, trained.run.bn_group_size or 1)
+    run = trained.run
+    share = math.lcm(mesh.devices.size, run.bn_group_size or 1)
     config = dataclasses.replace(
-        trained.run,
-        batch_size=-(-trained.run.batch_size // share) * share,
-        data_dir=data_dir or trained.run.data_dir,
+        run,
+        batch_size=-(-run.batch_size // (run.accumulate * share)) * share,
+        data_dir=data_dir or run.data_dir,
         num_workers=num_workers,
     )
     source = build_source(config, "train")
@@ -127,5 +148,7 @@ def with_precise_stats(trained: Trained, num_images: int, *, data_dir: str = "",
     batches = report_skipped(enumerate(loader.batches(0, steps)), set())
     images = (prepare(batch, step)["image"] for step, batch in batches)
     variables = jax.device_put(trained.variables, replicated(mesh))
-    stats = precise_batch_stats(trained.model, variables, images, config.seed)
+    frozen = "" if run.unfreeze_at else run.freeze
+    kept = kept_statistics(frozen, of_weights=run.freeze_statistics, has_decoder=hasattr(trained.model, "backbone"))
+    stats = precise_batch_stats(trained.model, variables, images, config.seed, kept=kept)
     return dataclasses.replace(trained, variables={**variables, "batch_stats": stats})

@@ -38,12 +38,23 @@ class WithFrozenStatistics:
 
     def apply(self, *args: Any, **kwargs: Any) -> Any:
         """Apply the network, with the arguments of its own `apply`."""
-        with nn.intercept_methods(self._intercept):
+        with keep_statistics(self.is_frozen):
             return self.model.apply(*args, **kwargs)
 
-    def _intercept(self, call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
+
+@contextmanager
+def keep_statistics(is_frozen: Callable[[str], bool]) -> Iterator[None]:
+    """Let the batch normalizations of networks that are applied meanwhile keep their statistics, as above.
+
+    Interceptors that are added within do not see their calls.
+    """
+
+    def intercept(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
         module = context.module
         is_norm = isinstance(module, BatchNorm) and context.method_name == "__call__"
-        if is_norm and self.is_frozen("/".join((*_block.get(), *module.path, "bias"))):
+        if is_norm and is_frozen("/".join((*_block.get(), *module.path, "bias"))):
             return module.normalize_by_running(*args)
         return call(*args, **kwargs)
+
+    with nn.intercept_methods(intercept):
+        yield

@@ -99,7 +99,7 @@ class GroupNorm(nn.GroupNorm):
         Raises:
             InputError: the groups do not divide C.
         """
-        if x.shape[-1] % self.num_groups:
+        if x.shape[-1] % (self.num_groups or 1):
             raise InputError(f"norm='group' needs multiples of {self.num_groups} channels, not {x.shape[-1]}")
         return super().__call__(x)
 

@@ -15,13 +15,13 @@ from resnet_jax.config.options import Config
 from resnet_jax.data.loader import stacked_batches
 from resnet_jax.layers.frozen_statistics import WithFrozenStatistics
 from resnet_jax.models.registry import backbone_name
-from resnet_jax.optim.freeze import IsFrozen, frozen_by
-from resnet_jax.optim.param_paths import layer_of
+from resnet_jax.optim.freeze import frozen_by
 from resnet_jax.run.build import Run
 from resnet_jax.run.state import state_sharding
 from resnet_jax.run.without_encoder import without_encoder
 from resnet_jax.runtime.batch import Batch, batch_of_stack
 from resnet_jax.runtime.sharding import replicated
+from resnet_jax.training.kept_statistics import kept_statistics
 from resnet_jax.training.loop import Interval, chunks
 from resnet_jax.training.metrics import Sums, add_sums
 from resnet_jax.training.state import TrainState
@@ -39,8 +39,10 @@ def single_step(run: Run, *, thawed: bool = False) -> StepFunction:
     """
     config = run.config
     model: Any = run.model
-    is_frozen = frozen_by(config.freeze) if config.freeze and not thawed else None
-    keeps_statistics = of_weights(config) if config.freeze_statistics else is_frozen
+    frozen = "" if thawed else config.freeze
+    is_frozen = frozen_by(frozen) if frozen else None
+    has_decoder = bool(backbone_name(config.model))
+    keeps_statistics = kept_statistics(frozen, of_weights=config.freeze_statistics, has_decoder=has_decoder)
     if config.cache_features:
         model = without_encoder(run)
     elif keeps_statistics is not None:
@@ -65,13 +67,6 @@ def single_step(run: Run, *, thawed: bool = False) -> StepFunction:
         return state, add_sums(sums, new)
 
     return step
-
-
-def of_weights(config: Config) -> IsFrozen:
-    """Return the function from a parameter's path to whether weights to start from have it: a decoder is new."""
-    if not backbone_name(config.model):
-        return lambda path: True
-    return lambda path: layer_of(path) is not None
 
 
 def several_steps(run: Run, *, thawed: bool = False) -> StepFunction:

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from resnet_jax.evaluation.precise_bn import precise_batch_stats
+from resnet_jax.config.options import Config
+from resnet_jax.data.preprocessing import Preprocessing
+from resnet_jax.evaluation.precise_bn import precise_batch_stats, with_precise_stats
+from resnet_jax.inference.trained import Trained
 from resnet_jax.layers.norm import BatchNorm
+from resnet_jax.models.build import build_model
 
 RNG = np.random.default_rng(0)
 
@@ -74,6 +78,32 @@ def test_frozen_layers_keep_theirs():
     np.testing.assert_array_equal(stats["norm1"]["var"], np.ones(2))
     values = np.concatenate([np.maximum(x / np.sqrt(1 + 1e-5), 0) ** 2 for x in BATCHES])
     np.testing.assert_allclose(stats["norm2"]["mean"], values.mean(axis=(0, 1, 2)), rtol=1e-5)
+
+
+def test_layers_that_kept_their_statistics_in_training_keep_them():
+    model, variables = toy()
+    stats = precise_batch_stats(model, variables, map(jnp.asarray, BATCHES), kept=lambda path: path == "norm1/bias")
+    expected = precise_batch_stats(toy(frozen=True)[0], variables, map(jnp.asarray, BATCHES))
+    jax.tree.map(np.testing.assert_array_equal, stats, expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({}, set()),
+        ({"freeze": "stem_*"}, {"stem_norm"}),
+        ({"freeze": "stem_*", "unfreeze_at": 0.5}, set()),
+        ({"freeze_statistics": True}, {"stem_norm", "stage1_block01", "stage2_block01", "stage3_block01"}),
+    ],
+)
+def test_statistics_of_a_run_are_computed_as_it_trained(options, kept):
+    config = Config(model="resnet8_cifar", width=4, dataset="digits", image_size=8, batch_size=16, **options)
+    model = build_model(config, 10)
+    variables: Any = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    trained = Trained("resnet8_cifar", model, variables, Preprocessing(8, 8), None, "a-run", "digits", run=config)
+    stats = with_precise_stats(trained, 32, num_workers=0).variables["batch_stats"]
+    same = jax.tree.map(lambda a, b: bool(np.array_equal(a, b)), stats, variables["batch_stats"])
+    assert {layer for layer, leaves in same.items() if all(jax.tree.leaves(leaves))} == kept
 
 
 class Layer(nn.Module):
