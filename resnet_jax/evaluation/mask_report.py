@@ -1,7 +1,6 @@
 """A report on a network that classifies pixels: which classes it finds, and pictures that show where it is wrong."""
 
-import csv
-import io
+import math
 import os
 from dataclasses import dataclass
 from functools import reduce
@@ -21,7 +20,6 @@ from resnet_jax.data.notices import print_notice
 from resnet_jax.data.sources.mask_coding import Color, MaskCoding
 from resnet_jax.data.sources.masks import MaskSource
 from resnet_jax.data.sources.source import pixels_of
-from resnet_jax.errors import InputError
 from resnet_jax.evaluation.confusion import shown_classes
 from resnet_jax.evaluation.gallery import data_uri
 from resnet_jax.evaluation.image_set import Split
@@ -29,12 +27,12 @@ from resnet_jax.evaluation.masks import open_masks_for, task_of
 from resnet_jax.evaluation.options_shown import changed_options
 from resnet_jax.evaluation.page import Origin, of_split, origin_of, render, write_page
 from resnet_jax.evaluation.predictions import shown_name
-from resnet_jax.files.atomic import write_atomically
+from resnet_jax.files.table import write_table
 from resnet_jax.inference.segment import at_size_of, build_labeling, coding_of, overlay_mask, shown_colors
 from resnet_jax.inference.trained import Trained
 from resnet_jax.runtime.batch import IGNORE
 from resnet_jax.training.metrics import add_sums
-from resnet_jax.training.pixel_metrics import pixel_confusion, scores_of_confusion
+from resnet_jax.training.pixel_metrics import pixel_confusion, pixel_metrics_text, scores_of_confusion
 from resnet_jax.workdir.verified_log import verified_rows
 
 SHOWN = 10  # pictures of each kind
@@ -71,7 +69,7 @@ class MaskReport:
         source: the pictures and masks.
         coding: of the masks.
         split: of the set.
-        scores: of `scores_of_confusion`, and "boundary_f".
+        scores: of `scores_of_confusion` and `pixel_metrics`; NaN of what is a mean of nothing.
         matrix: int64 [K,K], or [K,2,2].
         shares: of each class in the counted pixels.
         shown: classes whose part of the matrix is shown.
@@ -113,11 +111,7 @@ class MaskReport:
     @property
     def headline(self) -> str:
         """The result in one line."""
-        s = self.scores
-        return (
-            f"mean IoU {s['miou']:.4f}, pixel accuracy {s['pixel_accuracy']:.4f}, class accuracy "
-            f"{s['class_accuracy']:.4f}, boundary F {s['boundary_f']:.4f} over {len(self.source):,} pictures"
-        )
+        return f"{pixel_metrics_text(self.scores)} over {len(self.source):,} pictures"
 
 
 def write_mask_report(
@@ -183,7 +177,7 @@ def write_mask_report(
         source=source,
         coding=coding,
         split=split,
-        scores=scores_of_confusion(matrix) | {"boundary_f": task.metrics(total)["boundary_f"]},
+        scores={"boundary_f": math.nan} | scores_of_confusion(matrix) | task.metrics(total),
         matrix=matrix,
         shares=true_shares(matrix),
         shown=tuple(shown_classes(matrix)) if matrix.ndim == 2 else (),
@@ -195,19 +189,15 @@ def write_mask_report(
         origin=origin_of(command),
         table=of_split("pictures.csv", split),
     )
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("picture", "miou", "pixel_accuracy"))
-    for name, scores in zip(names, each, strict=True):
-        miou = "" if np.isnan(scores["miou"]) else f"{scores['miou']:.6f}"
-        writer.writerow((name, miou, f"{scores['pixel_accuracy']:.6f}"))
-    try:
-        write_atomically(out.with_name(report.table), table.getvalue())
-    except OSError as error:
-        raise InputError(f"{out.parent} cannot be written ({error.strerror}); name another, --out=FILE") from error
+    write_table(out.with_name(report.table), ("picture", "miou", "pixel_accuracy"), map(_table_row, names, each))
     curves = svg_curves(report.rows) if report.rows else []
     write_page(out, render("mask_report.html", report=report, curves=curves))
     return report
+
+
+def _table_row(name: str, scores: dict[str, Any]) -> tuple[str, str, str]:
+    miou = "" if np.isnan(scores["miou"]) else f"{scores['miou']:.6f}"
+    return name, miou, f"{scores['pixel_accuracy']:.6f}"
 
 
 def true_shares(matrix: np.ndarray) -> np.ndarray:

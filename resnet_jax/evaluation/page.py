@@ -1,5 +1,6 @@
 """Pages from templates: one HTML file each, which needs no other."""
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,7 +55,9 @@ def render(template: str, **values: Any) -> str:
 
 
 def percent(value: float, digits: int = 1) -> str:
-    """Return a fraction as text in percent, such as 95.4 %, which does not break over two lines."""
+    """Return a fraction as text in percent, such as 95.4 %, which does not break over two lines; a dash for NaN."""
+    if math.isnan(value):
+        return "\N{EN DASH}"
     return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import io
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.evaluation.image_set import ImageSet
 from resnet_jax.evaluation.page import of_split
 from resnet_jax.evaluation.predictions import NO_SIZES, Predictions
-from resnet_jax.files.atomic import write_atomically
+from resnet_jax.files.table import write_table
 from resnet_jax.inference.trained import Trained
 from resnet_jax.workdir.fingerprint import fingerprint
 from resnet_jax.workdir.sealed import digest_of, read_sealed, write_sealed
@@ -52,24 +51,19 @@ def write_predictions(folder: Path, predictions: Predictions, subject: dict[str,
     Raises:
         InputError: they cannot be written.
     """
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for name, label, predicted, probability, loss in zip(
-        predictions.names,
-        predictions.label,
-        predictions.predicted,
-        predictions.probability,
-        predictions.loss,
-        strict=True,
-    ):
-        classes = predictions.class_names
-        writer.writerow([name, classes[label], classes[predicted], f"{probability:.6g}", f"{loss:.6g}"])
-    path = folder / table_name(subject["split"])
-    try:
-        write_atomically(path, table.getvalue())
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); make room, or name another --out") from error
+    classes, path = predictions.class_names, folder / table_name(subject["split"])
+    rows = (
+        (name, classes[label], classes[predicted], f"{probability:.6g}", f"{loss:.6g}")
+        for name, label, predicted, probability, loss in zip(
+            predictions.names,
+            predictions.label,
+            predictions.predicted,
+            predictions.probability,
+            predictions.loss,
+            strict=True,
+        )
+    )
+    write_table(path, COLUMNS, rows)
     # The table's own sum, so that one that was sorted or edited since is not read as it was.
     write_sealed(path.with_suffix(".json"), subject | {"table": _sum(path)})
     return path

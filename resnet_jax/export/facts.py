@@ -51,8 +51,14 @@ def result_of(trained: Trained) -> dict[str, float]:
     if trained.run:
         result = last_evaluation(trained)
         return {name: round(result[name], 6) for name in ROUNDED if name in result}
+    published = published_top1(trained)
+    return {"published_top1": published} if published is not None else {}
+
+
+def published_top1(trained: Trained) -> float | None:
+    """Return the accuracy that is published of a set of weights; None of others, and of images of another size."""
     known = known_weights(trained.source)
-    return {"published_top1": known.top1} if known else {}
+    return known.top1 if known and trained.preprocessing == known.preprocessing else None
 
 
 def views_of(trained: Trained) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from resnet_jax.evaluation.intervals import proportion
 from resnet_jax.evaluation.options_shown import changed_options
-from resnet_jax.export.facts import last_evaluation, public_source, views_of
+from resnet_jax.export.facts import last_evaluation, public_source, published_top1, views_of
 from resnet_jax.inference.trained import Trained
 from resnet_jax.weights.catalog import known_weights
 from resnet_jax.weights.shapes import options_of
@@ -90,8 +90,7 @@ def measured(trained: Trained) -> dict[str, Any]:
     """Return the accuracy that a card states: metric, value, and of a run the 95 % interval and the count."""
     none = {"metric": "top-1", "value": None, "count": 0, "low": None, "high": None}
     if trained.run is None:
-        known = known_weights(trained.source)
-        return none | ({"value": known.top1} if known else {})
+        return none | {"value": published_top1(trained)}
     result = last_evaluation(trained)
     if not result:
         return none

@@ -32,7 +32,7 @@ class Trained:
         preprocessing: of its images.
         class_names: K names; None where they are not known.
         source: the run's folder, or the weights.
-        dataset: the set that it was trained on.
+        dataset: the set that it was trained on; "" where it is not known.
         views: a key of `tta.VIEWS`, over which its own evaluation averages.
         batch_size: images at once in its own evaluation.
         run: config of the run that trained it; None for other weights.
@@ -209,15 +209,17 @@ def trained_of(weights: WeightSet, num_classes: int = 0) -> Trained:
     known = known_weights(weights.source)
     cifar = name.endswith("_cifar")
     width = num_classes or len(weights.class_names or ()) or None
-    dataset = known.dataset if known else "cifar10" if cifar else "imagenet2012"
-    names = wnids() if dataset == "imagenet2012" else PUBLISHED[dataset].class_names
-    usual_names = names if width in (None, len(names)) and (known or not cifar) else None
+    model: Any = create_model(name, num_classes=width, **weights.options)
+    # Of pixels there is no usual set.
+    dataset = known.dataset if known else "" if classifies_pixels(name) else "cifar10" if cifar else "imagenet2012"
+    names = wnids() if dataset == "imagenet2012" else PUBLISHED[dataset].class_names if dataset else ()
+    known_names = names if len(names) == model.num_classes and (known or not cifar) else None
     return Trained(
         name=name,
-        model=create_model(name, num_classes=width, **weights.options),
+        model=model,
         variables=exact_variables(weights, width),
         preprocessing=weights.preprocessing,
-        class_names=weights.class_names or usual_names,
+        class_names=weights.class_names or known_names,
         source=weights.source,
         dataset=dataset,
         facts=weights.masks or {},

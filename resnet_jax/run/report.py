@@ -9,6 +9,7 @@ from jax.experimental import multihost_utils
 from resnet_jax.errors import InterruptedRunError
 from resnet_jax.models.counts import abstract_variables, multiply_adds, parameter_count
 from resnet_jax.run.build import Run
+from resnet_jax.training.pixel_metrics import pixel_metrics_text
 from resnet_jax.training.progress import say
 from resnet_jax.workdir.metrics_log import Row
 
@@ -31,11 +32,7 @@ def outcome(row: Row) -> str:
     """Return the accuracies and the loss of an evaluation as text."""
     if "miou" in row:
         averaged = f" (averaged weights: mean IoU {row['ema_miou']:.4f})" if "ema_miou" in row else ""
-        return (
-            f"mean IoU {row['miou']:.4f}, pixel accuracy {row['pixel_accuracy']:.4f}, class accuracy "
-            f"{row['class_accuracy']:.4f}, boundary F {row['boundary_f']:.4f}, loss {row['loss']:.4f} over "
-            f"{row['num_examples']:,} pictures{averaged}"
-        )
+        return f"{pixel_metrics_text(row)}, loss {row['loss']:.4f} over {row['num_examples']:,} pictures{averaged}"
     averaged = f" (averaged weights: top-1 {row['ema_top1']:.4f})" if "ema_top1" in row else ""
     return (
         f"top-1 {row['top1']:.4f}, top-5 {row['top5']:.4f}, loss {row['loss']:.4f} over {row['num_examples']:,} images"

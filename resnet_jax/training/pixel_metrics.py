@@ -5,7 +5,7 @@ pixels of IGNORE count nowhere.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,6 +18,14 @@ from resnet_jax.training.metrics import Sums, no_bad_step
 # Part of an image's diagonal within which boundaries agree: Csurka et al. 2013, "What is a good evaluation measure for
 # semantic segmentation?".
 BOUNDARY_TOLERANCE = 0.0075
+
+# In the order of `pixel_metrics_text`.
+NAMES = {
+    "miou": "mean IoU",
+    "pixel_accuracy": "pixel accuracy",
+    "class_accuracy": "class accuracy",
+    "boundary_f": "boundary F",
+}
 EXACT = 2**24  # counts that float32 holds exactly
 
 
@@ -168,7 +176,7 @@ def scores_of_confusion(matrix: np.ndarray) -> dict[str, Any]:
         "class_accuracies": accuracies,
         "class_accuracy": _mean(accuracies),
         "pixel_accuracy": float(_divided(right, matrix.sum())),
-        "frequency_weighted_iou": float(np.nansum(np.where(true > 0, iou * weights, 0.0))),
+        "frequency_weighted_iou": float(np.where(true > 0, iou * weights, 0.0).sum()) if true.any() else math.nan,
     }
 
 
@@ -191,14 +199,24 @@ def pixel_metrics(sums: Sums, class_names: Sequence[str] = ()) -> dict[str, floa
 
     Returns:
         "loss" in nats, "miou", "pixel_accuracy", "class_accuracy", "frequency_weighted_iou", "num_examples", and
-        with boundaries "boundary_f", the mean over the classes of their mean over images.
+        with boundaries "boundary_f", the mean over the classes of their mean over images. What is a mean of nothing is
+        not there; but "miou" is 1 where no pixel has a class, in truth and prediction: every pixel is right.
     """
     host = jax.device_get(sums)
     scores = scores_of_confusion(pixel_confusion(host))
     count = float(host["count"])
     row = {"loss": float(host["loss"]) / count}
-    row |= {n: scores[n] for n in ("miou", "pixel_accuracy", "class_accuracy", "frequency_weighted_iou")}
+    row |= {name: scores[name] for name in ("miou", "pixel_accuracy", "class_accuracy", "frequency_weighted_iou")}
     if "boundary_f" in host:
         row["boundary_f"] = _mean(_divided(host["boundary_f"].astype(np.float64), host["boundary_images"]))
-    row |= {f"iou/{name}": float(iou) for name, iou in zip(class_names, scores["iou"], strict=False) if iou == iou}
+    row |= {f"iou/{name}": float(iou) for name, iou in zip(class_names, scores["iou"], strict=False)}
+    if math.isnan(row["miou"]):
+        row["miou"] = 1.0
+    row = {name: value for name, value in row.items() if name == "loss" or not math.isnan(value)}
     return row | {"num_examples": round(count)}
+
+
+def pixel_metrics_text(metrics: Mapping[str, float]) -> str:
+    """Return the metrics that are there, and are no NaN, as text: "mean IoU 0.6399, pixel accuracy 0.9172, …"."""
+    known = {name: metrics[name] for name in NAMES if not math.isnan(metrics.get(name, math.nan))}
+    return ", ".join(f"{NAMES[name]} {value:.4f}" for name, value in known.items())

@@ -15,9 +15,10 @@ import pytest
 from experiments import publish as command
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
-from resnet_jax.export.facts import public_source
+from resnet_jax.export.facts import public_source, result_of
 from resnet_jax.export.model_card import measured, without_folders, write_card
 from resnet_jax.export.publish import publish
+from resnet_jax.weights.catalog import known_weights
 from resnet_jax.weights.pretrained import load_pretrained
 from resnet_jax.workdir.sealed import write_sealed
 from tests.export.toys import toy
@@ -77,6 +78,15 @@ def test_a_name_that_is_none_is_refused(tmp_path, repo, message):
     with pytest.raises(InputError, match=message):
         publish(TOY, repo, tmp_path / "new", dry_run=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_published_accuracy_is_stated_of_the_images_that_it_was_measured_on_alone():
+    known = known_weights("timm/resnet50.a1_in1k")
+    assert known is not None
+    trained = replace(toy("resnet8_cifar"), source=known.name, preprocessing=known.preprocessing)
+    assert (measured(trained)["value"], result_of(trained)) == (0.80382, {"published_top1": 0.80382})
+    smaller = replace(trained, preprocessing=known.preprocessing.at_size(96, 0))
+    assert (measured(smaller)["value"], result_of(smaller)) == (None, {})
 
 
 def test_an_existing_folder_stays(tmp_path):

@@ -9,12 +9,14 @@ from experiments import predict as command
 from resnet_jax.data.sources.mask_coding import MaskCoding
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.mask_report import true_shares
+from resnet_jax.evaluation.masks import evaluate_masks
 from resnet_jax.inference.convert import write_trained
 from resnet_jax.inference.segment import check_outputs, coding_of, mask_paths, shown_colors, threshold_of
 from resnet_jax.inference.trained import load_trained
 from resnet_jax.models.registry import create_model
 from resnet_jax.weights.shapes import options_of
 from tests.export.toys import toy
+from tests.masked_pictures import write_pictures
 
 FOREGROUND = MaskCoding(("foreground",), (255,), (), ((255, 255, 255),), binary=True)
 OVERLAPPING = MaskCoding(("cell", "wall"), (255, 1), (), ((255, 255, 255),) * 2, binary=True)
@@ -48,6 +50,17 @@ def test_a_file_of_weights_tells_what_masks_its_network_makes(tmp_path, coding):
     assert coding_of(found) == coding
     assert threshold_of(found, coding) == 0.3
     assert found.model.backbone().output_stride == 2
+
+
+def test_weights_that_name_no_classes_have_numbers(tmp_path):
+    """And not the names of ImageNet's, which are many more than the outputs."""
+    trained = toy("fcn_resnet8_cifar", width=8)
+    write_trained(tmp_path / "net.npz", replace(trained, class_names=None), "ours", "here")
+    found = load_trained(model="fcn_resnet8_cifar", weights=tmp_path / "net.npz", num_classes=10)
+    assert (found.class_names, found.dataset) == (None, "")
+    assert coding_of(found).class_names == tuple(f"class {k}" for k in range(10))
+    scores = evaluate_masks(found, data_dir=str(write_pictures(tmp_path / "root", {"val": 2})))
+    assert 0 <= scores["pixel_accuracy"] <= 1
 
 
 def test_the_options_of_an_encoder_are_among_those_of_the_network():

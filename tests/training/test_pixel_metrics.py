@@ -15,6 +15,7 @@ from resnet_jax.training.pixel_metrics import (
     boundary_sums,
     pixel_confusion,
     pixel_metrics,
+    pixel_metrics_text,
     pixel_sums,
     scores_of_confusion,
     within,
@@ -66,6 +67,16 @@ def test_the_scores_are_those_of_a_loop(batch):
     assert row["frequency_weighted_iou"] == pytest.approx(weighted)
     assert row["loss"] == 1
     assert row["num_examples"] == 4
+
+
+def test_a_mean_of_nothing_is_not_in_a_row_of_the_log():
+    """Of binary masks without a pixel of a class, where none is found: every pixel is right."""
+    batch = {"label": jnp.zeros((B, H, W, 1), jnp.int32), "mask": jnp.ones(B)}
+    logits = jnp.full((B, H, W, 1), -3.0)
+    sums = pixel_sums(logits, batch, jnp.ones(B), threshold=0.5) | boundary_sums(logits, batch, threshold=0.5)
+    row = pixel_metrics(sums, ["crack"])
+    assert row == {"loss": 1, "miou": 1, "pixel_accuracy": 1, "num_examples": B}
+    assert pixel_metrics_text(row) == "mean IoU 1.0000, pixel accuracy 1.0000"
 
 
 def test_a_class_that_is_nowhere_is_in_no_mean():
