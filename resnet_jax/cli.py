@@ -55,7 +55,7 @@ def parse_options(
     switches = {f"--{f.name}" for f in fields if f.type is bool}
     # `--nesterov` alone means `--nesterov=True`, which tyro's own switches would refuse.
     given = [
-        f"{a}=True" if a in switches and following not in ("True", "False") else a
+        f"{a}=True" if with_underscores(a) in switches and following not in ("True", "False") else a
         for a, following in zip_longest(argv, argv[1:])
     ]
     # Every command takes --debug; it is `run_command` that reads it.

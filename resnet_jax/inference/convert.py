@@ -10,6 +10,7 @@ from resnet_jax.inference.segment import coding_of, threshold_of
 from resnet_jax.inference.trained import Trained, load_trained
 from resnet_jax.weights.pretrained import write_weights
 from resnet_jax.weights.shapes import options_of
+from resnet_jax.workdir.folder import is_run
 
 
 def convert(
@@ -42,7 +43,7 @@ def convert(
         InputError: the source cannot be read, does not fit the network, or the file cannot be written or is the source.
     """
     check_not_read(out, source)
-    if (Path(source) / "config.json").exists():
+    if is_run(source):
         trained = load_trained(source, checkpoint=checkpoint, ema=ema, weights_key=weights_key)
     elif model:
         trained = load_trained(model=model, weights=source, num_classes=num_classes, weights_key=weights_key, ema=ema)

@@ -118,25 +118,32 @@ def build_tx(config: Config, schedule: optax.Schedule, total_steps: int, thaw: i
     Raises:
         InputError: an optimizer that does not have this kind of decay, or a range of no layers to freeze.
     """
+    tx = _build_tx(config, schedule, thaw)
+    if config.stem_fraction < 1:
+        return optax.chain(tx, freeze_stem(after=round(config.stem_fraction * total_steps)))
+    return tx
+
+
+def _build_tx(config: Config, schedule: optax.Schedule, thaw: int) -> optax.GradientTransformation:
     if not config.freeze:
-        return build_update_rule(config, schedule, total_steps)
+        return build_update_rule(config, schedule)
     # The decay of the rate counts layers from the head: all of them, and not those of a part alone.
     # Nor is the norm of all gradients that of a part's.
     plain = replace(config, layer_decay=1.0, head_rate=1.0, clip_norm=0.0)
     tx = leave_frozen(
-        build_update_rule(plain, schedule, total_steps),
+        build_update_rule(plain, schedule),
         frozen_by(config.freeze),
-        thawed=build_update_rule(plain, lambda step: schedule(step + thaw), total_steps) if thaw else None,
+        thawed=build_update_rule(plain, lambda step: schedule(step + thaw)) if thaw else None,
         after=thaw,
     )
     rates = scale_learning_rates(layer_decay=config.layer_decay, head_rate=config.head_rate)
     return optax.chain(*clip(adaptive=0.0, norm=config.clip_norm), tx, rates)
 
 
-def build_update_rule(config: Config, schedule: optax.Schedule, total_steps: int) -> optax.GradientTransformation:
+def build_update_rule(config: Config, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Return the optax transformation of parameters that all learn; arguments and errors as in `build_tx`."""
     try:
-        tx = make_optimizer(
+        return make_optimizer(
             config.optimizer,
             schedule,
             momentum=config.momentum,
@@ -153,18 +160,15 @@ def build_update_rule(config: Config, schedule: optax.Schedule, total_steps: int
         )
     except ValueError as error:
         raise InputError(f"--optimizer={config.optimizer} --decay={config.decay}: {error}") from error
-    if config.stem_fraction < 1:
-        return optax.chain(tx, freeze_stem(after=round(config.stem_fraction * total_steps)))
-    return tx
 
 
 def build_ema(config: Config, total_steps: int) -> Ema | None:
     """Return the settings of the EMA of the weights; None when none is kept."""
+    if not (config.ema or config.ema_fraction):
+        return None
     decay = config.ema
     if config.ema_fraction:
         decay = max(0.0, 1.0 - config.ema_every / max(1.0, config.ema_fraction * total_steps))
-    if not (config.ema or config.ema_fraction):
-        return None
     return Ema(
         decay=decay,
         every=config.ema_every,

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import jax
@@ -23,8 +22,9 @@ from resnet_jax.run.new_parts import around_encoder, with_head
 from resnet_jax.run.report import say_once
 from resnet_jax.weights.checksum import checksum
 from resnet_jax.weights.layout import OURS, to_tensors
-from resnet_jax.weights.pretrained import open_weights, variables_of
+from resnet_jax.weights.pretrained import AnotherNetworkError, open_weights, variables_of
 from resnet_jax.weights.shapes import options_of
+from resnet_jax.workdir.folder import is_run
 
 # Options that the weights answer where they are left open: 0 or empty.
 OF_WEIGHTS = ("mean", "std", "interpolation", "eval_crop")
@@ -44,7 +44,7 @@ def read_initial(config: Config) -> Trained | None:
     if not config.init_from:
         return None
     encoder = backbone_name(config.model)
-    if _is_run(config.init_from):
+    if is_run(config.init_from):
         try:
             ema = takes_average(config.weights_key)
             trained = trained_from_run(config.init_from, config.init_checkpoint, ema=ema)
@@ -60,10 +60,13 @@ def read_initial(config: Config) -> Trained | None:
         )
     try:
         return _read_file(config, config.model)
-    except InputError:
+    except InputError as error:
         if not encoder:
             raise
-    return _read_file(config, encoder)
+        try:
+            return _read_file(config, encoder)
+        except AnotherNetworkError:
+            raise error from None  # the file says that it is of the whole network, and what is wrong with it was found
 
 
 def _read_file(config: Config, name: str) -> Trained:
@@ -239,10 +242,6 @@ def check_same_start(initial: Initial, begun: Mapping[str, Any]) -> None:
 
 def _numbers(values: Sequence[float]) -> str:
     return " ".join(f"{value:.4g}" for value in values)
-
-
-def _is_run(source: str) -> bool:
-    return (Path(source) / "config.json").is_file() and (Path(source) / "checkpoints").is_dir()
 
 
 def _check_shapes(config: Config, variables: Any, run: Run) -> None:

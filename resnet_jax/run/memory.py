@@ -1,6 +1,5 @@
 """The memory of a training step, and the batch that fits."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ import jax
 from resnet_jax.run.build import Run
 from resnet_jax.run.step import step_batches
 from resnet_jax.runtime.memory import device_memory
+from resnet_jax.training.accumulate import batch_multiple
 
 
 def smaller_batch(run: Run, step: jax.stages.Wrapped, state: Any, sums: Any, start: int) -> str:
@@ -72,7 +72,7 @@ def step_memory(step: jax.stages.Wrapped, state: Any, sums: Any, batch: Any) -> 
 
 def whole_batches(run: Run, size: float) -> int:
     """Return a batch size of at most `size` that devices, micro-batches and normalization groups can share."""
-    multiple = math.lcm(jax.device_count(), run.config.accumulate * max(1, run.config.bn_group_size))
+    multiple = batch_multiple(run.config.accumulate, run.config.bn_group_size, jax.device_count())
     return int(size) // multiple * multiple
 
 

@@ -1,5 +1,7 @@
 """What a training writes while it goes: rows of its log, checkpoints, curves."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,19 +22,23 @@ from resnet_jax.workdir.sealed import digest_of
 from resnet_jax.workdir.trackers import open_trackers
 
 
-def open_log(workdir: Path, config: Config, start: int, stored: dict[str, Any]) -> MetricsLog:
+@contextmanager
+def open_log(workdir: Path, config: Config, start: int, stored: dict[str, Any]) -> Iterator[MetricsLog]:
     """Open the log of a run that continues after step `start`, from what its checkpoint recorded, and its trackers.
+
+    The end of the block closes the trackers.
 
     Raises:
         InputError: a tracker cannot be opened.
     """
     if not is_first_process():
-        return MetricsLog(None)
+        yield MetricsLog(None)
+        return
     path, options = workdir / "metrics.jsonl", asdict(config)
     tracked = {(row["step"], row["split"]) for row in read_rows(path) if row["step"] <= start}
     rows = truncate_rows(path, start, stored.get("log"), say_once)
-    trackers = open_trackers(workdir, options, start, tensorboard=config.tensorboard, wandb=config.wandb)
-    return MetricsLog(path, rows, trackers, tracked, say_once)
+    with open_trackers(workdir, options, start, tensorboard=config.tensorboard, wandb=config.wandb) as trackers:
+        yield MetricsLog(path, rows, trackers, tracked, say_once)
 
 
 def write_checkpoint(

@@ -41,7 +41,7 @@ from resnet_jax.runtime.distributed import barrier, connect, stop_signal
 from resnet_jax.runtime.ending import ending_together
 from resnet_jax.runtime.memory import memory_remedy
 from resnet_jax.runtime.watchdog import watchdog
-from resnet_jax.training.loop import check_finite, due, training_steps
+from resnet_jax.training.loop import Step, check_finite, due, training_steps
 from resnet_jax.training.progress import Progress
 from resnet_jax.training.skipped import report_skipped
 from resnet_jax.workdir import checkpoint, folder
@@ -131,13 +131,19 @@ def fit(run: Run, workdir: Path) -> Row:
     saves = Saves(manager, say_once)
     too_large = memory_remedy(lambda: "take a smaller --batch_size, --remat or --dtype=bfloat16")
     # Ends inside `closing`: a manager that is closed waits for the other processes.
-    with closing(saves), stop_signal() as stop_requested, ending_together(debug=config.debug), too_large:
+    with (
+        closing(saves),
+        ExitStack() as until_the_end,
+        stop_signal() as stop_requested,
+        ending_together(debug=config.debug),
+        too_large,
+    ):
         start, state, sums = restore_or_init(run, manager, say_once)
         stored = checkpoint.stored_record(manager, start) if start else {}
         skipped: set[str] = set(stored.get("skipped", ()))
         if config.cache_features:
             run = with_cached_features(run, state, skipped, stop_requested)
-        log = open_log(workdir, config, start, stored)
+        log = until_the_end.enter_context(open_log(workdir, config, start, stored))
         barrier("metrics.jsonl ends where the run continues")
         evaluated = {row["step"]: row for row in read_rows(metrics) if row["split"] == "eval"}
         progress = Progress(start, run.total_steps, quiet=not is_first_process())
@@ -153,6 +159,10 @@ def fit(run: Run, workdir: Path) -> Row:
         step_at = build_train_steps(run)
         remedy = partial(smaller_batch, run, step_at(start + 1), state, sums, start)
         with memory_remedy(remedy), save_in_background(partial(write_checkpoint, run, saves), saves.finish) as save:
+
+            def save_reached(step: Step) -> None:
+                save(step.number, step.state, step.unlogged, log=list(log.sums), skipped=over_processes(skipped))
+
             for step in training_steps(
                 state,
                 sums,
@@ -173,7 +183,7 @@ def fit(run: Run, workdir: Path) -> Row:
                     log.add(row)
                     progress.show(row, config.batch_size, score_text(row))
                 if step.save:
-                    save(step.number, step.state, step.unlogged, log=list(log.sums), skipped=over_processes(skipped))
+                    save_reached(step)
                 if step.evaluate and (row := validate(step.number, step.state)) is not None:
                     evaluated[step.number] = row
                     with progress.paused():
@@ -183,9 +193,7 @@ def fit(run: Run, workdir: Path) -> Row:
                 if stop_requested(step.number) and step.number < run.total_steps:
                     if not step.save:
                         check_finite(step.number, step.state, step.sums)
-                        save(
-                            step.number, step.state, step.unlogged, log=list(log.sums), skipped=over_processes(skipped)
-                        )
+                        save_reached(step)
                     break
             speed = progress.average_images_per_second(config.batch_size)  # before the last checkpoint is whole
         progress.close()

@@ -80,8 +80,7 @@ def matches(claim: Claim, run: FoundRun) -> bool:
 
 def verdict_of(claim: Claim, runs: Sequence[FoundRun]) -> Verdict:
     """Compare a claim with the finished runs of its training; of several with one seed the last by name counts."""
-    errors: dict[int, float] = {}
-    hours: dict[int, float] = {}
+    measured: dict[int, tuple[float, float | None]] = {}  # error and hours, by seed
     notes = []
     for run in runs:
         if not matches(claim, run):
@@ -90,17 +89,18 @@ def verdict_of(claim: Claim, runs: Sequence[FoundRun]) -> Verdict:
         if result is None:
             notes.append(f"{run.workdir} is not finished")
         elif (accuracy := accuracy_of(claim, result, run.workdir)) is not None:
-            errors[run.config.seed] = 100 * (1 - accuracy)
-            if speed := result.get("images_per_second"):
-                hours[run.config.seed] = result["step"] * run.config.batch_size / speed / 3600
+            speed = result.get("images_per_second")
+            hours = result["step"] * run.config.batch_size / speed / 3600 if speed else None
+            measured[run.config.seed] = 100 * (1 - accuracy), hours
         else:
             file = run.workdir / f"{claim.protocol}.json"
             notes.append(
                 f"evaluate it: python -m experiments.evaluate --workdir={run.workdir} --protocol={claim.protocol} "
                 f"--json > {file}"
             )
-    status = status_of(claim, list(errors.values()))
-    return Verdict(status, tuple(errors.values()), tuple(hours.values()), "; ".join(notes))
+    errors = tuple(error for error, _ in measured.values())
+    timed = tuple(hours for _, hours in measured.values() if hours is not None)
+    return Verdict(status_of(claim, errors), errors, timed, "; ".join(notes))
 
 
 def accuracy_of(claim: Claim, result: dict[str, Any], workdir: Path) -> float | None:

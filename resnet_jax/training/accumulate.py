@@ -1,5 +1,6 @@
 """Micro-batches: the gradient of a large batch, a part at a time, in the memory of a part."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,13 +26,19 @@ def check_micro_batches(batch_size: int, count: int, group_size: int, num_device
     Raises:
         InputError: a device's normalization groups cannot be split into `count` equal parts.
     """
-    whole = num_devices * count * max(1, group_size)
+    whole = batch_multiple(count, group_size, num_devices)
     if count > 1 and batch_size % whole:
         groups = f" in groups of --bn_group_size={group_size}" if group_size > 1 else ""
         raise InputError(
             f"--accumulate={count}: each of {num_devices} devices has {batch_size / num_devices:g} images{groups}, "
             f"which are not {count} equal micro-batches; take a --batch_size that is a multiple of {whole}"
         )
+
+
+def batch_multiple(count: int, group_size: int, num_devices: int) -> int:
+    """Return what every batch size is a multiple of; arguments as in `check_micro_batches`."""
+    each = count * max(1, group_size)
+    return num_devices * each if count > 1 else math.lcm(num_devices, each)
 
 
 def micro_batches(batch: Batch, count: int, group_size: int = 1) -> Batch:

@@ -10,6 +10,10 @@ from typing import Any
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
 
+OPTION_TYPES = bool | int | float | str
+# Which have a place of their own, or are of the computation.
+NO_OPTIONS = ("num_classes", "dtype", "param_dtype", "name", "parent")
+
 
 @dataclass(frozen=True)
 class Description:
@@ -63,9 +67,12 @@ def from_facts(facts: Mapping[str, str], source: str | Path) -> Description:
         if preprocessing:
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in preprocessing.items()}
             preprocessing = Preprocessing(**values)
+        options = dict(options or {})
+        if odd := [f"{k}={v!r}" for k, v in options.items() if k in NO_OPTIONS or not isinstance(v, OPTION_TYPES)]:
+            raise ValueError(f"options {', '.join(odd)}")
         return Description(
             model=facts.get("model", ""),
-            options=dict(options or {}),
+            options=options,
             source=facts.get("source", ""),
             preprocessing=preprocessing,
             class_names=tuple(map(str, classes)) if classes else None,

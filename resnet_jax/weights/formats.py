@@ -111,7 +111,7 @@ def write_tensors(
         metadata: of the file; in an .npz file it is the archive's comment.
 
     Raises:
-        InputError: another ending, or the file cannot be written.
+        InputError: another ending, more metadata than the format holds, or the file cannot be written.
     """
     path = Path(path)
     if path.suffix not in (".safetensors", ".npz"):
@@ -120,6 +120,12 @@ def write_tensors(
     arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     facts = dict(metadata or {})
     facts |= {KEY: checksum(arrays, facts)}
+    comment = json.dumps(facts).encode()
+    if path.suffix == ".npz" and len(comment) > zipfile.ZIP_MAX_COMMENT:
+        raise InputError(
+            f"--out={path}: its description has {len(comment):,} bytes, and an .npz file holds "
+            f"{zipfile.ZIP_MAX_COMMENT:,}; write .safetensors"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
@@ -129,7 +135,7 @@ def write_tensors(
                 _safetensors().numpy.save_file(arrays, temporary, metadata=facts)
                 _sort_metadata(temporary)
             else:
-                _write_npz(temporary, arrays, facts)
+                _write_npz(temporary, arrays, comment)
             temporary.chmod(mode)  # safetensors writes files that nobody else may read, whatever the umask
     except OSError as error:
         raise InputError(f"--out={path}: cannot be written ({error.strerror or error})") from error
@@ -147,11 +153,11 @@ def _sort_metadata(path: Path) -> None:
         file.write(text.ljust(size))
 
 
-def _write_npz(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str]) -> None:
+def _write_npz(path: Path, arrays: Mapping[str, np.ndarray], comment: bytes) -> None:
     with path.open("wb") as file:
         np.savez(file, **cast(dict[str, Any], arrays))
     with zipfile.ZipFile(path, "a") as archive:
-        archive.comment = json.dumps(facts).encode()
+        archive.comment = comment
 
 
 def _read_safetensors(path: Path) -> tuple[Any, dict[str, str]]:

@@ -48,12 +48,17 @@ def download(hub_id: str) -> Path:
 
 
 def download_config(hub_id: str, folder: Path) -> None:
-    """Fetch the file that tells the preprocessing into the folder of weights, where the hub has one."""
+    """Fetch the file that tells the preprocessing into the folder of weights, where the hub has one.
+
+    Which of the files it is depends on the library that wrote them: transformers has one of each name.
+    """
     for name in image_config.FILES:
-        if (folder / name).is_file():
-            return
-        with contextlib.suppress(Exception):
-            _fetch(hub_id, name)
+        if not (folder / name).is_file():
+            with contextlib.suppress(Exception):
+                _fetch(hub_id, name)
+        with contextlib.suppress(InputError):  # which is raised where the file is needed
+            if image_config.preprocessing_beside(folder):
+                return
 
 
 def _fetch(hub_id: str, name: str) -> tuple[Path, str]:

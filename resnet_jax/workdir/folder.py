@@ -192,6 +192,11 @@ def other_code(workdir: Path) -> str:
     return f"the run was started with other code: {'; '.join(differs)}" if differs else ""
 
 
+def is_run(path: str | Path) -> bool:
+    """Return whether there is a run's folder: other folders of weights have a config.json too, but no checkpoints."""
+    return (Path(path) / "config.json").is_file() and (Path(path) / "checkpoints").is_dir()
+
+
 def read_run_config(workdir: Path) -> tuple[Config, dict[str, Any]]:
     """Return the config of the run in a folder, and the other facts of its config.json.
 
@@ -201,6 +206,8 @@ def read_run_config(workdir: Path) -> tuple[Config, dict[str, Any]]:
     path = workdir / "config.json"
     try:
         record = read_sealed(path, 'restore it from a backup, or, if you changed it yourself, remove its "digest"')
+        if "config" not in record:
+            raise InputError(f"--workdir={workdir}: there is no run in it (its config.json is of something else)")
         return from_json(record.pop("config")), record
     except FileNotFoundError:
         raise InputError(f"--workdir={workdir}: there is no run in it (no config.json)") from None

@@ -1,8 +1,8 @@
 """TensorBoard and Weights & Biases, when a run asks for them."""
 
 import secrets
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from resnet_jax.errors import InputError
@@ -12,10 +12,15 @@ from resnet_jax.workdir.metrics_log import Row
 WANDB_ID = "wandb_id"  # file in the workdir
 
 
-def open_trackers(
-    workdir: Path, options: Row, start: int, *, tensorboard: bool, wandb: bool
-) -> list[Callable[[Row], None]]:
-    """Open the trackers of a run, each a function that takes a row.
+Track = Callable[[Row], None]
+Close = Callable[[], None]
+
+
+@contextmanager
+def open_trackers(workdir: Path, options: Row, start: int, *, tensorboard: bool, wandb: bool) -> Iterator[list[Track]]:
+    """Open the trackers of a run, each a function that takes a row; the end of the block closes them.
+
+    So that each of several runs in a process, such as those of --folds, has its own.
 
     Args:
         workdir: the run's folder.
@@ -27,15 +32,20 @@ def open_trackers(
     Raises:
         InputError: a package is not installed, or the tracker cannot be opened.
     """
-    trackers: list[Callable[[Row], None]] = []
-    if tensorboard:
-        trackers.append(_tensorboard(workdir, start))
-    if wandb:
-        trackers.append(_wandb(workdir, options, start))
-    return trackers
+    opened: list[tuple[Track, Close]] = []
+    try:
+        if tensorboard:
+            opened.append(_tensorboard(workdir, start))
+        if wandb:
+            opened.append(_wandb(workdir, options, start))
+        yield [track for track, _ in opened]
+    finally:
+        for _, close in opened:
+            with suppress(Exception):  # a tracker's server or disk never decides over a training
+                close()
 
 
-def _tensorboard(workdir: Path, start: int) -> Callable[[Row], None]:
+def _tensorboard(workdir: Path, start: int) -> tuple[Track, Close]:
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
@@ -50,10 +60,10 @@ def _tensorboard(workdir: Path, start: int) -> Callable[[Row], None]:
         for name, value in scalars(row):
             writer.add_scalar(f"{row['split']}/{name}", value, row["step"])
 
-    return track
+    return track, writer.close
 
 
-def _wandb(workdir: Path, options: Row, start: int) -> Callable[[Row], None]:
+def _wandb(workdir: Path, options: Row, start: int) -> tuple[Track, Close]:
     try:
         import wandb
     except ImportError as error:
@@ -65,7 +75,11 @@ def _wandb(workdir: Path, options: Row, start: int) -> Callable[[Row], None]:
     except Exception as error:  # no key, no network, or a project of somebody else
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"--wandb: {reason}; run `wandb login`, or set WANDB_MODE=offline") from error
-    return lambda row: run.log({f"{row['split']}/{k}": v for k, v in scalars(row)}, step=row["step"])
+
+    def track(row: Row) -> None:
+        run.log({f"{row['split']}/{name}": value for name, value in scalars(row)}, step=row["step"])
+
+    return track, run.finish
 
 
 def wandb_id(workdir: Path, start: int) -> str:

@@ -223,6 +223,7 @@ def test_the_sizes_of_a_recipe_scale_with_the_image_size():
 
 def test_a_switch_needs_no_value():
     assert parse("cifar", "--nesterov").nesterov
+    assert parse("cifar", "--zero-init").zero_init
     assert not parse("cifar", "--recipe=fast", "--nesterov=False").nesterov
 
 

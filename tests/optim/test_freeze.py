@@ -95,6 +95,17 @@ def test_the_decay_of_the_rate_counts_all_layers_in_each_part():
     assert rates == {"stem_conv": 0.25, "stage1_block01": 0.5, "head": 1.0}
 
 
+def test_a_stem_that_thaws_is_frozen_again_at_its_part_of_the_whole_training():
+    config = Config(freeze="stem", unfreeze_at=1.0, stem_fraction=0.5, momentum=0.0, weight_decay=0.0)
+    tx = build_tx(config, lambda step: 1.0, 8, thaw=2)
+    params: Any = {"stem": jnp.ones(1), "head": jnp.ones(1)}
+    state, learns = tx.init(params), []
+    for _ in range(8):
+        updates, state = tx.update(params, state, params)
+        learns.append(bool(cast(Any, updates)["stem"].any()))
+    assert learns == [False, False, True, True, False, False, False, False]
+
+
 @pytest.mark.parametrize("epoch", [0.1, 1.0, 7.0])
 def test_an_epoch_outside_the_training_is_refused(epoch):
     config = replace(Config(), freeze="stem..stem", unfreeze_at=epoch, epochs=1.0, batch_size=1)

@@ -11,7 +11,7 @@ import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
-from resnet_jax.config.options import differences
+from resnet_jax.config.options import Config, differences
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError, InterruptedRunError
 from resnet_jax.inference.convert import convert
@@ -22,13 +22,21 @@ from resnet_jax.models.counts import abstract_variables, count_multiply_adds
 from resnet_jax.models.registry import create_model
 from resnet_jax.optim.freeze import frozen_by
 from resnet_jax.run.cached_features import next_readable
-from resnet_jax.run.initial import Initial, check_options, check_same_start, check_scan, with_preprocessing_of
+from resnet_jax.run.initial import (
+    Initial,
+    check_options,
+    check_same_start,
+    check_scan,
+    read_initial,
+    with_preprocessing_of,
+)
 from resnet_jax.run.new_parts import with_head
 from resnet_jax.run.train import train
 from resnet_jax.training.state import TrainState
 from resnet_jax.training.step import train_step
 from resnet_jax.weights.pretrained import write_weights
 from resnet_jax.workdir.folder import read_run_config
+from tests.random_variables import random_variables
 from tests.run.test_ingredients import interrupt_at
 from tests.run.test_train import TOY
 
@@ -279,6 +287,15 @@ def test_weights_of_a_network_that_computes_something_else_are_refused():
 
 
 @pytest.mark.slow
+def test_what_is_wrong_with_weights_of_a_whole_network_is_said(tmp_path):
+    name, file = "unet_resnet8_cifar", tmp_path / "net.npz"
+    variables: Any = random_variables(create_model(name, num_classes=3), 16)
+    variables["params"]["head"]["bias"] = np.full(3, np.nan, np.float32)
+    write_weights(file, name, variables)
+    with pytest.raises(InputError, match=r"head/bias.*(finite|nan|NaN)"):
+        read_initial(Config(model=name, init_from=str(file)))
+
+
 def test_a_run_continues_where_its_weights_are_gone(weights, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     convert(weights, "start.npz")

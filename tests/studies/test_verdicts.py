@@ -107,6 +107,14 @@ def test_a_training_without_a_published_result_is_measured_and_timed(tmp_path):
     assert "| - | - | 2 of 3 | 8.50 ± 0.71 | measured | 2.00 | a paper |" in verdict_table([claim], runs)
 
 
+def test_of_two_runs_with_one_seed_error_and_hours_are_the_last_ones(tmp_path):
+    claim = dataclasses.replace(CLAIM, error=None)
+    seeds(tmp_path / "a", 8.0, claim=claim, step=45_000, images_per_second=800.0)
+    seeds(tmp_path / "b", 9.0, claim=claim, step=45_000)
+    verdict = verdict_of(claim, find_runs([tmp_path])[0])
+    assert (verdict.errors, verdict.hours) == (pytest.approx((9.0,)), ())
+
+
 def test_an_unfinished_run_does_not_count_and_is_named(tmp_path):
     seeds(tmp_path, 8.8)
     write_run(dataclasses.replace(CLAIM.config, seed=1, workdir=str(tmp_path / "going")))

@@ -14,7 +14,7 @@ from resnet_jax.models.resnet.resnet import ResNet
 from resnet_jax.optim.optimizers import make_optimizer
 from resnet_jax.optim.schedules import make_schedule
 from resnet_jax.runtime.sharding import replicated, sharded
-from resnet_jax.training.accumulate import check_micro_batches, micro_batches
+from resnet_jax.training.accumulate import batch_multiple, check_micro_batches, micro_batches
 from resnet_jax.training.state import init_train_state
 from resnet_jax.training.step import train_step
 
@@ -106,3 +106,13 @@ def test_a_device_splits_its_own_images(batch_size, count, group_size, devices):
 def test_fewer_groups_on_a_device_than_micro_batches_are_refused(batch_size, count, group_size, devices, line):
     with pytest.raises(InputError, match=line):
         check_micro_batches(batch_size, count, group_size, devices)
+
+
+@pytest.mark.parametrize(("count", "group_size", "devices"), [(1, 0, 8), (1, 6, 4), (2, 0, 8), (3, 4, 2)])
+def test_every_multiple_can_be_dealt_out_and_nothing_smaller(count, group_size, devices):
+    multiple = batch_multiple(count, group_size, devices)
+    check_micro_batches(3 * multiple, count, group_size, devices)
+    smaller = [size for size in range(devices, multiple, devices) if size % (count * max(1, group_size)) == 0]
+    for size in smaller:
+        with pytest.raises(InputError, match=f"a multiple of {multiple}$"):
+            check_micro_batches(size, count, group_size, devices)

@@ -108,6 +108,15 @@ def test_a_small_file_cannot_claim_all_memory(tmp_path):
         read_tensors(tmp_path / "y.safetensors")
 
 
+def test_a_description_that_an_npz_does_not_hold_is_refused_and_safetensors_holds_it(tmp_path):
+    facts = {"class_names": "x" * 70_000}
+    with pytest.raises(InputError, match=r"big\.npz: its description has 70,\d+ bytes, and .* write .safetensors"):
+        write_tensors(tmp_path / "big.npz", {"a": np.zeros(1)}, facts)
+    assert not list(tmp_path.iterdir())
+    write_tensors(tmp_path / "big.safetensors", {"a": np.zeros(1)}, facts)
+    assert read_file(tmp_path / "big.safetensors").facts["class_names"] == facts["class_names"]
+
+
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"absent\.npz: No such file"):
         read_tensors(tmp_path / "absent.npz")

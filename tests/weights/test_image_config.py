@@ -8,7 +8,7 @@ import pytest
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import load_trained
-from resnet_jax.weights import catalog
+from resnet_jax.weights import catalog, hub
 from resnet_jax.weights.catalog import BY_NAME, known_weights
 from resnet_jax.weights.checksum import vectors_digest
 from resnet_jax.weights.formats import write_tensors
@@ -24,7 +24,27 @@ CFG = {
     "mean": [0.1, 0.2, 0.3],
     "std": [0.4, 0.5, 0.6],
 }
+TRANSFORMERS = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6], "size": 224}
 FACTS = ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bicubic")
+
+
+def test_a_config_of_transformers_in_the_cache_does_not_hide_the_file_of_its_images(tmp_path, monkeypatch):
+    """Which its own library leaves there, for instance."""
+    (tmp_path / "config.json").write_text('{"model_type": "resnet"}')
+    asked = []
+
+    def fetch(hub_id, name):
+        asked.append(name)
+        (tmp_path / name).write_text(json.dumps({"pretrained_cfg": CFG} if name == "config.json" else TRANSFORMERS))
+
+    monkeypatch.setattr(hub, "_fetch", fetch)
+    hub.download_config("someone/something", tmp_path)
+    assert asked == ["preprocessor_config.json"]
+    found = preprocessing_beside(tmp_path)
+    assert found is not None
+    assert found[1] == "preprocessor_config.json"
+    hub.download_config("someone/something", tmp_path)
+    assert asked == ["preprocessor_config.json"]
 
 
 @pytest.mark.parametrize(

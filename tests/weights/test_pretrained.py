@@ -77,6 +77,15 @@ def test_a_description_that_makes_no_sense_is_refused(tmp_path, variables, text)
         load_pretrained(MODEL, tmp_path / "x.safetensors")
 
 
+@pytest.mark.parametrize(
+    "text", ['{"stage_sizes": [3, 4]}', '{"num_classes": 10}', '{"dtype": "x"}', '[["width", null]]']
+)
+def test_options_that_a_description_cannot_have_are_refused(tmp_path, variables, text):
+    write_tensors(tmp_path / "x.safetensors", to_tensors(variables, OURS), {"model": MODEL, "options": text})
+    with pytest.raises(InputError, match=r"x\.safetensors: its description cannot be read \(options "):
+        load_pretrained(MODEL, tmp_path / "x.safetensors")
+
+
 class TestAnotherNetwork:
     def test_is_refused_with_a_list(self, tmp_path, random_variables):
         write_weights(tmp_path / "x.npz", "resnet14_cifar", random_variables("resnet14_cifar"), layout="torch")

@@ -36,25 +36,28 @@ def shown(folder) -> list[int]:
 
 def test_tensorboard_holds_each_step_once_after_a_kill(tmp_path):
     for start, stop in ((0, 8), (5, 10)):
-        (track,) = open_trackers(tmp_path, {}, start, tensorboard=True, wandb=False)
-        for step in range(start + 1, stop + 1):
-            track(row(step))
-        expected = list(range(1, stop + 1))
-        deadline = time.monotonic() + 30
-        while shown(tmp_path / "tensorboard") != expected and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert shown(tmp_path / "tensorboard") == expected
+        with open_trackers(tmp_path, {}, start, tensorboard=True, wandb=False) as (track,):
+            for step in range(start + 1, stop + 1):
+                track(row(step))
+            expected = list(range(1, stop + 1))
+            deadline = time.monotonic() + 30
+            while shown(tmp_path / "tensorboard") != expected and time.monotonic() < deadline:
+                time.sleep(0.2)
+            assert shown(tmp_path / "tensorboard") == expected
         time.sleep(1)  # event files are named by the second
 
 
 @pytest.fixture
 def wandb(monkeypatch):
-    """A stand-in for the package: the arguments of every `init`."""
+    """A stand-in for the package, which has one run at a time: the arguments of every `init`."""
     opened: list[dict] = []
+    active: list[str] = []
 
     def init(**options):
+        assert not active, "another run is open, and would receive the rows of this one"
+        active.append(options["id"])
         opened.append(options)
-        return SimpleNamespace(log=lambda values, step: None)
+        return SimpleNamespace(log=lambda values, step: None, finish=active.clear)
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
     return opened
@@ -63,7 +66,8 @@ def wandb(monkeypatch):
 def test_runs_of_one_name_have_ids_of_their_own_and_keep_them(tmp_path, wandb):
     for folder, start in (("a", 0), ("b", 0), ("a", 5), ("b", 7)):
         (tmp_path / folder / "seed0").mkdir(parents=True, exist_ok=True)
-        open_trackers(tmp_path / folder / "seed0", {}, start, tensorboard=False, wandb=True)
+        with open_trackers(tmp_path / folder / "seed0", {}, start, tensorboard=False, wandb=True) as (track,):
+            track(row(start + 1))
     ids = [options["id"] for options in wandb]
     assert ids[:2] == ids[2:]
     assert ids[0] != ids[1]
@@ -72,7 +76,8 @@ def test_runs_of_one_name_have_ids_of_their_own_and_keep_them(tmp_path, wandb):
 
 
 def test_a_run_that_began_under_its_folders_name_stays_that_run(tmp_path, wandb):
-    open_trackers(tmp_path, {}, 40, tensorboard=False, wandb=True)
+    with open_trackers(tmp_path, {}, 40, tensorboard=False, wandb=True):
+        pass
     assert wandb[0]["id"] == tmp_path.name
 
 
@@ -81,5 +86,6 @@ def test_wandb_without_a_key_is_one_line(tmp_path, monkeypatch):
         raise RuntimeError("No API key configured.\nUse `wandb login`")
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
-    with pytest.raises(InputError, match=r"^--wandb: No API key configured\.; run `wandb login`[^\n]*$"):
-        open_trackers(tmp_path, {}, 0, tensorboard=False, wandb=True)
+    trackers = open_trackers(tmp_path, {}, 0, tensorboard=False, wandb=True)
+    with pytest.raises(InputError, match=r"^--wandb: No API key configured\.; run `wandb login`[^\n]*$"), trackers:
+        pass

@@ -112,7 +112,11 @@ def read_mask(data: bytes, name: str) -> tuple[np.ndarray, list[Color] | None]:
                 if values.min() >= 0 and values.max() <= 255:
                     return values.astype(np.int32), None
             raise UnreadableImage(f"{name} has pixels of type {image.mode}; write masks with values from 0 to 255")
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImage(f"{name} cannot be read: it is no image; write it again") from error
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged files
         raise UnreadableImage(f"{name} cannot be read ({error}); write it again") from error
 
 

@@ -153,6 +153,8 @@ def test_a_lossy_or_damaged_mask_is_named(root):
     refused(r"masks/0.png is a JPEG, which changes values; write masks as PNG", lambda: checked(root))
     (root / "train/masks/0.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     refused(r"masks/0.png cannot be read", lambda: checked(root))
+    Image.new("1", (20_000, 10_000)).save(root / "train/masks/0.png")
+    refused(r"masks/0.png cannot be read \(.* exceeds limit of", lambda: checked(root))
 
 
 @pytest.mark.parametrize(
