@@ -98,6 +98,7 @@ def main(argv: Sequence[str]) -> None:
     if networks[0].classifies_pixels:
         show(pixels(options, networks[0]), options)
         return
+    refuse_given(options, ("tile", "tile_margin"), "for networks that classify pixels")
     result = evaluate(
         networks,
         protocol=options.protocol,

@@ -27,6 +27,7 @@ from resnet_jax.inference.trained import Trained
 from resnet_jax.inference.which_network import WhichNetwork, load_named
 
 NOT_OF_PIXELS = ("json", "top", "batch_size", "image_size", "resize")
+OF_PIXELS = ("out", "tile", "tile_margin")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,7 @@ def main(argv: Sequence[str]) -> None:
         refuse_given(options, NOT_OF_PIXELS, "for networks that classify images, not pixels")
         write_all_masks(trained, options)
         return
+    refuse_given(options, OF_PIXELS, "for networks that classify pixels")
     show(predict(trained, options.images, options.top, options.batch_size), options)
 
 
@@ -87,10 +89,10 @@ def predict_exported(options: Options) -> list[dict[str, Any]]:
     Raises:
         InputError: it or an image cannot be read, or the options name a network besides.
     """
-    given = [f"--{f.name}" for f in fields(WhichNetwork) if getattr(options, f.name) != f.default]
-    if given or not options.images:
-        reason = f"{', '.join(given)}: not with --onnx, whose file is the network" if given else NO_IMAGES
-        raise InputError(reason)
+    names = [field.name for field in fields(WhichNetwork)]
+    refuse_given(options, [*names, *OF_PIXELS, "batch_size"], "of no use with --onnx, whose file is the network")
+    if not options.images:
+        raise InputError(NO_IMAGES)
     try:
         return predict_onnx.predict(options.onnx, options.images, options.top)
     except predict_onnx.RefusedFile as refusal:

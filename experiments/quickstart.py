@@ -43,7 +43,8 @@ def main(argv: Sequence[str]) -> None:
     config = parse_config(argv, "quickstart", __doc__, DEFAULTS, recipes={}, family="resnet{depth}_cifar")
     path = Path(config.workdir) / "predictions.png"
     drawn = path.exists()  # read before training, so that all processes of a run agree
-    train(config)
+    if not train(config):  # --dry_run, --find_rate or --find_batch
+        return
     if not drawn:
         draw_test_predictions(config.workdir, path)
     print(f"look at {path}")

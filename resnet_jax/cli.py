@@ -159,7 +159,8 @@ def refuse_given(options: Any, names: Sequence[str], purpose: str) -> None:
     """
     usual = {field.name: field.default for field in dataclasses.fields(options)}
     if given := [f"--{name}" for name in names if getattr(options, name) != usual[name]]:
-        raise InputError(f"{', '.join(given)} is {purpose}; leave it out")
+        are, them = ("is", "it") if len(given) == 1 else ("are", "them")
+        raise InputError(f"{', '.join(given)} {are} {purpose}; leave {them} out")
 
 
 def value_of(argv: Sequence[str], name: str, default: str) -> str:

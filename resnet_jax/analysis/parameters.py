@@ -34,11 +34,18 @@ def first_filters(model: nn.Module, variables: Any, images: np.ndarray) -> np.nd
     """Return the filters of the first convolution as images [N,k,k,3] in [0, 1], each scaled on its own around 0.5.
 
     Args:
-        model: any network.
+        model: the network.
         variables: its variables, trained.
         images: [B,H,W,3]; only their shape is used.
+
+    Raises:
+        InputError: the first convolution with trained filters does not read the image (airbench's reads whitened
+            patches).
     """
-    kernel = np.asarray(leaves_of(variables["params"], main_convs(model, variables, images)[0])["kernel"], np.float32)
+    name = main_convs(model, variables, images)[0]
+    kernel = np.asarray(leaves_of(variables["params"], name)["kernel"], np.float32)
+    if kernel.shape[2] != 3:
+        raise InputError(f"{type(model).__name__}: {name} reads {kernel.shape[2]} channels; its filters are no images")
     filters = kernel.transpose(3, 0, 1, 2)
     largest = np.abs(filters).max(axis=(1, 2, 3), keepdims=True)
     return 0.5 + 0.5 * filters / np.maximum(largest, np.finfo(np.float32).tiny)
@@ -53,12 +60,15 @@ def norm_scales(model: nn.Module, variables: Any, images: np.ndarray) -> dict[st
         images: [B,H,W,3]; only their shape is used.
 
     Raises:
-        InputError: the network has no normalization.
+        InputError: the network has no normalization, or none with a scale.
     """
     names = main_norms(model, variables, images)
     if not names:
         raise InputError(f"{type(model).__name__} has no normalization; give a network with BatchNorm or GroupNorm")
-    return {name: np.asarray(leaves_of(variables["params"], name)["scale"]) for name in names}
+    leaves = {name: leaves_of(variables["params"], name) for name in names}
+    if without := [name for name in names if "scale" not in leaves[name]]:
+        raise InputError(f"{type(model).__name__}: {without[0]} has no scale; give a network whose normalizations do")
+    return {name: np.asarray(leaves[name]["scale"]) for name in names}
 
 
 def weight_histograms(

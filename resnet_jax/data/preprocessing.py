@@ -6,6 +6,7 @@ from functools import partial
 from typing import Literal
 
 from resnet_jax.data.augment import device, host
+from resnet_jax.errors import InputError
 from resnet_jax.runtime.batch import Batch
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -54,3 +55,21 @@ class Preprocessing:
     def normalize(self, batch: Batch) -> Batch:
         """Return the batch with "image" uint8 [B,H,W,3] as float32, mean subtracted and divided by std."""
         return device.normalize(batch, mean=self.mean, std=self.std)
+
+
+def check_crop(preprocessing: Preprocessing, option: str) -> None:
+    """Refuse a crop that is larger than the resized image: it would be framed in black.
+
+    Args:
+        preprocessing: of images.
+        option: the one that gives the shorter side, for the error.
+
+    Raises:
+        InputError: it is.
+    """
+    size, resize = preprocessing.image_size, preprocessing.resize
+    if resize < size:
+        raise InputError(
+            f"--{option}={resize}: the network sees {size} x {size} pixels, more than the shorter side has; "
+            f"take {size} or more"
+        )

@@ -9,7 +9,7 @@ from typing import Any, cast
 from flax import linen as nn
 
 from resnet_jax.data.build import build_preprocessing
-from resnet_jax.data.preprocessing import Preprocessing
+from resnet_jax.data.preprocessing import Preprocessing, check_crop
 from resnet_jax.data.sources.cifar import PUBLISHED
 from resnet_jax.data.sources.imagenet_classes import wnids
 from resnet_jax.errors import InputError
@@ -113,12 +113,16 @@ def load_trained(
     if workdir and (mean or std or interpolation):
         raise InputError("--mean, --std and --interpolation go with --model=NAME: a run has those of its training")
     if workdir:
-        return trained_from_run(workdir, checkpoint, image_size, resize, ema=ema)
-    trained = trained_from_weights(
-        model, weights or None, num_classes, weights_key, mean=mean, std=std, interpolation=interpolation
-    )
-    size = image_size or trained.preprocessing.image_size
-    return replace(trained, preprocessing=trained.preprocessing.at_size(size, resize))
+        trained = trained_from_run(workdir, checkpoint, image_size, resize, ema=ema)
+    else:
+        trained = trained_from_weights(
+            model, weights or None, num_classes, weights_key, mean=mean, std=std, interpolation=interpolation
+        )
+        size = image_size or trained.preprocessing.image_size
+        trained = replace(trained, preprocessing=trained.preprocessing.at_size(size, resize))
+    if not trained.classifies_pixels:
+        check_crop(trained.preprocessing, "resize")
+    return trained
 
 
 def trained_from_run(

@@ -1,5 +1,6 @@
 """A training run, built from its config: data, network, optimizer, loss and length."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -90,11 +91,7 @@ def build_run(config: Config) -> Run:
     task = build_task(config, data.class_names, binary=data.coding is not None and data.coding.binary)
     total_steps = build_length(config, data.num_train)
     model = build_model(config, len(data.class_names))
-    for size in sorted({data.image_size, data.train_size_at(0), data.train_size_at(total_steps)}):
-        check_classifier(model, config.model, size, pixels=task.pixels)
-    for size in sorted({data.train_size_at(0), data.train_size_at(total_steps)}):
-        if not config.freeze_statistics:
-            check_batch_norm(model, config, size)
+    check_network(model, config, {data.train_size_at(0), data.train_size_at(total_steps)}, {data.image_size})
     check_micro_batches(config.batch_size, config.accumulate, config.bn_group_size, mesh.devices.size)
     if config.steps_per_call > 1 and data.train.requests is None:
         raise InputError(
@@ -111,6 +108,18 @@ def build_run(config: Config) -> Run:
         loss=build_loss(config, data),
         total_steps=total_steps,
     )
+
+
+def check_network(model: Any, config: Config, train_sizes: Iterable[int], eval_sizes: Iterable[int] = ()) -> None:
+    """Refuse a network that cannot be trained on images of these sizes, in pixels a side, or evaluated.
+
+    Raises:
+        InputError: as `check_classifier` and `check_batch_norm`.
+    """
+    for size in sorted({*train_sizes, *eval_sizes}):
+        check_classifier(model, config.model, size, pixels=of_masks(config))
+    for size in () if config.freeze_statistics else sorted(train_sizes):
+        check_batch_norm(model, config, size)
 
 
 def build_scan_groups(model: Any, config: Config) -> tuple[ScanGroup, ...]:

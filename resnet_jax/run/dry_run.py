@@ -13,13 +13,14 @@ from resnet_jax.config.options import Config, of_masks
 from resnet_jax.data.augment.policies import policy
 from resnet_jax.data.build import folder_rule
 from resnet_jax.data.build_masks import open_masks
-from resnet_jax.data.build_sizes import build_sizes
+from resnet_jax.data.build_sizes import build_sizes, image_size_of
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.data.sources.source import pixels_of
 from resnet_jax.errors import InputError
-from resnet_jax.models.build import build_model, check_batch_norm, check_classifier
+from resnet_jax.models.build import build_model
 from resnet_jax.optim.build import build_length, build_optimizer
 from resnet_jax.optim.optimizers import DECAYS
+from resnet_jax.run.build import check_network
 
 # Training images of the sets that recipes are written for, where the data are not at hand.
 SMALL_SIZES = {"cifar10": 32, "cifar100": 32, "digits": 8}
@@ -61,9 +62,7 @@ def dry_run(config: Config) -> Trace:
     if config.auto_augment:
         policy(config.auto_augment)
     trace = trace_of(replace(config, image_size=side), images, POINTS)
-    for size in np.unique(trace.image_size).tolist():
-        check_classifier(model, config.model, size, pixels=of_masks(config))
-        check_batch_norm(model, config, size)
+    check_network(model, config, np.unique(trace.image_size).tolist())
     print(f"{config.model}, --recipe={config.recipe}: {images:,} training images, {trace.step[-1] + 1:,} steps")
     for name, value in changed_settings(config).items():
         print(f"  {name:22} {value}")
@@ -82,17 +81,22 @@ def dry_run(config: Config) -> Trace:
 
 
 def training_images(config: Config) -> tuple[int, int]:
-    """Return how many training images a config has, and their longer side in pixels: of crops, or of whole pictures."""
-    side = max(config.crop_size, default=0) or config.image_size or SMALL_SIZES.get(config.dataset, 0)
+    """Return how many training images a config has, and their longer side in pixels: of crops, or of whole pictures.
+
+    Raises:
+        InputError: the data are not at hand and not known, or have no common size.
+    """
     if of_masks(config):
         source = open_masks(config, "train")
-        return len(source), side or max(pixels_of(source[0]).shape)
+        return len(source), max(config.crop_size, default=config.image_size) or max(pixels_of(source[0]).shape)
     try:
-        return len(load_source(config.dataset, "train", config.data_dir or None, 0, folder_rule(config))), side
+        source = load_source(config.dataset, "train", config.data_dir or None, 0, folder_rule(config))
     except InputError:
-        if config.dataset in TRAINING_IMAGES and not config.data_dir:
+        side = config.image_size or SMALL_SIZES.get(config.dataset, 0)
+        if config.dataset in TRAINING_IMAGES and not config.data_dir and side:
             return TRAINING_IMAGES[config.dataset], side
         raise
+    return len(source), image_size_of(source, config)
 
 
 def trace_of(config: Config, images: int, points: int) -> Trace:

@@ -1,9 +1,12 @@
+import jax
 import numpy as np
 import pytest
 
 from resnet_jax.analysis.parameters import first_filters, norm_scales, weight_histograms
 from resnet_jax.errors import InputError
+from resnet_jax.models.counts import abstract_variables
 from resnet_jax.models.highway import Highway
+from resnet_jax.models.registry import create_model
 
 from .toys import random_examples, random_variables, toy
 
@@ -35,6 +38,17 @@ def test_scales_come_in_the_order_of_the_layers():
     highway = Highway((1,), (4,))
     with pytest.raises(InputError, match="Highway has no normalization"):
         norm_scales(highway, random_variables(highway), IMAGES)
+
+
+def test_a_network_without_scales_whose_first_filters_are_of_no_image_is_refused():
+    """airbench's: its first layer whitens patches by kernels that are no parameters."""
+    model = create_model("airbench94_cifar")
+    variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape), abstract_variables(model, 32))
+    images = np.zeros((1, 32, 32, 3), np.float32)
+    with pytest.raises(InputError, match="reads 24 channels; its filters are no images"):
+        first_filters(model, variables, images)
+    with pytest.raises(InputError, match="has no scale; give a network whose normalizations do"):
+        norm_scales(model, variables, images)
 
 
 def test_histograms_count_every_weight_in_units_of_its_start():

@@ -256,3 +256,16 @@ def test_every_command_in_the_readme_parses(words):
         parse(name, *words[1:])
     else:
         cli.parse_options(OPTIONS[name], words[1:], name, "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["--onnx=net.onnx", "--model=resnet50", "--batch_size=2", "a.jpg"], "--model, --batch_size are of no use with"),
+        (["--onnx=net.onnx", "--tile=512", "a.jpg"], "--tile is of no use with --onnx, whose file is the network"),
+        (["--onnx=net.onnx"], "name at least one image file"),
+    ],
+)
+def test_options_that_an_exported_network_does_not_have_are_refused(argv, line):
+    with pytest.raises(InputError, match=line):
+        predict.main(argv)

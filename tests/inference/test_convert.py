@@ -10,8 +10,10 @@ from experiments import export
 from resnet_jax.errors import InputError
 from resnet_jax.inference.convert import convert
 from resnet_jax.inference.trained import load_trained
+from resnet_jax.models.registry import create_model
 from resnet_jax.weights.pretrained import open_weights, write_weights
 from resnet_jax.weights.shapes import variable_shapes
+from tests.random_variables import random_variables
 
 
 @pytest.mark.parametrize(("to", "ending"), [("ours", "npz"), ("torch", "safetensors")])
@@ -46,3 +48,10 @@ def test_a_folder_with_another_librarys_config_is_no_run(tmp_path):
         convert(str(tmp_path), tmp_path / "net.npz")
     with pytest.raises(InputError, match=r"there is no run in it \(its config.json is of something else\)"):
         load_trained(str(tmp_path))
+
+
+def test_a_crop_that_is_larger_than_the_resized_image_is_refused(tmp_path):
+    variables = random_variables(create_model("resnet8_cifar"), 32)
+    write_weights(tmp_path / "net.npz", "resnet8_cifar", variables)
+    with pytest.raises(InputError, match="--resize=24: the network sees 32 x 32 pixels"):
+        load_trained(model="resnet8_cifar", weights=tmp_path / "net.npz", resize=24)

@@ -13,7 +13,7 @@ from resnet_jax.data.order import Order
 from resnet_jax.data.preprocessing import MEAN_STD
 from resnet_jax.errors import InputError
 from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION
-from resnet_jax.run.dry_run import SMALL_SIZES, trace_of
+from resnet_jax.run.dry_run import SMALL_SIZES, dry_run, trace_of
 from tests.masked_pictures import write_pictures
 
 
@@ -44,6 +44,15 @@ def test_every_recipe_of_masks_has_one_for_every_network(network, recipe, tmp_pa
     segment.main([*argv, "--dry_run", "--crop_size", "32", "40"] if recipe == "scratch" else [*argv, "--dry_run"])
     pixels = {"scratch": "40", "frozen": "64", "finetune": "256"}[recipe]
     assert capsys.readouterr().out.splitlines()[-2].split()[4] == pixels
+
+
+def test_images_of_no_size_have_the_size_that_a_training_gives_them(tmp_path):
+    fake = Config(model="resnet18", width=4, dataset="fake", image_size=0, workdir=str(tmp_path))
+    assert dry_run(fake).image_size[0] == 224
+    alone = replace(fake, image_size=32, batch_size=1)
+    with pytest.raises(InputError, match="one value per channel"):
+        dry_run(alone)
+    dry_run(replace(alone, freeze_statistics=True))  # as the training takes it
 
 
 def test_every_set_of_small_images_has_a_size():

@@ -13,6 +13,7 @@ from PIL import Image
 
 import resnet_jax
 from resnet_jax.config.checks import check_config
+from resnet_jax.config.options import Config
 from resnet_jax.data.build import build_data
 from resnet_jax.errors import InputError, InterruptedRunError
 from resnet_jax.evaluation.evaluate import evaluate
@@ -148,3 +149,9 @@ def test_features_are_not_cached_of_epochs_that_lack_pictures(options, remedy):
     params = {"head": {"kernel": np.zeros((2, 2)), "bias": np.zeros(2)}, "stem": {"conv": np.zeros(1)}}
     with pytest.raises(InputError, match=f"--cache_features=1 needs epochs that show every picture once; {remedy}"):
         check_cache(replace(TOY, cache_features=1, freeze="stem", **options), params)
+
+
+def test_a_crop_that_is_larger_than_the_resized_image_is_refused():
+    config = Config(model="resnet8_cifar", dataset="fake", image_size=32, eval_resize=16, batch_size=8)
+    with pytest.raises(InputError, match=r"--eval_resize=16: the network sees 32 x 32 pixels, .*; take 32 or more"):
+        build_data(config, data_mesh())
