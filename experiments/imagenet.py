@@ -9,11 +9,10 @@ from collections.abc import Sequence
 
 from resnet_jax.cli import parse_config, run_command
 from resnet_jax.config.options import Config
-from resnet_jax.recipes import CIFAR, IMAGENET
+from resnet_jax.recipes import FOR_PHOTOGRAPHS, IMAGENET
 from resnet_jax.run.train import train
 
-# Both have a he2015: the one for photographs wins; its recipes are listed first.
-RECIPES = IMAGENET | CIFAR | IMAGENET
+RECIPES = FOR_PHOTOGRAPHS
 DEFAULTS = Config(model="resnet50", recipe="goyal2017", dataset="imagenet2012", image_size=224)
 
 

@@ -27,8 +27,8 @@ HEAD = """# Recipes
 
 Printed by `python -m experiments.recipes --markdown`. Results and costs are those published; measurements made here
 are in the [README](../README.md#results). Times are fractions of the training, and learning rates are given for a batch
-of `reference_batch_size`. A setting that is not listed has the default of `resnet_jax/config/`;
-`python -m experiments.imagenet --recipe=NAME --help` shows all of them.
+of `reference_batch_size`. A setting that is not listed has the default of `resnet_jax/config/`; the command that a
+section names shows all of them, with `--recipe=NAME --help`.
 """
 TITLES = {
     "imagenet": "Photographs: `experiments.imagenet`",

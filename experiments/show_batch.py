@@ -4,26 +4,28 @@
     python -m experiments.show_batch --recipe=airbench94 --dataset=cifar10 --data_dir=DIR
     python -m experiments.show_batch --dataset=masks --data_dir=ROOT
 
-It takes the options of experiments.imagenet (with CIFAR or digits those of experiments.cifar, with masks of
-experiments.segment) and draws the batch of step 0 to WORKDIR/batch.png.
+It takes the options of experiments.imagenet and experiments.finetune (with CIFAR or digits those of experiments.cifar,
+with masks of experiments.segment) and draws the batch of step 0 to WORKDIR/batch.png.
 """
 
 import dataclasses
 from collections.abc import Sequence
 
 from experiments import cifar
+from experiments.finetune import with_init_from
 from resnet_jax.cli import is_given, parse_config, run_command, value_of
 from resnet_jax.config.options import Config, of_masks
 from resnet_jax.data.preprocessing import MEAN_STD
-from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION
+from resnet_jax.recipes import FOR_PHOTOGRAPHS, SEGMENTATION, TRANSFER
 from resnet_jax.run.show_batch import show_batch
 
-RECIPES = IMAGENET | CIFAR | IMAGENET
+RECIPES = FOR_PHOTOGRAPHS | TRANSFER
 DEFAULTS = Config(model="resnet50", recipe="goyal2017", dataset="imagenet2012", image_size=224, batch_size=32)
 
 
 def main(argv: Sequence[str]) -> None:
     """Draw one batch."""
+    argv = with_init_from(argv)
     # Small images keep their size: a whole set of them at 224 px would be many gigabytes.
     small = value_of(argv, "dataset", DEFAULTS.dataset) in MEAN_STD
     defaults = dataclasses.replace(DEFAULTS, image_size=0) if small else DEFAULTS

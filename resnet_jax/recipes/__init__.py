@@ -11,4 +11,7 @@ from resnet_jax.recipes.recipe import Recipe
 from resnet_jax.recipes.segmentation import SEGMENTATION
 from resnet_jax.recipes.transfer import TRANSFER
 
-__all__ = ["CIFAR", "IMAGENET", "SEGMENTATION", "TRANSFER", "Recipe"]
+# Those that photographs may be trained by. Both tables have a he2015: IMAGENET's wins, and its recipes come first.
+FOR_PHOTOGRAPHS = IMAGENET | CIFAR | IMAGENET
+
+__all__ = ["CIFAR", "FOR_PHOTOGRAPHS", "IMAGENET", "SEGMENTATION", "TRANSFER", "Recipe"]

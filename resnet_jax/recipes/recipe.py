@@ -39,4 +39,4 @@ class Recipe:
     def __str__(self) -> str:
         """Return source, result, cost and differences as one paragraph."""
         rest = f" Differences: {self.left_out}." if self.left_out else ""
-        return f"{self.source}. {self.result}. Cost: {self.cost}.{rest}"
+        return f"Source: {self.source}. Result: {self.result}. Cost: {self.cost}.{rest}"

@@ -15,7 +15,7 @@ SMALL_SET = {
 
 FINETUNE = Recipe(
     summary="ours: all layers learn, the head ten times as fast; statistics stay",
-    source="ours; the rate and the frozen statistics are those that a trial on 243 pictures of ants and bees liked",
+    source="ours; rate and frozen statistics chosen by a trial on 243 pictures of ants and bees",
     result="none published",
     cost="4 epochs",
     settings=SMALL_SET | {"epochs": 4.0, "learning_rate": 3e-4, "head_rate": 10.0, "freeze_statistics": True},

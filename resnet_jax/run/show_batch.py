@@ -45,7 +45,8 @@ def show_batch(config: Config, step: int = 0) -> Path:
     preprocessing = build_preprocessing(config, 0)
     images = np.clip(batch["image"] * np.array(preprocessing.std) + np.array(preprocessing.mean), 0, 1)
     if coding is None:
-        targets = batch.get("target", np.eye(len(source.class_names))[batch["label"]])
+        classes = np.arange(len(source.class_names))
+        targets = batch.get("target", (batch["label"][:, None] == classes).astype(np.float32))
         labels = ["\n".join(_shares(target, source.class_names)) for target in targets]
         title = f"{augmentation(config)}, {images.shape[1]} px"
     else:

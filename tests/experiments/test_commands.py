@@ -261,7 +261,10 @@ def test_every_command_in_the_readme_parses(words):
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
-        (["--onnx=net.onnx", "--model=resnet50", "--batch_size=2", "a.jpg"], "--model, --batch_size are of no use with"),
+        (
+            ["--onnx=net.onnx", "--model=resnet50", "--batch_size=2", "a.jpg"],
+            "--model, --batch_size are of no use with",
+        ),
         (["--onnx=net.onnx", "--tile=512", "a.jpg"], "--tile is of no use with --onnx, whose file is the network"),
         (["--onnx=net.onnx"], "name at least one image file"),
     ],

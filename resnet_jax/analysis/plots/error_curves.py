@@ -14,7 +14,7 @@ def draw_error_curves(panels: Mapping[str, Sequence[ErrorCurve]], path: Path, ti
     """Draw figure 6 of He et al. 2015: a panel for each kind of network, training error dashed, test error bold.
 
     Runs of one network share color and legend; one that is not finished ends in a cross. The axis of errors is the
-    paper's, 0 to 20 %, where every finished curve ends below, and wider otherwise.
+    paper's, 0 to 20 %, where every curve ends below, and wider otherwise.
     """
     depths = sorted({curve.depth for curves in panels.values() for curve in curves})
     figure, grid = subplots(
