@@ -239,18 +239,28 @@ def test_a_config_survives_its_json():
     assert differences(config, dataclasses.replace(config, seed=1)) == ["--seed=1 where the run has 0"]
 
 
-def readme_commands():
-    text = (ROOT / "README.md").read_text()
-    lines = re.findall(r"python -m experiments\.\w+[^\n`]*", text.replace("\\\n", " "))
-    return [shlex.split(line.partition("#")[0])[2:] for line in lines]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+
+
+def commands_on(page):
+    """The words of every command on a page that is one as it stands: without an ellipsis, or a name to fill in."""
+    lines = re.findall(r"python -m experiments\.\w+[^\n`|)\"]*", page.read_text().replace("\\\n", " "))
+    words = [
+        shlex.split(line.partition("#")[0].partition(" > ")[0].partition("; ")[0], posix=True)[2:] for line in lines
+    ]
+    fills = re.compile(r"…|<|\$|\b(COMMAND|NAME|BUDGET|MODE|K|EPOCHS|OTHER)\b")
+    return [command for command in words if not any(map(fills.search, command)) and len(command) > 1]
 
 
 def test_the_readme_has_commands():
-    assert len(readme_commands()) >= 5
+    assert len(commands_on(PAGES[0])) >= 5
 
 
-@pytest.mark.parametrize("words", readme_commands(), ids=" ".join)
-def test_every_command_in_the_readme_parses(words):
+COMMANDS = {" ".join(words): words for page in PAGES for words in commands_on(page)}
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS.keys())
+def test_every_command_in_the_documents_parses(words):
     name = words[0].removeprefix("experiments.")
     if name in TRAINING:
         parse(name, *words[1:])
