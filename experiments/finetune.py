@@ -26,7 +26,7 @@ from resnet_jax.evaluation.report import write_report
 from resnet_jax.inference.trained import load_trained
 from resnet_jax.recipes import IMAGENET, TRANSFER
 from resnet_jax.run.train import train
-from resnet_jax.runtime.distributed import cluster_is_announced
+from resnet_jax.runtime.distributed import cluster_is_announced, is_first_process
 from resnet_jax.studies.comparison import comparison_page
 from resnet_jax.studies.seed_groups import group_by_options, seed_table
 from resnet_jax.weights.catalog import default_weights
@@ -101,7 +101,7 @@ def report_run(config: Config, command: str) -> None:
     """Write the report of a finished run, unless it has one; in several processes, print the command that does."""
     page, result = (Path(config.workdir) / name for name in ("report.html", "result.json"))
     if jax.process_count() > 1:
-        if jax.process_index() == 0:
+        if is_first_process():
             print(f"for a report: python -m experiments.report --workdir={config.workdir}")
         return
     # One from before the training's end is of other weights.

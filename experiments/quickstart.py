@@ -8,7 +8,6 @@ It runs the same training loop as every other experiment, and draws a grid of pr
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from resnet_jax.analysis.plots.images import draw_predictions
@@ -18,6 +17,7 @@ from resnet_jax.data.sources.load import load_source
 from resnet_jax.inference.predict import probabilities
 from resnet_jax.inference.trained import trained_from_run
 from resnet_jax.run.train import train
+from resnet_jax.runtime.distributed import is_first_process
 
 DEFAULTS = Config(
     model="resnet8_cifar",
@@ -58,7 +58,7 @@ def draw_test_predictions(workdir: str | Path, path: Path, count: int = 32) -> N
     images = np.stack([example.image for example in examples])
     p = probabilities(trained, images)
     names = source.class_names
-    if jax.process_index() > 0:  # all processes restore and compute, one writes
+    if not is_first_process():  # all processes restore and compute, one writes
         return
     draw_predictions(
         images,

@@ -35,7 +35,7 @@ NOT_INSTALLED = "not installed"
 NOT_JPEG = "reads JPEGs alone"
 MAX_IMAGES = 256  # in memory: ImageNet as a whole would be 140 GB
 
-Contender = Callable[[int], np.ndarray]  # epoch -> the batch of all images, [N,size,size,3]
+BatchMaker = Callable[[int], np.ndarray]  # epoch -> the batch of all images, [N,size,size,3]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def measure_input(data_dir: str, num_workers: int, rounds: int = 10, image_size:
     """
     source = encoded_images(data_dir)
     files = source.files
-    contenders: dict[str, Contender | str] = {
+    contenders: dict[str, BatchMaker | str] = {
         **{name: ours(source, transform, image_size) for name, transform in OURS.items()},
         "pillow": partial(pillow_batch, files, image_size),
         "tf_data": tf_data(files, rounds + 1, image_size),
@@ -113,7 +113,7 @@ def ratio(theirs: list[float], ours: list[float]) -> float:
     return round(median(np.divide(theirs, ours)), 3)
 
 
-def ours(source: MemorySource, transform: TrainTransform, size: int) -> Contender | str:
+def ours(source: MemorySource, transform: TrainTransform, size: int) -> BatchMaker | str:
     """Return the function of our pipeline's batches, or why it cannot take part."""
     if transform.interpolation == "fast":
         try:
@@ -123,7 +123,7 @@ def ours(source: MemorySource, transform: TrainTransform, size: int) -> Contende
     return partial(our_batch, source, transform, size)
 
 
-def tf_data(files: tuple[bytes, ...], epochs: int, size: int) -> Contender | str:
+def tf_data(files: tuple[bytes, ...], epochs: int, size: int) -> BatchMaker | str:
     """Return the function of tf.data's batches, or why it cannot take part."""
     if not all(data.startswith(b"\xff\xd8") for data in files):
         return NOT_JPEG
@@ -193,7 +193,7 @@ def pillow_batch(files: tuple[bytes, ...], size: int, epoch: int) -> np.ndarray:
     return np.stack(made)
 
 
-def cpu_seconds(contenders: dict[str, Contender], rounds: int) -> dict[str, list[float]]:
+def cpu_seconds(contenders: dict[str, BatchMaker], rounds: int) -> dict[str, list[float]]:
     """Measure CPU seconds of every round, all threads of the process together; the contenders take turns."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for epoch in range(rounds + 1):

@@ -15,9 +15,10 @@ from resnet_jax.optim.build import Optimizer, build_tx, peak_learning_rate
 from resnet_jax.run.build import Run
 from resnet_jax.run.cached_features import with_cached_features
 from resnet_jax.run.initial import fresh_run
-from resnet_jax.run.report import is_first_process, say_once
+from resnet_jax.run.report import say_once
 from resnet_jax.run.state import first_state
 from resnet_jax.run.step import build_train_steps, step_batches
+from resnet_jax.runtime.distributed import is_first_process
 from resnet_jax.runtime.sharding import replicated
 from resnet_jax.training.loop import training_steps
 

@@ -11,8 +11,9 @@ from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
 from resnet_jax.run.agreement import check_same_state
 from resnet_jax.run.build import Run
-from resnet_jax.run.report import is_first_process, outcome, say_once
+from resnet_jax.run.report import outcome, say_once
 from resnet_jax.run.state import checkpoint_content
+from resnet_jax.runtime.distributed import is_first_process
 from resnet_jax.training.metrics import Sums
 from resnet_jax.training.state import TrainState
 from resnet_jax.workdir import checkpoint
@@ -20,6 +21,11 @@ from resnet_jax.workdir.metrics_log import MetricsLog, Row, read_rows, truncate_
 from resnet_jax.workdir.saves import Saves
 from resnet_jax.workdir.sealed import digest_of
 from resnet_jax.workdir.trackers import open_trackers
+
+
+def position(run: Run, step: int, split: str) -> Row:
+    """Return the fields with which a row of the log begins."""
+    return {"step": step, "epoch": round(run.epoch(step), 6), "split": split}
 
 
 @contextmanager

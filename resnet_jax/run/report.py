@@ -1,14 +1,11 @@
 """The lines that a training prints."""
 
-import json
-
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
 from resnet_jax.errors import InterruptedRunError
 from resnet_jax.models.counts import abstract_variables, multiply_adds, parameter_count
 from resnet_jax.run.build import Run
+from resnet_jax.runtime.distributed import is_first_process
 from resnet_jax.training.pixel_metrics import pixel_metrics_text
 from resnet_jax.training.progress import say
 from resnet_jax.workdir.metrics_log import Row
@@ -45,29 +42,6 @@ def interrupted(step: int) -> InterruptedRunError:
     return InterruptedRunError(
         f"stopped by a signal after step {step:,}, which is saved; the same command continues the run"
     )
-
-
-def position(run: Run, step: int, split: str) -> Row:
-    """Return the fields with which a row of the log begins."""
-    return {"step": step, "epoch": round(run.epoch(step), 6), "split": split}
-
-
-def over_processes(messages: set[str]) -> list[str]:
-    """Return the sorted messages of all processes."""
-    if jax.process_count() == 1:
-        return sorted(messages)
-    text = np.frombuffer(json.dumps(sorted(messages)).encode(), np.uint8)
-    lengths = multihost_utils.process_allgather(np.array(len(text)))
-    padded = np.zeros(lengths.max(), np.uint8)
-    padded[: len(text)] = text
-    rows = multihost_utils.process_allgather(padded)
-    lists = [json.loads(bytes(row[:length])) for row, length in zip(rows, lengths, strict=True)]
-    return sorted({message for one in lists for message in one})
-
-
-def is_first_process() -> bool:
-    """Return whether this process is the one that prints and writes files."""
-    return jax.process_index() == 0
 
 
 def say_once(line: str) -> None:

@@ -23,21 +23,13 @@ from resnet_jax.run.find_batch import find_batch
 from resnet_jax.run.find_rate import find_rate
 from resnet_jax.run.initial import check_same_start, fit_initial, read_initial, with_preprocessing_of
 from resnet_jax.run.memory import smaller_batch
-from resnet_jax.run.record import check_written, open_log, record_evaluation, write_checkpoint
-from resnet_jax.run.report import (
-    headline,
-    interrupted,
-    is_first_process,
-    outcome,
-    over_processes,
-    position,
-    say_once,
-)
+from resnet_jax.run.record import check_written, open_log, position, record_evaluation, write_checkpoint
+from resnet_jax.run.report import headline, interrupted, outcome, say_once
 from resnet_jax.run.state import restore_or_init
 from resnet_jax.run.step import build_train_steps, step_batches
 from resnet_jax.run.validate import build_validation
 from resnet_jax.runtime.accelerator import check_accelerator
-from resnet_jax.runtime.distributed import barrier, connect, stop_signal
+from resnet_jax.runtime.distributed import barrier, connect, is_first_process, over_processes, stop_signal
 from resnet_jax.runtime.ending import ending_together
 from resnet_jax.runtime.memory import memory_remedy
 from resnet_jax.runtime.watchdog import watchdog
@@ -101,7 +93,7 @@ def train(config: Config) -> Row:
             run = dataclasses.replace(run, initial=initial.variables)
             data |= initial.facts
         if is_first_process():
-            folder.write_config(workdir, config, data | {"forms": active_lowerings()})
+            folder.write_config(workdir, config, data | {"lowerings": active_lowerings()})
             if other := folder.other_code(workdir):
                 say_once(other)
         barrier("config.json is written")

@@ -8,7 +8,7 @@ import jax
 
 from resnet_jax.inference.tta import build_apply
 from resnet_jax.run.build import Run
-from resnet_jax.run.report import position
+from resnet_jax.run.record import position
 from resnet_jax.run.step import compiler_options
 from resnet_jax.runtime.memory import memory_remedy
 from resnet_jax.runtime.sharding import replicated

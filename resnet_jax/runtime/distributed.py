@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import jax
+import numpy as np
 from jax._src.distributed import global_state
 from jax.experimental import multihost_utils
 
@@ -152,3 +153,21 @@ def stop_signal() -> Iterator[Callable[[int], bool]]:
         return
     with signals.stop_requests() as requested:
         yield lambda step: requested()
+
+
+def is_first_process() -> bool:
+    """Return whether this process is the one that prints and writes files."""
+    return jax.process_index() == 0
+
+
+def over_processes(messages: set[str]) -> list[str]:
+    """Return the sorted messages of all processes."""
+    if jax.process_count() == 1:
+        return sorted(messages)
+    text = np.frombuffer(json.dumps(sorted(messages)).encode(), np.uint8)
+    lengths = multihost_utils.process_allgather(np.array(len(text)))
+    padded = np.zeros(lengths.max(), np.uint8)
+    padded[: len(text)] = text
+    rows = multihost_utils.process_allgather(padded)
+    lists = [json.loads(bytes(row[:length])) for row, length in zip(rows, lengths, strict=True)]
+    return sorted({message for one in lists for message in one})

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import jax
-
 from resnet_jax.evaluation.evaluate import evaluate
 from resnet_jax.inference.trained import trained_from_run
+from resnet_jax.runtime.distributed import is_first_process
 from resnet_jax.workdir.sealed import read_sealed, write_sealed
 
 FILE = "training_set.json"
@@ -21,7 +20,7 @@ def measure_training_error(workdir: Path) -> None:
     if (workdir / FILE).exists():
         return
     scores = evaluate(trained_from_run(workdir), split="train")
-    if jax.process_index() == 0:
+    if is_first_process():
         write_sealed(workdir / FILE, scores)
 
 

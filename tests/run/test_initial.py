@@ -254,7 +254,7 @@ def test_what_cannot_be_is_refused_before_the_folder_is_taken(options, why, weig
 
 def step_multiply_adds(freeze: str, monkeypatch) -> int:
     """Count the multiply-adds of a training step of ResNet-50 on images of 64 pixels."""
-    monkeypatch.setenv("RESNET_JAX_FORMS", "")
+    monkeypatch.setenv("RESNET_JAX_LOWERINGS", "")
     model: Any = create_model("resnet50", num_classes=10)
     shapes = abstract_variables(model, 64)
     is_frozen = frozen_by(freeze)

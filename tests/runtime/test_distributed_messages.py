@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 
-from resnet_jax.run import report
-from resnet_jax.run.report import over_processes
+from resnet_jax.runtime import distributed
+from resnet_jax.runtime.distributed import over_processes
 
 
 def test_skipped_images_of_all_processes_are_counted_once(monkeypatch):
@@ -17,5 +17,5 @@ def test_skipped_images_of_all_processes_are_counted_once(monkeypatch):
         return np.stack([value, np.pad(others, (0, len(value) - len(others)))])
 
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr(report.multihost_utils, "process_allgather", allgather)
+    monkeypatch.setattr(distributed.multihost_utils, "process_allgather", allgather)
     assert over_processes({"b", "a"}) == ["a", "b", "größer"]
