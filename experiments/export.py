@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnet_jax.cli import parse_options, run_command
+from resnet_jax.export.checks import Format
 from resnet_jax.export.compare import Exported
-from resnet_jax.export.write import Format, export
+from resnet_jax.export.write import export
 from resnet_jax.inference.convert import check_not_read
 from resnet_jax.inference.trained import Trained
 from resnet_jax.inference.which_network import WhichNetwork, load_named

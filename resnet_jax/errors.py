@@ -20,4 +20,4 @@ class StalledRunError(Exception):
 
 
 class InterruptedRunError(Exception):
-    """A run stopped by a signal, after saving a checkpoint (exit status 75)."""
+    """A run stopped by a signal, after saving what the same command continues from (exit status 75)."""

@@ -145,10 +145,11 @@ def check_mask_options(config: Config) -> None:
         InputError: the first of them.
     """
     masks = of_masks(config)
-    if not masks and (config.loss in ("dice", "entropy_and_dice", "focal") or config.class_weights not in BALANCES):
-        option = f"--class_weights={config.class_weights}" if config.class_weights not in BALANCES else config.loss
-        raise InputError(f"{option if option.startswith('--') else f'--loss={option}'} is for --dataset=masks")
     if not masks:
+        if config.class_weights not in BALANCES:
+            raise InputError(f"--class_weights={config.class_weights} is for --dataset=masks")
+        if config.loss in ("dice", "entropy_and_dice", "focal"):
+            raise InputError(f"--loss={config.loss} is for --dataset=masks")
         return
     for name in NOT_FOR_MASKS:
         if resolve(config, name) != resolve(Config(), name):

@@ -55,7 +55,7 @@ class Order:
             raise InputError(f"--sampling=balanced repeats examples by itself; leave --repeats={self.repeats} out")
 
     def examples(self, epoch: int) -> np.ndarray:
-        """Return the examples of one epoch in their order: int32 [n], read-only."""
+        """Return the examples of one epoch in their order: integers [n], read-only."""
         if self.labels is None:
             return epoch_order(self.seed, epoch, self.n)
         return balanced_epoch(self, epoch)[0]
@@ -119,7 +119,7 @@ def balanced_epoch(order: Order, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         epoch: number of the epoch.
 
     Returns:
-        the examples [n], and of each how often it came before in this epoch [n]; int64.
+        the examples [n], and of each how often it came before in this epoch [n]; int64, read-only.
     """
     assert order.labels is not None
     rng = np.random.default_rng((order.seed, epoch))
@@ -133,7 +133,10 @@ def balanced_epoch(order: Order, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         chosen.append(np.concatenate([rng.permutation(examples) for _ in range(rounds)])[:count])
         times.append(np.arange(count) // len(examples))
     shuffled = rng.permutation(order.n)
-    return np.concatenate(chosen)[shuffled], np.concatenate(times)[shuffled]
+    examples, before = np.concatenate(chosen)[shuffled], np.concatenate(times)[shuffled]
+    for array in (examples, before):  # which later batches read again
+        array.setflags(write=False)
+    return examples, before
 
 
 def eval_rows(step: int, batch_size: int, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,14 +1,12 @@
 """Export of a trained network to a file, which is read again and compared before it gets its name."""
 
 import json
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -16,28 +14,16 @@ import numpy as np
 
 from resnet_jax.data.notices import print_notice
 from resnet_jax.errors import InputError
+from resnet_jax.export.checks import Format, check_options, check_outputs, check_values, companions, format_of
 from resnet_jax.export.compare import Exported, Trial, build_trial, check_logits, filled, resized_trial, written
 from resnet_jax.export.facts import describe, public_source
 from resnet_jax.export.pictures import calibration_pictures, labeled_pictures
-from resnet_jax.export.stablehlo import EXTRA, loader, run_program, to_stablehlo
+from resnet_jax.export.stablehlo import loader, run_program, to_stablehlo
 from resnet_jax.export.web import PAGE_FILES, write_web_page
 from resnet_jax.inference.convert import write_trained
 from resnet_jax.inference.trained import Trained
 from resnet_jax.weights.formats import read_file, write_tensors
 from resnet_jax.weights.pretrained import load_pretrained
-
-Format = Literal["onnx", "stablehlo", "safetensors", "web"]
-ENDINGS: dict[str, Format] = {".onnx": "onnx", ".stablehlo": "stablehlo", ".safetensors": "safetensors"}
-# Options of some formats alone.
-OPTIONS: dict[str, tuple[Format, ...]] = {
-    "with_preprocessing": ("onnx", "stablehlo", "web"),
-    "half": ("onnx", "web"),
-    "int8": ("onnx",),
-    "beside": ("stablehlo",),
-    "onnxruntime_web": ("web",),
-    "dataset": ("onnx", "stablehlo", "web"),
-    "data_dir": ("onnx", "stablehlo", "web"),
-}
 
 CALIBRATION, VALIDATION = 128, 1000  # pictures, at most
 
@@ -81,41 +67,23 @@ def export(
             or the written file does not compute what the network does, or loses more than `max_drop`.
     """
     out = Path(out)
-    chosen = to or ENDINGS.get(out.suffix)
-    if chosen is None:
-        raise InputError(f"--out={out}: name the format, --to=onnx, stablehlo, safetensors or web")
-    given = {
-        "with_preprocessing": with_preprocessing,
-        "half": half,
-        "int8": int8,
-        "beside": beside,
-        "onnxruntime_web": onnxruntime_web,
-        "dataset": dataset,
-        "data_dir": data_dir,
-    }
-    for name, kinds in OPTIONS.items():
-        if given[name] and chosen not in kinds:
-            raise InputError(f"--{name} is for --to={' or '.join(kinds)}, not for {chosen}")
-    if half and int8:
-        raise InputError("--half and --int8 are two ways to store arrays; take one")
-    if size and not trained.classifies_pixels:
-        raise InputError("--size is for networks that classify pixels; of others, --image_size")
-    if size and (len(size) != 2 or min(size) < 1):
-        raise InputError(f"--size {' '.join(map(str, size))}: name two, height and width")
-    if num_pictures < 1:
-        raise InputError(f"--pictures={num_pictures} must be at least 1")
-    check_writable(out, folder=chosen == "web")
-    if chosen == "stablehlo":
-        for other in companions(out, beside=beside):
-            check_writable(other)
-            if other.exists() and not out.exists():
-                raise InputError(f"--out={out} comes with {other}, which exists; remove it, or name another")
-    if not 0 <= max_drop < 1:
-        raise InputError(f"--max_drop={max_drop} must be a fraction from 0 to 1, such as 0.01")
+    chosen = format_of(out, to)
+    check_options(
+        chosen,
+        {
+            "with_preprocessing": with_preprocessing,
+            "half": half,
+            "int8": int8,
+            "beside": beside,
+            "onnxruntime_web": onnxruntime_web,
+            "dataset": dataset,
+            "data_dir": data_dir,
+        },
+    )
+    check_values(chosen, trained, size, num_pictures, max_drop)
+    check_outputs(out, chosen, beside=beside)
     if chosen == "safetensors":
         return _safetensors(trained, out)
-    if chosen in ("onnx", "web"):
-        check_packages()
     if getattr(trained.model, "dtype", jnp.float32) != jnp.float32:
         print_notice("the network computed in another type; the file computes in float32")
         trained = replace(trained, model=cast(Any, trained.model).clone(dtype=jnp.float32))
@@ -125,8 +93,6 @@ def export(
     from resnet_jax.export.write_onnx import write_int8, write_onnx  # ONNX's packages are an extra
 
     if chosen == "web":
-        if trained.classifies_pixels:
-            raise InputError("--to=web is for networks that classify images, not pixels")
         with filled(out, "out") as folder:
             write_web_page(trained, folder, onnxruntime_web)  # first: onnxruntime-web may be missing
             written_file = write_onnx(trained, folder / "network.onnx", trial_of(), with_preprocessing=True, half=half)
@@ -166,11 +132,6 @@ def _stablehlo(trained: Trained, out: Path, trial: Trial, with_preprocessing: bo
     return Exported(out, others, loader=text, multiple=program.multiple, **trial.compare(found[0]))
 
 
-def companions(out: Path, *, beside: bool) -> tuple[Path, ...]:
-    """Return the files beside a StableHLO program: its description, and its arrays where they lie `beside`."""
-    return tuple(out.with_name(f"{out.name}{ending}") for ending in (".json", *[".safetensors"] * beside))
-
-
 def _safetensors(trained: Trained, out: Path) -> Exported:
     if out.suffix != ".safetensors":
         raise InputError(f"--out={out}: name a file ending in .safetensors")
@@ -182,32 +143,3 @@ def _safetensors(trained: Trained, out: Path) -> Exported:
         if equal != len(leaves[0]):
             raise InputError(f"{out}: {len(leaves[0]) - equal} arrays are not as they were written: nothing was kept")
     return Exported(out, agreeing=equal, compared=len(leaves[0]))
-
-
-def check_packages() -> None:
-    """Refuse to write ONNX without its packages, before anything is computed.
-
-    Raises:
-        InputError: one is not installed.
-    """
-    for package in ("onnx", "onnxruntime"):
-        if find_spec(package) is None:
-            raise InputError(f"ONNX files need the package {package}, of the extra `export`: {EXTRA}")
-
-
-def check_writable(out: Path, *, folder: bool = False) -> None:
-    """Refuse a file that cannot be written, before anything is computed.
-
-    Raises:
-        InputError: its folder does not exist or cannot be written to, or it is a folder itself where a file is to be
-            written, or exists where a `folder` is.
-    """
-    parent = out.absolute().parent
-    if folder and out.exists():
-        raise InputError(f"--out={out} exists; remove it, or name another")
-    if out.is_dir():
-        raise InputError(f"--out={out} is a folder; name a file in it")
-    if not parent.is_dir():
-        raise InputError(f"--out={out}: there is no folder {parent}; create it")
-    if not os.access(parent, os.W_OK):
-        raise InputError(f"--out={out}: {parent} cannot be written to; name another folder")

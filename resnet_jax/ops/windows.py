@@ -11,7 +11,7 @@ def output_size(image: Sequence[int], window: int, strides: int, pads: Pads) -> 
     """Return how many places a window has on an image, from top to bottom and from left to right.
 
     Args:
-        image: height and width.
+        image: height and width; of a program for any size, unknown ones, which are not checked.
         window: its side, in pixels.
         strides: pixels from one place to the next.
         pads: pixels added before and behind the rows, and the columns.
@@ -20,7 +20,7 @@ def output_size(image: Sequence[int], window: int, strides: int, pads: Pads) -> 
         InputError: it has none: the image is too small.
     """
     rows, columns = ((n + sum(pad) - window) // strides + 1 for n, pad in zip(image, pads, strict=True))
-    if min(rows, columns) < 1:
+    if any(isinstance(places, int) and places < 1 for places in (rows, columns)):
         raise InputError(
             f"the images are too small for this network: one of its windows of {window}x{window} pixels finds "
             f"{image[0]}x{image[1]} left; take larger ones (--image_size)"

@@ -51,6 +51,8 @@ def find_rate(config: Config) -> RateTest:
     Raises:
         InputError: something in the config or the data cannot be used.
     """
+    if not config.learning_rate:
+        raise InputError("--learning_rate=0 has no scale to suggest another in; leave it out")
     plain = replace(config, steps=STEPS, steps_per_call=1, unfreeze_at=0.0, schedule="constant", patience=0)
     run = fresh_run(plain)
     say_once(f"trying rates from {LOWEST:g} to {HIGHEST:g}, each for one batch of {config.batch_size}")
@@ -62,7 +64,7 @@ def find_rate(config: Config) -> RateTest:
         print(f"drawn to {path}")
     if test.suggestion is None:
         raise InputError("no rate made the loss fall: look at the images, or at what --freeze leaves to learn")
-    given = test.suggestion * config.learning_rate / (peak_learning_rate(config) or 1.0)
+    given = test.suggestion * config.learning_rate / peak_learning_rate(config)
     say_once(
         f"the loss fell until a rate of {test.rates[test.means.argmin()]:.2g}; "
         f"suggestion, a tenth of it: --learning_rate={given:.2g}"

@@ -122,13 +122,13 @@ def paired_tests(
             found[workdir] = predictions(Path(workdir))
         except InputError as error:
             problems.append(f"{workdir}: {error}")
-    pairs, apart = [], 0
+    pairs, incomparable = [], 0
     for (a, first), (b, second) in combinations(found.items(), 2):
         if same_images(first, second):
             pairs.append(ComparedPair(a, b, mcnemar(first.right, second.right)))
         else:
-            apart += 1
-    if apart:
+            incomparable += 1
+    if incomparable:
         problems.append(f"{'No test' if not pairs else 'No test of other pairs'}: their images differ.")
     return pairs, problems
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from resnet_jax.analysis.error_curves import error_curve, last_training_error
+from resnet_jax.analysis.error_curves import ErrorCurve, error_curve, last_training_error
 from resnet_jax.analysis.markdown_table import markdown_table, mean_cell
 from resnet_jax.analysis.plots.canvas import Drawing
 from resnet_jax.analysis.plots.error_curves import draw_error_curves
@@ -106,15 +106,11 @@ def study_table(runs: Sequence[StudyRun], names: Sequence[str] = ()) -> str:
 def draw_study(runs: Sequence[StudyRun], path: Path, names: Sequence[str] = ()) -> Drawing:
     """Draw error against iterations, a panel for each kind of network; those of `names` have one in any case."""
     kinds = sorted({kind_and_depth(name)[0] for name in (*names, *(run.config.model for run in runs))})
-    panels = {
-        kind: [
-            error_curve(run.rows, f"{kind}-{depth}", depth, run.result is not None)
-            for run in runs
-            for k, depth in [kind_and_depth(run.config.model)]
-            if k == kind and run.rows
-        ]
-        for kind in kinds
-    }
+    panels: dict[str, list[ErrorCurve]] = {kind: [] for kind in kinds}
+    for run in runs:
+        kind, depth = kind_and_depth(run.config.model)
+        if run.rows:
+            panels[kind].append(error_curve(run.rows, f"{kind}-{depth}", depth, run.result is not None))
     return draw_error_curves(panels, path, "; ".join(sorted({length(run) for run in runs})))
 
 

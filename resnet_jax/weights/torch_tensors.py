@@ -68,7 +68,7 @@ class Strided:
         if self.storage.load is None:
             raise ValueError("a storage is missing")
         data = self.storage.load()
-        size, (low, *_) = self.dtype.itemsize, sorted([*self.shape, *self.strides, self.offset])
+        size, low = self.dtype.itemsize, min([*self.shape, *self.strides, self.offset])
         last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
         if low < 0 or (0 not in self.shape and (last + 1) * size > len(data)):
             raise ValueError("a tensor goes beyond its storage")

@@ -15,8 +15,7 @@ from resnet_jax.files.atomic import write_atomically
 
 Row = dict[str, Any]
 
-
-# What one row of the log is better by than another, the first that it has.
+# Metrics by which evaluations are ranked; the first one that a row has counts.
 SCORES = {"ema_top1": "top-1", "top1": "top-1", "ema_miou": "mean IoU", "miou": "mean IoU"}
 
 

@@ -135,7 +135,7 @@ def test_an_older_file_stays_when_a_new_one_fails(tmp_path, monkeypatch):
 
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("resnet_jax.export.write.find_spec", lambda name: None if name == "onnxruntime" else name)
+    monkeypatch.setattr("resnet_jax.export.checks.find_spec", lambda name: None if name == "onnxruntime" else name)
     with pytest.raises(InputError, match=r"need the package onnxruntime.*pip install 'residual-jax\[export\]'"):
         export(TOY, tmp_path / "net.onnx")
 

@@ -191,10 +191,9 @@ def refuse_occupied(out: Path) -> None:
     """
     if not out.is_dir() or (out / SETTINGS).exists():
         return
-    # A set that was killed at its first step has no more than these.
-    if {entry.name for entry in out.iterdir() if not entry.name.endswith(f".{SETTINGS}")} - {
-        LOCK
-    }:  # or its temporary files
+    # A set that was killed at its first step has no more than its lock and temporary files.
+    names = [entry.name for entry in out.iterdir()]
+    if any(name != LOCK and not name.endswith(f".{SETTINGS}") for name in names):
         raise InputError(f"--out={out} holds something else; take an empty folder")
 
 
