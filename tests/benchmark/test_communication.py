@@ -19,6 +19,7 @@ from resnet_jax.benchmark.communication import (
     statistics_seconds,
 )
 from resnet_jax.errors import InputError
+from resnet_jax.models.known_counts import known_counts
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text()
 
@@ -54,6 +55,13 @@ def test_resnet50_exchanges_its_parameters_and_the_statistics_of_53_normalizatio
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_the_page_has_the_numbers(row, name):
     assert markdown_table(row(name), []).splitlines()[0] in PAGE
+
+
+@pytest.mark.parametrize("name", communication.NETWORKS)
+def test_the_page_has_every_networks_parameters_and_megabytes(name):
+    count = known_counts()[name].parameters
+    megabytes = 4 * count / 1e6
+    assert f"| `{name}` | {count:,} | {megabytes:.1f} | {1.75 * megabytes:.1f} |" in PAGE
 
 
 def test_the_command_prints_both_tables(monkeypatch, capsys):
