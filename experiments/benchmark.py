@@ -85,7 +85,7 @@ class Options:
     """With train: steps in one device call"""
     seeds: int = 1
     """With train: copies of the network trained side by side in one program"""
-    lowerings: str = ""
+    forms: str = ""
     """Lowerings in place of the device's defaults: names in resnet_jax/ops/lowering.py, or none"""
     fold: bool = True
     """With infer: fold normalizations into the convolutions before them"""
@@ -184,8 +184,8 @@ def main(argv: Sequence[str]) -> None:
     for name in ("rounds", "steps_per_call", "seeds", "batch_size", "image_size"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name}={getattr(options, name)} must be at least 1")
-    if options.lowerings:
-        os.environ["RESNET_JAX_LOWERINGS"] = "" if options.lowerings == "none" else options.lowerings
+    if options.forms:
+        os.environ["RESNET_JAX_FORMS"] = "" if options.forms == "none" else options.forms
     if options.mode == "communication":
         if options.sweep or options.against:
             raise InputError("--mode=communication computes its tables; leave out --sweep and --against")
@@ -208,7 +208,7 @@ def measured(options: Options) -> dict[str, Any]:
     """Return the measurement, and what was measured on which machine."""
     settings: dict[str, Any] = {}
     if options.mode != "input":
-        settings = network(options) | {"lowerings": os.environ.get("RESNET_JAX_LOWERINGS", "default")}
+        settings = network(options) | {"forms": os.environ.get("RESNET_JAX_FORMS", "default")}
     return {"mode": options.mode, **settings, **MODES[options.mode](options), **machine()}
 
 

@@ -251,11 +251,11 @@ def keep_program(program: Program, path: Path) -> None:
 @contextmanager
 def lowered_by(lowerings: str) -> Iterator[None]:
     """Trace with these lowerings."""
-    before = os.environ.get("RESNET_JAX_LOWERINGS")
-    os.environ["RESNET_JAX_LOWERINGS"] = lowerings
+    before = os.environ.get("RESNET_JAX_FORMS")
+    os.environ["RESNET_JAX_FORMS"] = lowerings
     try:
         yield
     finally:
-        os.environ.pop("RESNET_JAX_LOWERINGS")
+        os.environ.pop("RESNET_JAX_FORMS")
         if before is not None:
-            os.environ["RESNET_JAX_LOWERINGS"] = before
+            os.environ["RESNET_JAX_FORMS"] = before

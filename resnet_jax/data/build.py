@@ -33,7 +33,7 @@ from resnet_jax.data.loader import (
 from resnet_jax.data.notices import print_notice
 from resnet_jax.data.order import Order
 from resnet_jax.data.plain_images import plain_images
-from resnet_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MEAN_STD, USED_WHOLE, Preprocessing, check_crop
+from resnet_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, MEAN_STD, USED_WHOLE, Preprocessing
 from resnet_jax.data.resolution import FixedSize, ProgressiveSize
 from resnet_jax.data.sources.held_out import FolderRule
 from resnet_jax.data.sources.load import load_source
@@ -96,7 +96,6 @@ def build_data(config: Config, mesh: Mesh) -> Data:
     train_size = image_size_of(train_set, config)
     image_size = config.eval_image_size or train_size
     preprocessing = build_preprocessing(config, image_size)
-    check_crop(preprocessing, "eval_resize")
     size_at = build_sizes(config, train_size, len(train_set))
     return Data(
         train=build_train_loader(train_set, config, size_at, mesh),

@@ -148,7 +148,8 @@ def with_precise_stats(trained: Trained, num_images: int, *, data_dir: str = "",
     batches = report_skipped(enumerate(loader.batches(0, steps)), set())
     images = (prepare(batch, step)["image"] for step, batch in batches)
     variables = jax.device_put(trained.variables, replicated(mesh))
-    frozen = "" if run.unfreeze_at else run.freeze
+    thawed = 0 < run.unfreeze_at * len(source) < trained.step * run.batch_size
+    frozen = "" if thawed else run.freeze
     kept = kept_statistics(frozen, of_weights=run.freeze_statistics, has_decoder=hasattr(trained.model, "backbone"))
     stats = precise_batch_stats(trained.model, variables, images, config.seed, kept=kept)
     return dataclasses.replace(trained, variables={**variables, "batch_stats": stats})

@@ -25,11 +25,9 @@ PARAMETERS = {nn.GroupNorm: ("scale", "bias"), UpConv: ("kernel", "bias")}
 def as_primitives(call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
     """Intercept the call of a module that ONNX has an operator for: bind its primitive instead."""
     module = context.module
-    kind = next((kind for kind in MODULES if isinstance(module, kind)), None)
-    plain = len(args) == 1 and not kwargs and getattr(args[0], "ndim", 0) == 4
-    if kind is None or context.method_name != "__call__" or not plain:
-        return call(*args, **kwargs)
     parameters = module.variables.get("params", {})
-    if not set(PARAMETERS[kind]) <= {*parameters}:
+    names = PARAMETERS.get(type(module), ())
+    plain = len(args) == 1 and not kwargs and getattr(args[0], "ndim", 0) == 4
+    if type(module) not in MODULES or context.method_name != "__call__" or not plain or not set(names) <= {*parameters}:
         return call(*args, **kwargs)
-    return MODULES[kind](module, *args, *(parameters[name] for name in PARAMETERS[kind]))
+    return MODULES[type(module)](module, *args, *(parameters[name] for name in names))

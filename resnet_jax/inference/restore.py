@@ -1,5 +1,6 @@
 """Restoring the trained network of a run from its folder."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,25 @@ from resnet_jax.workdir.verified_log import recorded_sums
 
 # A training keeps at least its newest checkpoint, so that a second look finds one.
 ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A run's network at a checkpoint.
+
+    Attributes:
+        config: of the run.
+        facts: that config.json has besides.
+        model: the network, unrolled.
+        variables: its trained variables.
+        step: of the checkpoint.
+    """
+
+    config: Config
+    facts: dict[str, Any]
+    model: nn.Module
+    variables: dict[str, Any]
+    step: int
 
 
 def restore_run(
@@ -41,6 +61,12 @@ def restore_run(
     Raises:
         InputError: there is no run, no such checkpoint, it is damaged, or no average was kept.
     """
+    found = restore(workdir, which, ema=ema)
+    return found.config, found.model, found.variables
+
+
+def restore(workdir: str | Path, which: str | int = "newest", *, ema: bool = False) -> Restored:
+    """Return the network of a run, and all that its folder says of it; arguments and errors are `restore_run`'s."""
     workdir = Path(workdir).absolute()
     config, facts = read_run_config(workdir)
     model = build_model(config, len(facts["class_names"]))
@@ -55,7 +81,7 @@ def restore_run(
     size = facts["image_size"]
     target = abstract_checkpoint(model, optimizer.tx, size, mesh, task.zero_sums, with_ema=averaged)
     state = _restored_state(workdir, which, target)
-    return config, unrolled(model), state.ema if ema else state.variables
+    return Restored(config, facts, unrolled(model), state.ema if ema else state.variables, int(state.step))
 
 
 def _restored_state(workdir: Path, which: str | int, target: Any) -> Any:

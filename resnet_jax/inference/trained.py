@@ -13,12 +13,11 @@ from resnet_jax.data.preprocessing import Preprocessing, check_crop
 from resnet_jax.data.sources.cifar import PUBLISHED
 from resnet_jax.data.sources.imagenet_classes import wnids
 from resnet_jax.errors import InputError
-from resnet_jax.inference.restore import restore_run
+from resnet_jax.inference.restore import restore
 from resnet_jax.models.registry import classifies_pixels, create_model
 from resnet_jax.weights.catalog import known_weights
 from resnet_jax.weights.image_config import Interpolation, completed
 from resnet_jax.weights.pretrained import WeightSet, exact_variables, open_weights
-from resnet_jax.workdir.folder import read_run_config
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Trained:
         batch_size: images at once in its own evaluation.
         run: config of the run that trained it; None for other weights.
         facts: that the run's config.json has besides; of other weights, what their file says of masks.
+        step: of the run's checkpoint.
         as_evaluated: the run's last evaluation is of these weights, at this size.
     """
 
@@ -51,6 +51,7 @@ class Trained:
     batch_size: int = 64
     run: Any = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    step: int = 0
     as_evaluated: bool = False
 
     @property
@@ -120,7 +121,7 @@ def load_trained(
         )
         size = image_size or trained.preprocessing.image_size
         trained = replace(trained, preprocessing=trained.preprocessing.at_size(size, resize))
-    if not trained.classifies_pixels:
+    if (resize or image_size) and not trained.classifies_pixels:
         check_crop(trained.preprocessing, "resize")
     return trained
 
@@ -140,14 +141,14 @@ def trained_from_run(
     Raises:
         InputError: as `restore_run`.
     """
-    config, model, variables = restore_run(workdir, which, ema=ema)
-    _, facts = read_run_config(Path(workdir).absolute())
+    found = restore(workdir, which, ema=ema)
+    config, facts = found.config, found.facts
     own_size = facts["image_size"]
     size = image_size or own_size
     return Trained(
         name=config.model,
-        model=model,
-        variables=variables,
+        model=found.model,
+        variables=found.variables,
         preprocessing=build_preprocessing(config, size, resize or round(config.eval_resize * size / own_size)),
         class_names=tuple(facts["class_names"]),
         source=str(workdir),
@@ -156,6 +157,7 @@ def trained_from_run(
         batch_size=config.eval_batch_size or config.batch_size,
         run=config,
         facts=facts,
+        step=found.step,
         as_evaluated=which == "newest" and not ema and size == own_size and not resize,
     )
 

@@ -89,25 +89,10 @@ class BatchNorm(nn.Module):
 
 GROUPS = 32  # of channels, as in BiT
 
-
-class GroupNorm(nn.GroupNorm):
-    """Normalization of each example by groups of channels (Wu and He 2018): [B,…,C] -> [B,…,C]."""
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalize.
-
-        Raises:
-            InputError: the groups do not divide C.
-        """
-        if x.shape[-1] % (self.num_groups or 1):
-            raise InputError(f"norm='group' needs multiples of {self.num_groups} channels, not {x.shape[-1]}")
-        return super().__call__(x)
-
-
 NORMS: dict[str, Callable[..., nn.Module]] = {
     "batch": BatchNorm,
     "frozen": partial(BatchNorm, frozen=True),
-    "group": partial(GroupNorm, num_groups=GROUPS, epsilon=1e-5),
+    "group": partial(nn.GroupNorm, num_groups=GROUPS, epsilon=1e-5),
 }
 
 

@@ -1,11 +1,13 @@
 """Pooling, resizing and blurring: layers without parameters."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from resnet_jax.errors import InputError
 from resnet_jax.ops.max_pool import window_max
-from resnet_jax.ops.windows import output_size
 
 
 def max_pool(x: jax.Array, size: int = 3, strides: int = 2, padding: int = 1, ceil: bool = False) -> jax.Array:
@@ -23,9 +25,23 @@ def max_pool(x: jax.Array, size: int = 3, strides: int = 2, padding: int = 1, ce
     return window_max(x, size, strides, (pads(x.shape[1]), pads(x.shape[2])))
 
 
+def refuse_empty(height: Any, width: Any) -> None:
+    """Refuse images of which nothing is left, and whose mean would be NaN.
+
+    Args:
+        height: of what is left; of a program for any size it is unknown, and not refused.
+        width: likewise.
+
+    Raises:
+        InputError: one is 0.
+    """
+    if any(isinstance(side, int) and side < 1 for side in (height, width)):
+        raise InputError("the images are too small: the network's pooling leaves nothing of them; take larger ones")
+
+
 def average_pool(x: jax.Array, size: int = 2) -> jax.Array:
     """Return averages over windows side by side: [B,H,W,C] -> [B,H/size,W/size,C], rounded down."""
-    output_size(x.shape[1:3], size, size, ((0, 0), (0, 0)))
+    refuse_empty(x.shape[1] // size, x.shape[2] // size)
     return nn.avg_pool(x, (size, size), strides=(size, size))
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from resnet_jax.layers.conv import Conv, he_normal_fan_out
-from resnet_jax.layers.pooling import adaptive_average_pool, flatten_channels_first, max_pool
+from resnet_jax.layers.pooling import adaptive_average_pool, flatten_channels_first, max_pool, refuse_empty
 
 
 class AlexNet(nn.Module):
@@ -46,7 +46,10 @@ class AlexNet(nn.Module):
         for index, filters in enumerate((384, 256, 256), start=1):
             x = nn.relu(conv(filters, 3, name=f"stage2_conv{index}")(x))
         outputs["stage2"] = x
-        x = adaptive_average_pool(max_pool(x, padding=0), 6)
+        x = max_pool(x, padding=0)
+        if self.num_classes:
+            refuse_empty(*x.shape[1:3])
+        x = adaptive_average_pool(x, 6)
         outputs["pooled"] = flatten_channels_first(x)
         if not self.num_classes:
             return outputs if features else outputs["pooled"]

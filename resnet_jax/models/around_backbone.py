@@ -15,8 +15,8 @@ class AroundBackbone(nn.Module):
     A subclass names the part behind the encoder, and has its fields: the part's parameters stand beside "backbone".
 
     Attributes:
-        backbone: creates a network without a head from `name`, `dtype`, `param_dtype` and, where it has it,
-            `bn_group_size`: any whose `features=True` returns "stem" and stages.
+        backbone: creates a network without a head from `name`, `dtype`, `param_dtype` and, if set and where it
+            has that, `bn_group_size`: any whose `features=True` returns "stem" and stages.
         bn_group_size: examples normalized together; 0 is the whole global batch.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.
@@ -35,7 +35,8 @@ class AroundBackbone(nn.Module):
         """Return logits [B,H,W,K]; with `features`, the backbone's dict, and the part's outputs with these logits."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         # A backbone without normalization has no such option.
-        group = {"bn_group_size": self.bn_group_size} if hasattr(self.backbone(parent=None), "bn_group_size") else {}
+        has_groups = self.bn_group_size and hasattr(self.backbone(parent=None), "bn_group_size")
+        group = {"bn_group_size": self.bn_group_size} if has_groups else {}
         backbone = self.backbone(name="backbone", **types, **group)
         outputs = backbone(images, train=train, features=True)
         decoder = self.decoder()

@@ -52,8 +52,11 @@ def check_classifier(model: nn.Module, name: str, image_size: int, *, pixels: bo
         InputError: its logits are those of the other, or it cannot take images of this size.
     """
     image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-    variables = abstract_variables(model, image_size)
-    logits: Any = jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, image)
+    try:
+        variables = abstract_variables(model, image_size)
+        logits: Any = jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, image)
+    except ValueError as error:  # groups of channels that do not divide them, or a block that refuses its options
+        raise InputError(f"--model={name} at {image_size} pixels: {str(error).splitlines()[0]}") from error
     if pixels and len(logits.shape) != 4:
         raise InputError(f"--model={name} classifies images, not pixels; take --model=unet_{name} or fcn_{name}")
     if not pixels and len(logits.shape) != 2:

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from resnet_jax.layers.conv import Conv, he_normal_fan_out
 from resnet_jax.layers.norm import BatchNorm
-from resnet_jax.layers.pooling import adaptive_average_pool, flatten_channels_first, max_pool
+from resnet_jax.layers.pooling import adaptive_average_pool, flatten_channels_first, max_pool, refuse_empty
 
 
 class ConvNormRelu(nn.Module):
@@ -119,10 +119,13 @@ class GoogLeNet(nn.Module):
         halve = partial(max_pool, padding=0, ceil=True)
         outputs = {}
         x = outputs["stem"] = unit(64, 7, strides=2, name="stem")(images)
-        x = unit(64, 1, name="stage1_conv1")(halve(x))
+        x = halve(x)
+        refuse_empty(*x.shape[1:3])
+        x = unit(64, 1, name="stage1_conv1")(x)
         x = outputs["stage1"] = unit(192, 3, name="stage1_conv2")(x)
         for stage, blocks in INCEPTIONS.items():
             x = halve(x, size=2 if stage == "stage4" else 3)
+            refuse_empty(*x.shape[1:3])
             for index, filters in enumerate(blocks, start=1):
                 name = f"{stage}_block{index:02d}"
                 x = Inception(filters, unit, name=name)(x)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from resnet_jax.layers.conv import Conv
-from resnet_jax.layers.pooling import max_pool
+from resnet_jax.layers.pooling import max_pool, refuse_empty
 
 # Caffe's "xavier", with which the authors start every convolution: uniform, variance 1 / fan_in.
 caffe_xavier = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
@@ -82,6 +82,8 @@ class Highway(nn.Module):
             for index in range(size):
                 x = HighwayBlock(conv, self.gate_bias, name=f"stage{stage}_block{index + 1:02d}")(x)
             outputs[f"stage{stage}"] = x
+        if self.num_classes:
+            refuse_empty(*x.shape[1:3])
         x = nn.relu(conv(100, 1, name="head_conv")(x))
         pooled = outputs["pooled"] = x.astype(jnp.float32).mean(axis=(1, 2))
         if not self.num_classes:

@@ -211,8 +211,6 @@ class BackboneUNet(AroundBackbone):
     def __post_init__(self):
         if self.skips not in SKIPS:
             raise ValueError(f"skips={self.skips!r} is none of {', '.join(SKIPS)}")
-        if self.skips != "add" and self.width != BackboneUNet.width:
-            raise ValueError(f"width={self.width} is of a decoder with skips='add'; leave it out")
         super().__post_init__()
 
 

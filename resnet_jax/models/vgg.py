@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from resnet_jax.layers.conv import Conv
 from resnet_jax.layers.norm import BatchNorm
-from resnet_jax.layers.pooling import adaptive_average_pool, flatten_channels_first, max_pool
+from resnet_jax.layers.pooling import adaptive_average_pool, flatten_channels_first, max_pool, refuse_empty
 from resnet_jax.models.alexnet import DenseHead
 
 
@@ -60,6 +60,8 @@ class VGG(nn.Module):
                 x = nn.relu(x)
             outputs[group] = x
             x = max_pool(x, size=2, padding=0)
+        if self.num_classes:
+            refuse_empty(*x.shape[1:3])
         outputs["pooled"] = flatten_channels_first(adaptive_average_pool(x, 7))
         if not self.num_classes:
             return outputs if features else outputs["pooled"]

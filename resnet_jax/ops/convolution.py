@@ -21,7 +21,6 @@ from jax import lax
 from resnet_jax.ops.kernel_gradient import NHWC, kernel_gradient, matrix_gradient
 from resnet_jax.ops.lowering import is_active
 from resnet_jax.ops.space_to_depth import convolve_in_blocks
-from resnet_jax.ops.windows import output_size
 
 MOST_CHANNELS = 4  # of inputs that are convolved on blocks of pixels: images
 
@@ -39,14 +38,10 @@ def convolve(
     `lax.platform_dependent` when it is lowered: that would trace every convolution twice, and keep what both lowerings
     need for their gradients. A program that runs on the CPU of a machine with an accelerator has the plain lowering:
     the same values, slower in `lax.scan`.
-
-    Raises:
-        InputError: H' or W' would be 0.
     """
-    size, pad = kernel.shape[0], (padding, padding)
-    output = output_size(x.shape[1:3], dilation * (size - 1) + 1, strides, (pad, pad))
     if groups > 1:
         return _plain(x, kernel, strides, padding, dilation, groups)
+    size = kernel.shape[0]
     if size == 1 and not padding and (is_active("canonical") or is_active("matrix_product")):
         x = x[:, ::strides, ::strides]
         if not is_active("canonical"):
@@ -57,8 +52,9 @@ def convolve(
     if few and x.shape[1] % 2 == x.shape[2] % 2 == 0 and is_active("space_to_depth"):
         return convolve_in_blocks(x, kernel, padding)
     if is_active("canonical"):
+        output = _output_size(x, size, strides, padding, dilation)
         # The gradient of x is a convolution of g, which has the size of the output. Long images (2x64) lose a tenth.
-        if min(x.shape[1], x.shape[2], *output) < size:
+        if 0 < min(x.shape[1], x.shape[2], *output) < size:
             return _convolve_patches(x, kernel, output, strides, padding, dilation)
         return _canonical(x, kernel, strides, padding, dilation)
     if x.dtype != jnp.float32 and is_active("float32_gradients"):
@@ -76,6 +72,11 @@ def _plain(x: jax.Array, kernel: jax.Array, strides: int, padding: int, dilation
         feature_group_count=groups,
         dimension_numbers=NHWC,
     )
+
+
+def _output_size(x: jax.Array, size: int, strides: int, padding: int, dilation: int) -> tuple[int, int]:
+    height, width = ((n + 2 * padding - dilation * (size - 1) - 1) // strides + 1 for n in x.shape[1:3])
+    return height, width
 
 
 def _convolve_patches(

@@ -43,7 +43,7 @@ def active_lowerings() -> list[str]:
 
 
 def is_active(lowering: str) -> bool:
-    """Return whether a program traced now uses this lowering: by the default backend, or as RESNET_JAX_LOWERINGS says.
+    """Return whether a program traced now uses this lowering: by the default backend, or as RESNET_JAX_FORMS says.
 
     That environment variable is a list such as "matrix_product,space_to_depth", which is read when a program is traced;
     "" means none: JAX's own lowering of everything.
@@ -53,12 +53,10 @@ def is_active(lowering: str) -> bool:
     """
     if _PLAIN.get():
         return False
-    listed = os.environ.get("RESNET_JAX_LOWERINGS")
+    listed = os.environ.get("RESNET_JAX_FORMS")
     if listed is None:
         return lowering in DEFAULTS.get(jax.default_backend(), ())
     names = [name for name in listed.split(",") if name]
     if unknown := [name for name in names if name not in LOWERINGS]:
-        raise InputError(
-            f"RESNET_JAX_LOWERINGS={listed}: {unknown[0]} is no lowering; known are {', '.join(LOWERINGS)}"
-        )
+        raise InputError(f"RESNET_JAX_FORMS={listed}: {unknown[0]} is no lowering; known are {', '.join(LOWERINGS)}")
     return lowering in names

@@ -22,7 +22,7 @@ from resnet_jax.run.new_parts import around_encoder, with_head
 from resnet_jax.run.report import say_once
 from resnet_jax.weights.checksum import checksum
 from resnet_jax.weights.layout import OURS, to_tensors
-from resnet_jax.weights.pretrained import AnotherNetworkError, open_weights, variables_of
+from resnet_jax.weights.pretrained import open_weights, variables_of
 from resnet_jax.weights.shapes import options_of
 from resnet_jax.workdir.folder import is_run
 
@@ -60,13 +60,19 @@ def read_initial(config: Config) -> Trained | None:
         )
     try:
         return _read_file(config, config.model)
-    except InputError as error:
-        if not encoder:
+    except InputError:
+        if not encoder or _has_encoder(config):
             raise
-        try:
-            return _read_file(config, encoder)
-        except AnotherNetworkError:
-            raise error from None  # the file says that it is of the whole network, and what is wrong with it was found
+    return _read_file(config, encoder)
+
+
+def _has_encoder(config: Config) -> bool:
+    """Return whether the weights of --init_from are of a whole network for dense prediction, by their names."""
+    try:
+        weights = open_weights(config.model, config.init_from, config.weights_key)
+    except InputError:
+        return False
+    return any("backbone" in name for name in weights.tensors)
 
 
 def _read_file(config: Config, name: str) -> Trained:

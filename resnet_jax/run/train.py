@@ -11,7 +11,8 @@ import jax
 
 from resnet_jax.config.checks import check_config
 from resnet_jax.config.options import Config
-from resnet_jax.data.build import Data
+from resnet_jax.data.build import Data, build_preprocessing
+from resnet_jax.data.preprocessing import check_crop
 from resnet_jax.errors import NonFiniteError
 from resnet_jax.ops.lowering import active_lowerings
 from resnet_jax.run.agreement import check_same_config, check_same_data, compared
@@ -61,7 +62,8 @@ def train(config: Config) -> Row:
         return {}
     connect(config.coordinator_address, config.num_processes, config.process_id, config.connect_timeout)
     workdir = Path(config.workdir).absolute()
-    with ExitStack() as stack:
+    # Trackers end last: a server that does not answer holds up neither the result nor the other processes.
+    with ExitStack() as trackers, ExitStack() as stack:
         stack.enter_context(ending_together(debug=config.debug))
         unused = check_accelerator(config.require_accelerator)
         if config.find_rate or config.find_batch:
@@ -79,6 +81,8 @@ def train(config: Config) -> Row:
             say_once(f"{workdir} is finished, nothing to do: {outcome(result)}")
             return result
         run = add_teacher(build_run(config))
+        if begun is None and not run.task.pixels:  # a run that is under way continues as it began
+            check_crop(build_preprocessing(config, run.data.image_size), "eval_resize")
         initial = None if folder.has_checkpoints(workdir) else fit_initial(trained, run)
         check_same_data(run.data)
         data = data_facts(run.data)
@@ -93,12 +97,12 @@ def train(config: Config) -> Row:
             run = dataclasses.replace(run, initial=initial.variables)
             data |= initial.facts
         if is_first_process():
-            folder.write_config(workdir, config, data | {"lowerings": active_lowerings()})
+            folder.write_config(workdir, config, data | {"forms": active_lowerings()})
             if other := folder.other_code(workdir):
                 say_once(other)
         barrier("config.json is written")
         try:
-            result = fit(run, workdir)
+            result = fit(run, workdir, trackers)
         except NonFiniteError as error:
             raise NonFiniteError(f"{error}; {after_divergence(workdir)}") from error
         if is_first_process():
@@ -110,8 +114,13 @@ def train(config: Config) -> Row:
     return result
 
 
-def fit(run: Run, workdir: Path) -> Row:
+def fit(run: Run, workdir: Path, trackers: ExitStack) -> Row:
     """Train from the newest checkpoint, or from nothing, to the end; return the last evaluation and facts of the run.
+
+    Args:
+        run: the run.
+        workdir: its folder.
+        trackers: closes the trackers.
 
     Raises:
         InputError: no checkpoint can be read, the memory does not suffice, or the end could not be written.
@@ -123,19 +132,13 @@ def fit(run: Run, workdir: Path) -> Row:
     saves = Saves(manager, say_once)
     too_large = memory_remedy(lambda: "take a smaller --batch_size, --remat or --dtype=bfloat16")
     # Ends inside `closing`: a manager that is closed waits for the other processes.
-    with (
-        closing(saves),
-        ExitStack() as until_the_end,
-        stop_signal() as stop_requested,
-        ending_together(debug=config.debug),
-        too_large,
-    ):
+    with closing(saves), stop_signal() as stop_requested, ending_together(debug=config.debug), too_large:
         start, state, sums = restore_or_init(run, manager, say_once)
         stored = checkpoint.stored_record(manager, start) if start else {}
         skipped: set[str] = set(stored.get("skipped", ()))
         if config.cache_features:
             run = with_cached_features(run, state, skipped, stop_requested)
-        log = until_the_end.enter_context(open_log(workdir, config, start, stored))
+        log = trackers.enter_context(open_log(workdir, config, start, stored))
         barrier("metrics.jsonl ends where the run continues")
         evaluated = {row["step"]: row for row in read_rows(metrics) if row["split"] == "eval"}
         progress = Progress(start, run.total_steps, quiet=not is_first_process())

@@ -238,15 +238,11 @@ def write_weights(
     formats.write_tensors(path, tensors, {"format": "pt" if layout == "torch" else "resnet_jax"} | facts)
 
 
-class AnotherNetworkError(InputError):
-    """Weights of another network than the one that is asked for."""
-
-
 def refuse_another(name: str, source: str | Path, model: str) -> None:
     """Refuse weights of another network, also where all shapes would fit (resnet50 and resnet50_v1).
 
     Raises:
-        AnotherNetworkError: `model` is not `name`.
+        InputError: `model` is not `name`.
     """
     if model != name:
-        raise AnotherNetworkError(f"{source} holds weights of {model}, not of {name}")
+        raise InputError(f"{source} holds weights of {model}, not of {name}")

@@ -13,7 +13,7 @@ WANDB_ID = "wandb_id"  # file in the workdir
 
 
 Track = Callable[[Row], None]
-Close = Callable[[], None]
+Close = Callable[[bool], None]  # whether the run came to its end
 
 
 @contextmanager
@@ -33,16 +33,18 @@ def open_trackers(workdir: Path, options: Row, start: int, *, tensorboard: bool,
         InputError: a package is not installed, or the tracker cannot be opened.
     """
     opened: list[tuple[Track, Close]] = []
+    ended = False
     try:
         if tensorboard:
             opened.append(_tensorboard(workdir, start))
         if wandb:
             opened.append(_wandb(workdir, options, start))
         yield [track for track, _ in opened]
+        ended = True
     finally:
         for _, close in opened:
             with suppress(Exception):  # a tracker's server or disk never decides over a training
-                close()
+                close(ended)
 
 
 def _tensorboard(workdir: Path, start: int) -> tuple[Track, Close]:
@@ -60,7 +62,7 @@ def _tensorboard(workdir: Path, start: int) -> tuple[Track, Close]:
         for name, value in scalars(row):
             writer.add_scalar(f"{row['split']}/{name}", value, row["step"])
 
-    return track, writer.close
+    return track, lambda ended: writer.close()
 
 
 def _wandb(workdir: Path, options: Row, start: int) -> tuple[Track, Close]:
@@ -79,7 +81,7 @@ def _wandb(workdir: Path, options: Row, start: int) -> tuple[Track, Close]:
     def track(row: Row) -> None:
         run.log({f"{row['split']}/{name}": value for name, value in scalars(row)}, step=row["step"])
 
-    return track, run.finish
+    return track, lambda ended: run.finish(exit_code=0 if ended else 1)
 
 
 def wandb_id(workdir: Path, start: int) -> str:

@@ -34,6 +34,11 @@ def test_a_seed_has_32_bits(seed):
     refused(f"--seed={seed} must be between 0 and 4294967295", seed=seed)
 
 
+def test_an_output_stride_is_a_power_of_two():
+    refused("--output_stride=12: take 8, 16 or 32", output_stride=12)
+    check_config(Config(output_stride=16))
+
+
 def test_the_largest_seed_is_accepted():
     check_config(Config(seed=2**32 - 1))
 

@@ -1,5 +1,6 @@
 """Precise batch statistics against a plain loop over all values."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -92,7 +93,8 @@ def test_layers_that_kept_their_statistics_in_training_keep_them():
     [
         ({}, set()),
         ({"freeze": "stem_*"}, {"stem_norm"}),
-        ({"freeze": "stem_*", "unfreeze_at": 0.5}, set()),
+        ({"freeze": "stem_*", "unfreeze_at": 0.5}, set()),  # of 1,437 images, of which 70 batches are three quarters
+        ({"freeze": "stem_*", "unfreeze_at": 1.0}, {"stem_norm"}),
         ({"freeze_statistics": True}, {"stem_norm", "stage1_block01", "stage2_block01", "stage3_block01"}),
     ],
 )
@@ -100,10 +102,26 @@ def test_statistics_of_a_run_are_computed_as_it_trained(options, kept):
     config = Config(model="resnet8_cifar", width=4, dataset="digits", image_size=8, batch_size=16, **options)
     model = build_model(config, 10)
     variables: Any = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
-    trained = Trained("resnet8_cifar", model, variables, Preprocessing(8, 8), None, "a-run", "digits", run=config)
+    trained = Trained(
+        "resnet8_cifar", model, variables, Preprocessing(8, 8), None, "a-run", "digits", run=config, step=70
+    )
     stats = with_precise_stats(trained, 32, num_workers=0).variables["batch_stats"]
     same = jax.tree.map(lambda a, b: bool(np.array_equal(a, b)), stats, variables["batch_stats"])
     assert {layer for layer, leaves in same.items() if all(jax.tree.leaves(leaves))} == kept
+
+
+def test_a_micro_batch_is_normalized_by_itself():
+    config = Config(model="resnet8_cifar", width=4, dataset="digits", image_size=8, batch_size=16)
+    model = build_model(config, 10)
+    variables: Any = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+
+    def stats(**changes):
+        run = replace(config, **changes)
+        trained = Trained("resnet8_cifar", model, variables, Preprocessing(8, 8), None, "a-run", "digits", run=run)
+        return with_precise_stats(trained, 32, num_workers=0).variables["batch_stats"]
+
+    jax.tree.map(np.testing.assert_array_equal, stats(accumulate=2), stats(batch_size=8))
+    assert np.any(stats(accumulate=2)["stage1_block01"]["norm1"]["var"] != stats()["stage1_block01"]["norm1"]["var"])
 
 
 class Layer(nn.Module):

@@ -34,7 +34,7 @@ from resnet_jax.config.help import COLUMN
 from resnet_jax.config.options import Config
 from resnet_jax.config.segmentation_options import SegmentationOptions
 from resnet_jax.errors import InputError
-from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION, TRANSFER
+from resnet_jax.recipes import CIFAR, FOR_PHOTOGRAPHS, IMAGENET, SEGMENTATION, TRANSFER
 
 ROOT = Path(__file__).parents[2]
 console = importlib.import_module("experiments.__main__")
@@ -44,7 +44,7 @@ TRAINING = {
     "cifar": (cifar, cifar.RECIPES, "resnet{depth}_cifar"),
     "finetune": (finetune, finetune.RECIPES, "resnet{depth}"),
     "segment": (segment, SEGMENTATION, "unet_resnet{depth}"),
-    "show_batch": (show_batch, show_batch.RECIPES, "resnet{depth}"),
+    "show_batch": (show_batch, FOR_PHOTOGRAPHS, "resnet{depth}"),
     "quickstart": (quickstart, {}, "resnet{depth}_cifar"),
 }
 OPTIONS = {

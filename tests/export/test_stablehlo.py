@@ -45,7 +45,7 @@ def test_the_printed_loader_computes_the_logits_without_this_package(tmp_path, o
 
 
 def test_one_file_is_for_all_platforms_and_has_no_lowering_of_this_machine(monkeypatch):
-    monkeypatch.setenv("RESNET_JAX_LOWERINGS", "canonical,matrix_product,space_to_depth")
+    monkeypatch.setenv("RESNET_JAX_FORMS", "canonical,matrix_product,space_to_depth")
     model = create_model("resnet18", stage_sizes=(1, 1, 1, 1), width=8, shortcut="C")
     program = to_stablehlo(model, random_variables(model, 64), (64, 64))
     exported = jax.export.deserialize(bytearray(program.data))

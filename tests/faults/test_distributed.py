@@ -110,7 +110,7 @@ def test_two_processes_divide_the_state_and_one_continues_with_all_of_it(start, 
     [
         (["--width=4"], {}, "--width is 2 in process 0, 4 in process 1", False),
         # What the environment of one process alone says stands in its programs only.
-        ([], {"RESNET_JAX_LOWERINGS": ""}, "the lowered step is ", True),
+        ([], {"RESNET_JAX_FORMS": ""}, "the lowered step is ", True),
     ],
 )
 def test_processes_that_differ_end_before_they_train(start, tmp_path, options, variables, says, began):

@@ -3,12 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
 from resnet_jax.models.build import build_model, check_batch_norm, check_classifier
-from resnet_jax.models.registry import classifies_pixels, create_model
+from resnet_jax.models.registry import create_model
 
 
 @pytest.mark.parametrize(
@@ -40,11 +42,18 @@ def test_wishes_that_a_network_does_not_have_are_left_out():
 
 @pytest.mark.parametrize(
     ("name", "image_size"),
-    [("alexnet", 62), ("vgg11", 31), ("densenet121", 28), ("googlenet", 8), ("unet", 8), ("airbench94_cifar", 8)],
+    [("alexnet", 62), ("vgg11", 31), ("densenet121", 28), ("googlenet", 8), ("highway19_cifar", 3)],
 )
 def test_images_that_are_too_small_for_a_network_are_refused(name, image_size):
-    with pytest.raises(InputError, match="--image_size"):
-        check_classifier(create_model(name), name, image_size, pixels=classifies_pixels(name))
+    with pytest.raises(InputError, match="images are too small"):
+        check_classifier(create_model(name), name, image_size)
+
+
+@pytest.mark.parametrize("name", ["unet", "unet_vgg11", "unet_resnet8_cifar"])
+def test_networks_for_dense_prediction_take_small_pictures(name):
+    model = create_model(name, num_classes=2)
+    logits = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x)[0], jnp.zeros((1, 17, 40, 3)))
+    assert logits.shape == (1, 17, 40, 2)
 
 
 @pytest.mark.parametrize(("name", "image_size"), [("alexnet", 63), ("vgg11", 32), ("densenet121", 29)])

@@ -43,7 +43,7 @@ def without_lowerings(network) -> Any:
     """The loss and its gradient by JAX's own operations, and the jaxpr of the loss."""
     model, params, images = network
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RESNET_JAX_LOWERINGS", "")
+        patch.setenv("RESNET_JAX_FORMS", "")
         # A new function each time: what was traced with another lowering would be reused.
         expected = jax.jit(jax.value_and_grad(partial(loss, model=model, images=images)))(params)
         return expected, str(jax.make_jaxpr(partial(loss, model=model, images=images))(params))
@@ -55,7 +55,7 @@ def without_lowerings(network) -> Any:
 def test_the_gradient_of_a_network_is_the_same(lowering, network, without_lowerings, monkeypatch):
     model, params, images = network
     expected, plain = without_lowerings
-    monkeypatch.setenv("RESNET_JAX_LOWERINGS", lowering)
+    monkeypatch.setenv("RESNET_JAX_FORMS", lowering)
     found = jax.jit(jax.value_and_grad(partial(loss, model=model, images=images)))(params)
     assert str(jax.make_jaxpr(partial(loss, model=model, images=images))(params)) != plain
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
@@ -63,19 +63,17 @@ def test_the_gradient_of_a_network_is_the_same(lowering, network, without_loweri
 
 
 def test_by_default_the_backend_decides(monkeypatch):
-    monkeypatch.delenv("RESNET_JAX_LOWERINGS", raising=False)
+    monkeypatch.delenv("RESNET_JAX_FORMS", raising=False)
     assert active_lowerings() == ["batch_norm", "canonical", "kept_places"]
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert active_lowerings() == ["batch_norm", "kept_places", "output_relu", "space_to_depth"]
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
     assert not active_lowerings()
-    monkeypatch.setenv("RESNET_JAX_LOWERINGS", "space_to_depth,matrix_product")
+    monkeypatch.setenv("RESNET_JAX_FORMS", "space_to_depth,matrix_product")
     assert active_lowerings() == ["matrix_product", "space_to_depth"]
 
 
 def test_an_unknown_lowering_is_refused(monkeypatch):
-    monkeypatch.setenv("RESNET_JAX_LOWERINGS", "fast")
-    with pytest.raises(
-        InputError, match="RESNET_JAX_LOWERINGS=fast: fast is no lowering; known are batch_norm, canonical"
-    ):
+    monkeypatch.setenv("RESNET_JAX_FORMS", "fast")
+    with pytest.raises(InputError, match="RESNET_JAX_FORMS=fast: fast is no lowering; known are batch_norm, canonical"):
         is_active("canonical")

@@ -75,7 +75,7 @@ def test_runs_that_differ_in_their_seed_have_one_program(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(("lowerings", "kind"), [("", "bf16"), ("float32_gradients", "f32")])
 def test_devices_sum_the_gradients_of_bfloat16_in_the_type_that_is_asked_for(lowerings, kind, tmp_path, monkeypatch):
-    monkeypatch.setenv("RESNET_JAX_LOWERINGS", lowerings)
+    monkeypatch.setenv("RESNET_JAX_FORMS", lowerings)
     lowered = program_of(replace(TOY, dtype="bfloat16"), tmp_path)
     # Of a CPU's final program, all sums are float32: it has no convolution of bfloat16.
     lowered.compile({"xla_dump_to": str(tmp_path), "xla_dump_hlo_pass_re": "spmd-partitioning"})

@@ -151,7 +151,9 @@ def test_features_are_not_cached_of_epochs_that_lack_pictures(options, remedy):
         check_cache(replace(TOY, cache_features=1, freeze="stem", **options), params)
 
 
-def test_a_crop_that_is_larger_than_the_resized_image_is_refused():
+def test_a_crop_that_is_larger_than_the_resized_image_is_refused(tmp_path):
     config = Config(model="resnet8_cifar", dataset="fake", image_size=32, eval_resize=16, batch_size=8)
+    config = replace(config, workdir=str(tmp_path / "run"))
     with pytest.raises(InputError, match=r"--eval_resize=16: the network sees 32 x 32 pixels, .*; take 32 or more"):
-        build_data(config, data_mesh())
+        resnet_jax.train(config)
+    assert not (tmp_path / "run" / "config.json").exists()

@@ -49,9 +49,9 @@ def test_all_gradients_but_those_of_convolutions_in_jaxs_own_form_are_summed_in_
     lowerings, of_kernels, tmp_path, monkeypatch
 ):
     if lowerings is None:
-        monkeypatch.delenv("RESNET_JAX_LOWERINGS", raising=False)
+        monkeypatch.delenv("RESNET_JAX_FORMS", raising=False)
     else:
-        monkeypatch.setenv("RESNET_JAX_LOWERINGS", lowerings)
+        monkeypatch.setenv("RESNET_JAX_FORMS", lowerings)
     found = all_reduces(tmp_path)
     convolutions = [dtype for dtype, axes in found if axes == 4]
     assert convolutions == [of_kernels] * 3  # the stem's and the block's two

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from resnet_jax.errors import InputError
+from resnet_jax.errors import InputError, NonFiniteError
 from resnet_jax.workdir.trackers import open_trackers
 
 
@@ -53,11 +53,15 @@ def wandb(monkeypatch):
     opened: list[dict] = []
     active: list[str] = []
 
+    def finish(exit_code):
+        opened[-1]["exit_code"] = exit_code
+        active.clear()
+
     def init(**options):
         assert not active, "another run is open, and would receive the rows of this one"
         active.append(options["id"])
         opened.append(options)
-        return SimpleNamespace(log=lambda values, step: None, finish=active.clear)
+        return SimpleNamespace(log=lambda values, step: None, finish=finish)
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
     return opened
@@ -73,6 +77,18 @@ def test_runs_of_one_name_have_ids_of_their_own_and_keep_them(tmp_path, wandb):
     assert ids[0] != ids[1]
     assert "seed0" not in ids
     assert {options["name"] for options in wandb} == {"seed0"}
+
+
+def test_a_run_that_ends_by_an_error_did_not_finish_there(tmp_path, wandb):
+    def diverge():
+        with open_trackers(tmp_path, {}, 0, tensorboard=False, wandb=True):
+            raise NonFiniteError
+
+    with pytest.raises(NonFiniteError):
+        diverge()
+    with open_trackers(tmp_path, {}, 0, tensorboard=False, wandb=True):
+        pass
+    assert [options["exit_code"] for options in wandb] == [1, 0]
 
 
 def test_a_run_that_began_under_its_folders_name_stays_that_run(tmp_path, wandb):

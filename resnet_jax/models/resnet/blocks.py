@@ -151,6 +151,16 @@ class PreActBottleneck(ResidualBlock):
         return self.merge(x, residual, self.finish_branch(y))
 
 
+def refuse_zeros(order: str, zero_init: bool) -> None:
+    """Refuse a branch that starts at zero in an order in which it would stay there.
+
+    Raises:
+        ValueError: it would.
+    """
+    if zero_init and order != "relu_first":
+        raise ValueError(f"zero_init: a ReLU after the zeros of {order} would keep them zero for ever")
+
+
 class ReorderedBlock(ResidualBlock):
     """A basic block with its activations in another order (He et al. 2016, Table 2).
 
@@ -162,8 +172,7 @@ class ReorderedBlock(ResidualBlock):
     order: str = "relu_first"
 
     def __post_init__(self):
-        if self.zero_last and self.order != "relu_first":
-            raise ValueError(f"zero_init: a ReLU after the zeros of {self.order} would keep them zero for ever")
+        refuse_zeros(self.order, self.zero_last)
         super().__post_init__()
 
     @nn.compact

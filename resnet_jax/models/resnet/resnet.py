@@ -93,15 +93,11 @@ class ResNet(nn.Module):
             (self.zero_init and self.standardize, "zero_init: a standardized kernel of zeros is divided by zero"),
             (self.merge != "add" and plain, f"merge={self.merge!r} needs a shortcut to merge"),
             (self.output_stride < stem.total_stride, f"output_stride: the stem alone has {stem.total_stride}"),
-            (self.output_stride.bit_count() > 1, f"output_stride={self.output_stride} is no power of two"),
             (self.norm == "group" and uneven, f"norm='group' needs multiples of {GROUPS} channels, not {uneven}"),
             (not 0 <= self.stochastic_depth < 1, "stochastic_depth must be at least 0 and below 1"),
         ):
             if refused:
                 raise ValueError(why)
-        # What the blocks refuse is refused now, and not when the network is applied.
-        parts = {"shortcut": SHORTCUTS[self.shortcut], "conv": Conv, "norm": NORMS[self.norm]}
-        self.block(filters=self.width, strides=1, zero_last=self.zero_init, parent=None, **parts)
         super().__post_init__()
 
     @nn.compact

@@ -6,7 +6,14 @@ from typing import Any
 
 from flax import linen as nn
 
-from resnet_jax.models.resnet.blocks import BasicBlock, Bottleneck, PreActBasicBlock, PreActBottleneck, ReorderedBlock
+from resnet_jax.models.resnet.blocks import (
+    BasicBlock,
+    Bottleneck,
+    PreActBasicBlock,
+    PreActBottleneck,
+    ReorderedBlock,
+    refuse_zeros,
+)
 from resnet_jax.models.resnet.resnet import ResNet
 from resnet_jax.models.resnet.shortcuts import MERGES
 
@@ -52,6 +59,16 @@ def _stage_sizes(depth: int, block_layers: int, other_layers: int, family: str) 
     if rest or size < 1:
         raise ValueError(f"{family}, not {depth}")
     return (size, size, size)
+
+
+def reordered(order: str, **options: Any) -> ResNet:
+    """Return the CIFAR network of 110 layers with its activations in another order (He et al. 2016, Table 2).
+
+    Raises:
+        ValueError: `zero_init` with an order that has a ReLU after the zeros.
+    """
+    refuse_zeros(order, options.get("zero_init", False))
+    return cifar_resnet(110, block=partial(ReorderedBlock, order=order), **options)
 
 
 # He et al. 2015, table 1; 26 layers are timm's.
@@ -101,7 +118,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     **{f"resnet110_{merge}_cifar": partial(cifar_resnet, 110, merge=merge) for merge in MERGES if merge != "add"},
     "resnet110_conv_cifar": partial(cifar_resnet, 110, shortcut="C"),
     **{
-        f"resnet110_{order}_cifar": partial(cifar_resnet, 110, block=partial(ReorderedBlock, order=order))
+        f"resnet110_{order}_cifar": partial(reordered, order)
         for order in ("norm_after_add", "relu_before_add", "relu_first")
     },
     **{f"preresnet{d}_cifar": partial(cifar_preresnet, d) for d in (20, 56, 110, 164, 1001)},

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from resnet_jax.errors import InputError
+from resnet_jax.models.build import check_classifier
 from resnet_jax.models.registry import create_model
-from resnet_jax.models.resnet.blocks import PreActBasicBlock, PreActBottleneck, ReorderedBlock
+from resnet_jax.models.resnet.blocks import BasicBlock, PreActBasicBlock, PreActBottleneck, ReorderedBlock
 from resnet_jax.models.resnet.resnet import ResNet
 from tests.models.numpy_layers import conv, dense, normalize, relu, sigmoid
 from tests.models.test_numpy_references import compare, random_images
@@ -178,7 +179,6 @@ def test_a_branch_that_starts_at_zero_does_not_stay_there(name):
         ("resnet20_cifar", {"merge": "constant", "shortcut": "none"}, "needs a shortcut"),
         ("resnet20_cifar", {"norm": "group"}, "multiples of 32"),
         ("wrn16_4_cifar", {"norm": "group"}, r"multiples of 32 channels, not \[16\]"),  # of the stem
-        ("resnet18", {"output_stride": 12}, "output_stride=12 is no power of two"),
         ("resnet20_cifar", {"stochastic_depth": 1.0}, "below 1"),
     ],
 )
@@ -188,8 +188,19 @@ def test_parts_that_do_not_go_together_are_refused(name, options, message):
 
 
 def test_channels_that_32_groups_do_not_divide_are_refused_within_blocks_too():
-    with pytest.raises(InputError, match="multiples of 32 channels, not 8"):
-        jax.eval_shape(create_model("skresnet50", norm="group").init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    with pytest.raises(InputError, match=r"^--model=skresnet50 at 32 pixels: .*32.* does not divide .*8"):
+        check_classifier(create_model("skresnet50", norm="group"), "skresnet50", 32)
+
+
+def test_a_block_of_ones_own_has_the_fields_that_a_network_gives_it():
+    """And no others: the network asks it for nothing when it is created."""
+
+    def block(*, filters, strides, name=None, **parts):
+        return BasicBlock(filters, strides, name=name, **parts)
+
+    model = ResNet((1, 1), block, num_classes=3, width=4)
+    logits, _ = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x), jnp.zeros((2, 16, 16, 3)))
+    assert logits.shape == (2, 3)
 
 
 @pytest.mark.parametrize("merge", ["exclusive_gate", "shortcut_gate"])
