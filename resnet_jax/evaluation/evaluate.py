@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from resnet_jax.errors import InputError
-from resnet_jax.evaluation.image_set import Split, image_set, open_any_set, open_set
+from resnet_jax.evaluation.image_set import Split, image_set, open_any_set, open_set, refuse_training_images
 from resnet_jax.evaluation.masks import evaluate_masks
 from resnet_jax.evaluation.protocols import Pass, Protocol, build_passes
 from resnet_jax.evaluation.scores import Scores, collect, jit_score_step, mean_scores, score_sums
@@ -74,6 +74,7 @@ def evaluate(
             num_workers=num_workers,
         )
     images = image_set(first, dataset=dataset, data_dir=data_dir, split=split, links_out=links_out)
+    refuse_training_images(networks, images)
     mesh = data_mesh()
 
     def opened(network: Trained) -> tuple[Trained, int, list[Pass]]:

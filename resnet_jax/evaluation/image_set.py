@@ -1,8 +1,9 @@
 """The set of images that a network is evaluated on: the run's own, or another with the same classes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from resnet_jax.data.build import folder_rule
 from resnet_jax.data.notices import print_notice
@@ -53,6 +54,33 @@ def image_set(
         print_notice(f"{data_dir} is split as in the training, {rule.option}; with --dataset=folder it is taken whole")
     rule = replace(rule, links_out=rule.links_out or links_out)
     return ImageSet(dataset or trained.dataset, data_dir or (own.data_dir if own else ""), split, rule)
+
+
+def refuse_training_images(networks: Sequence[Trained], images: ImageSet) -> None:
+    """Refuse an ensemble whose members held out different images of one folder: each was trained on the others'.
+
+    Args:
+        networks: the members.
+        images: the set, as `image_set` has it for the first of them.
+
+    Raises:
+        InputError: two members did.
+    """
+    if images.split != "val" or not images.rule.option:
+        return
+
+    def held_out(network: Trained) -> Any:
+        run = network.run
+        return run and (run.dataset, run.data_dir, replace(folder_rule(run), links_out=False))
+
+    first = held_out(networks[0])
+    for network in networks[1:]:
+        other = held_out(network)
+        if first and other and first[:2] == other[:2] and first != other:
+            raise InputError(
+                f"{network.source} was trained on images that {networks[0].source} held out; evaluate them on pictures "
+                "that none has seen: --split=test, or --dataset=folder --data_dir=ROOT"
+            )
 
 
 def open_set(images: ImageSet, trained: Trained, image_size: int) -> Source:

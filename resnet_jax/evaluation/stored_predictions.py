@@ -1,11 +1,14 @@
 """Predictions as a table beside a run, and a note of what they are predictions of."""
 
 import csv
+import dataclasses
 import hashlib
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from resnet_jax.data.sources.folder import FolderSource
 from resnet_jax.data.sources.source import Source, example_digest
@@ -22,10 +25,12 @@ COLUMNS = ("name", "label", "predicted", "probability", "loss")
 
 
 def subject_of(trained: Trained, source: Source, images: ImageSet) -> dict[str, Any]:
-    """Return what predictions depend on: weights, images (of files, names and states), and their preprocessing."""
+    """Return what predictions depend on: network, images (of files, names and states), and their preprocessing."""
     seen = trained.preprocessing
     states = source.states() if isinstance(source, FolderSource) else np.zeros(0, np.int64)
     return {
+        "model": trained.name,
+        "settings": settings_of(trained.model),
         "weights": digest_of(fingerprint(trained.variables)),
         "dataset": images.dataset,
         "split": images.split,
@@ -38,6 +43,13 @@ def subject_of(trained: Trained, source: Source, images: ImageSet) -> dict[str, 
         "std": list(seen.std),
         "views": trained.views,
     }
+
+
+def settings_of(model: nn.Module) -> dict[str, Any]:
+    """Return the fields of a network that are plain values, and its type of computation."""
+    values = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+    plain = {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
+    return plain | {"dtype": jnp.dtype(values.get("dtype", jnp.float32)).name}
 
 
 def table_name(split: str) -> str:

@@ -15,9 +15,9 @@ _block: ContextVar[tuple[str, ...]] = ContextVar("block", default=())
 
 
 @contextmanager
-def named_block(name: str) -> Iterator[None]:
-    """Tell the modules that are applied meanwhile, as a network of their own, the name of the block that they form."""
-    token = _block.set((name,))
+def named_block(path: tuple[str, ...]) -> Iterator[None]:
+    """Tell the modules that are applied meanwhile, as a network of their own, the path of the block that they form."""
+    token = _block.set(path)
     try:
         yield
     finally:

@@ -13,12 +13,13 @@ from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained, takes_average, trained_from_run, trained_of
 from resnet_jax.models.counts import abstract_variables
 from resnet_jax.models.registry import backbone_name, create_model
+from resnet_jax.models.resnet.scan import stacked_name
 from resnet_jax.optim.freeze import check_freeze, frozen_by
 from resnet_jax.optim.param_paths import by_path
 from resnet_jax.run.build import Run, build_run
 from resnet_jax.run.cached_features import check_cache
 from resnet_jax.run.distill import add_teacher
-from resnet_jax.run.new_parts import around_encoder, with_head
+from resnet_jax.run.new_parts import ENCODER, around_encoder, with_head
 from resnet_jax.run.report import say_once
 from resnet_jax.weights.checksum import checksum
 from resnet_jax.weights.layout import OURS, to_tensors
@@ -200,16 +201,19 @@ def check_scan(config: Config, model: Any, params: Any) -> None:
     Raises:
         InputError: --freeze names some of them, and not all.
     """
-    if not (config.scan and config.freeze and hasattr(model, "scan_groups")):
+    encoder, prefix = (model.backbone(), f"{ENCODER}/") if hasattr(model, "backbone") else (model, "")
+    if not (config.scan and config.freeze and hasattr(encoder, "scan_groups")):
         return
     is_frozen, paths = frozen_by(config.freeze), list(by_path(params))
-    for names in model.scan_groups():
-        first = [path.removeprefix(f"{names[0]}/") for path in paths if path.startswith(f"{names[0]}/")]
-        for leaf in first:
-            if len({is_frozen(f"{name}/{leaf}") for name in names}) > 1:
+    for names in encoder.scan_groups():
+        first = f"{prefix}{names[0]}/"
+        for leaf in (path.removeprefix(first) for path in paths if path.startswith(first)):
+            of_each = {is_frozen(f"{prefix}{name}/{leaf}") for name in names}
+            if len(of_each) > 1 or is_frozen(f"{prefix}{stacked_name(names)}/{leaf}") not in of_each:
+                how = "ends among" if len(of_each) > 1 else "names one by one"
                 raise InputError(
-                    f"--freeze={config.freeze} ends among {names[0]} to {names[-1]}, which --scan compiles as one; "
-                    "leave out --scan, or freeze whole stages"
+                    f"--freeze={config.freeze} {how} {names[0]} to {names[-1]}, which --scan compiles as one; "
+                    "leave out --scan, or freeze whole stages (stem..stage2, stage1_*)"
                 )
 
 

@@ -19,7 +19,7 @@ from resnet_jax.data.sources.source import example_digest
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation import evaluate as module
 from resnet_jax.evaluation.evaluate import evaluate
-from resnet_jax.evaluation.image_set import changed_since_training, image_set, open_set
+from resnet_jax.evaluation.image_set import changed_since_training, image_set, open_set, refuse_training_images
 from resnet_jax.inference.subset import with_classes
 from resnet_jax.inference.trained import Trained
 from resnet_jax.models.registry import create_model
@@ -41,6 +41,18 @@ def trained() -> Trained:
     model = create_model("resnet8_cifar", num_classes=4, width=2)
     variables = jax.jit(model.init)(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))
     return Trained("resnet8_cifar", model, variables, Preprocessing(8, 8), CLASSES, "net", dataset="folder")
+
+
+def test_folds_of_one_set_are_no_ensemble_on_what_each_held_out(trained, tmp_path):
+    run = Config(dataset="folder", data_dir=str(tmp_path), folds=2)
+    folds = [replace(trained, source=f"fold{k}", run=replace(run, fold=k)) for k in (0, 1)]
+    images = image_set(folds[0])
+    with pytest.raises(InputError, match=r"^fold1 was trained on images that fold0 held out; .* --split=test, or"):
+        refuse_training_images(folds, images)
+    refuse_training_images([folds[0], replace(folds[0], run=replace(run, seed=1))], images)
+    refuse_training_images(folds, image_set(folds[0], split="test"))
+    refuse_training_images(folds, image_set(folds[0], dataset="folder", data_dir="elsewhere"))
+    refuse_training_images([folds[0], trained], images)
 
 
 @pytest.mark.slow

@@ -2,11 +2,13 @@
 
 import base64
 import csv
+import dataclasses
 import io
 import re
 from html.parser import HTMLParser
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
@@ -14,12 +16,16 @@ from PIL import Image
 
 from experiments import report
 from resnet_jax.data.preprocessing import MEAN_STD, Preprocessing
+from resnet_jax.data.sources.load import load_source
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.gallery import data_uri, drawn, worst
+from resnet_jax.evaluation.image_set import ImageSet
 from resnet_jax.evaluation.options_shown import changed_options
 from resnet_jax.evaluation.predictions import Predictions
 from resnet_jax.evaluation.report import Report, write_report
+from resnet_jax.evaluation.stored_predictions import subject_of
 from resnet_jax.inference.trained import Trained, load_trained
+from tests.export.toys import toy
 
 from .conftest import CLASSES, ODD_FILE, TOY
 
@@ -199,3 +205,19 @@ def test_options_that_differ_are_told_as_on_a_command_line():
     assert "--model=resnet8_cifar" in told
     assert "--steps=4" in told
     assert not [option for option in told if option.startswith("--seed")]
+
+
+def test_predictions_are_of_one_network_and_not_of_another_with_equal_weights():
+    trained = toy("resnet8_cifar")
+    source, images = load_source("digits", "val", None, 16), ImageSet("digits", "", "val")
+    subjects = [
+        subject_of(changed, source, images)
+        for changed in (
+            trained,
+            dataclasses.replace(trained, name="another"),
+            dataclasses.replace(trained, model=trained.model.clone(blur_strides=True)),
+            dataclasses.replace(trained, model=trained.model.clone(dtype=jnp.bfloat16)),
+        )
+    ]
+    assert all(subject != subjects[0] for subject in subjects[1:])
+    assert subject_of(dataclasses.replace(trained), source, images) == subjects[0]

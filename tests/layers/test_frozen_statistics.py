@@ -13,9 +13,9 @@ from resnet_jax.models.registry import create_model
 from resnet_jax.optim.freeze import frozen_by
 
 
-def statistics_that_moved(frozen: str, **options: bool) -> set[str]:
-    """Return the layers of ResNet-20 whose running statistics a training step would move."""
-    model: Any = create_model("resnet20_cifar", num_classes=3, width=2, **options)
+def statistics_that_moved(frozen: str, name: str = "resnet20_cifar", **options: Any) -> set[str]:
+    """Return the layers of a network, or the parts of one around an encoder, whose statistics a step would move."""
+    model: Any = create_model(name, num_classes=3, **options)
     variables = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))
     variables = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.1, leaf.dtype), variables)
     images = jax.random.normal(jax.random.key(1), (4, 8, 8, 3))
@@ -29,5 +29,6 @@ def statistics_that_moved(frozen: str, **options: bool) -> set[str]:
 
 @pytest.mark.parametrize("options", [{}, {"remat": True}, {"scan": True}, {"scan": True, "remat": True}])
 def test_named_statistics_stay_however_blocks_are_compiled(options):
-    moved = statistics_that_moved("stem..stage2", **options)
+    moved = statistics_that_moved("stem..stage2", width=2, **options)
     assert moved == {f"stage3_block0{number}" for number in (1, 2, 3)}
+    assert "backbone" not in statistics_that_moved("backbone", "unet_resnet20_cifar", **options)

@@ -118,7 +118,14 @@ def test_a_part_of_blocks_that_are_compiled_as_one_cannot_be_frozen():
     params = abstract_variables(model, 8)["params"]
     with pytest.raises(InputError, match=r"--freeze=.* ends among stage1_block02 to stage1_block03, which --scan"):
         check_scan(config, model, params)
+    for one_by_one in ("stage1_block01,stage1_block02,stage1_block03", "stage1_block??"):
+        with pytest.raises(InputError, match=r"names one by one stage1_block02 to stage1_block03, which --scan"):
+            check_scan(replace(config, freeze=one_by_one), model, params)
     check_scan(replace(config, freeze="stem..stage1"), model, params)
+    check_scan(replace(config, freeze="stage1_*"), model, params)
+    dense: Any = create_model("unet_resnet20_cifar", num_classes=3, scan=True)
+    with pytest.raises(InputError, match=r"ends among stage1_block02 to stage1_block03, which --scan"):
+        check_scan(config, dense, abstract_variables(dense, 16)["params"])
     check_scan(replace(config, scan=False), model, params)
 
 

@@ -19,7 +19,7 @@ def test_the_largest_batch_leaves_the_state_its_room(monkeypatch):
     compiled = SimpleNamespace(memory_analysis=lambda: analysis)
     step = cast(Any, SimpleNamespace(lower=lambda *shapes: SimpleNamespace(compile=lambda: compiled)))
     device = SimpleNamespace(memory_stats=lambda: {"bytes_limit": 1000})
-    run = cast(Any, SimpleNamespace(config=replace(TOY, batch_size=10, accumulate=4)))
+    run = cast(Any, SimpleNamespace(config=replace(TOY, batch_size=10, accumulate=2)))
     monkeypatch.setattr(memory, "step_batches", lambda run, start: iter([(1, {})]))
     monkeypatch.setattr(jax, "local_devices", lambda: [device])
     monkeypatch.setattr(jax, "device_count", lambda: 2)

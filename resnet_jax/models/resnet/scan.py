@@ -58,7 +58,7 @@ def apply_blocks(
         rngs = {"dropout": jax.random.split(network.make_rng("dropout"), len(names))}
 
     def run(name: str, rate: Any, x: jax.Array, variables: Any, rngs: Any) -> tuple[jax.Array, Any]:
-        with named_block(name):
+        with named_block((*network.path, name)):
             return block(rate, parent=None).apply(variables, x, rngs=rngs, mutable=mutable)
 
     run_blocks = _run_as_loop if scan else _run_in_turn
