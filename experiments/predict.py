@@ -93,6 +93,8 @@ def predict_exported(options: Options) -> list[dict[str, Any]]:
     refuse_given(options, [*names, *OF_PIXELS, "batch_size"], "of no use with --onnx, whose file is the network")
     if not options.images:
         raise InputError(NO_IMAGES)
+    if options.top < 1:
+        raise InputError(f"--top={options.top} must be at least 1")
     try:
         return predict_onnx.predict(options.onnx, options.images, options.top)
     except predict_onnx.RefusedFile as refusal:

@@ -13,7 +13,8 @@ import numpy as np
 from resnet_jax.analysis.plots.images import draw_predictions
 from resnet_jax.cli import parse_config, run_command
 from resnet_jax.config.options import Config
-from resnet_jax.data.sources.load import load_source
+from resnet_jax.data.plain_images import network_input
+from resnet_jax.evaluation.image_set import image_set, open_set
 from resnet_jax.inference.predict import probabilities
 from resnet_jax.inference.trained import trained_from_run
 from resnet_jax.run.train import train
@@ -51,11 +52,11 @@ def main(argv: Sequence[str]) -> None:
 
 
 def draw_test_predictions(workdir: str | Path, path: Path, count: int = 32) -> None:
-    """Draw the first test images of a run on small images, each with the network's prediction."""
+    """Draw the first test images of a run, each with the network's prediction."""
     trained = trained_from_run(workdir)
-    source = load_source(trained.dataset, "val", trained.run.data_dir or None, trained.preprocessing.image_size)
+    source = open_set(image_set(trained), trained, trained.preprocessing.image_size)
     examples = [source[i] for i in range(min(count, len(source)))]
-    images = np.stack([example.image for example in examples])
+    images = np.stack([network_input(example, trained.preprocessing) for example in examples])
     p = probabilities(trained, images)
     names = source.class_names
     if not is_first_process():  # all processes restore and compute, one writes

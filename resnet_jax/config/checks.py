@@ -63,6 +63,9 @@ def check_config(config: Config) -> None:
             if not low <= number <= high:
                 bounds = f"at least {low}" if high == INF else f"between {low} and {high}"
                 raise InputError(f"--{name}={number} must be {bounds}")
+    for name in ("momentum", "ema"):
+        if getattr(config, name) == 1:
+            raise InputError(f"--{name}=1 keeps the first value for ever; take less than 1")
     for name in ("crop_scale", "crop_ratio", "progressive_ramp"):
         first, last = getattr(config, name)
         if first > last:

@@ -93,6 +93,11 @@ def build_data(config: Config, mesh: Mesh) -> Data:
     size = config.eval_image_size or config.image_size
     test_set = load_source(config.dataset, "val", config.data_dir or None, size, folder_rule(config))
     check_heads(test_set, 0)  # threads suffice to read heads
+    if len(train_set.class_names) < 2:
+        raise InputError(
+            f"--data_dir={config.data_dir}: all images are of one class, {train_set.class_names[0]!r}, and there is "
+            "nothing to learn; put those of each class into a folder of its own, ROOT/train/CLASS/"
+        )
     train_size = image_size_of(train_set, config)
     image_size = config.eval_image_size or train_size
     preprocessing = build_preprocessing(config, image_size)

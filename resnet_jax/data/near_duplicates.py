@@ -1,6 +1,5 @@
 """Images that two sets share but for their encoding, size or a mirror: what a network trained on, it need not see."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -34,29 +33,54 @@ class NearDuplicate:
     similarity: float
 
 
-def near_duplicates(first: Source, second: Source) -> list[NearDuplicate]:
-    """Return the pairs of images that look alike, one from each set, the most alike first.
+@dataclass(frozen=True)
+class NearDuplicates:
+    """The near-duplicates of two sets.
+
+    Attributes:
+        pairs: the most alike, the most alike first.
+        num_pairs: how many there are in all.
+        num_second: images of the second set among them.
+    """
+
+    pairs: tuple[NearDuplicate, ...]
+    num_pairs: int
+    num_second: int
+
+
+def near_duplicates(first: Source, second: Source, most: int = 1000) -> NearDuplicates:
+    """Return the pairs of images that look alike, one from each set.
 
     Re-encoded, resized and mirrored copies are found; crops and turned ones are not.
 
     Args:
         first: such as the training images.
         second: such as the validation images.
+        most: pairs that are returned: of pictures from one fixed camera, nearly all are alike.
 
     Raises:
         UnreadableImage: an image cannot be decoded.
     """
     ours, theirs = thumbnails(first), thumbnails(second)
-    pairs = _pairs(outlines(ours), outlines(theirs), outlines(theirs[:, :, ::-1]))
-    return sorted(pairs, key=lambda pair: (-pair.similarity, pair.first, pair.second))
+    theirs, mirrored = outlines(theirs), outlines(theirs[:, :, ::-1])
+    best: list[NearDuplicate] = []
+    num_pairs, seen = 0, np.zeros(len(second), bool)
+    for start in range(0, len(first), _ROWS):
+        part = outlines(ours[start : start + _ROWS])
+        similarity = np.minimum(np.maximum(part @ theirs.T, part @ mirrored.T), 1)
+        alike = similarity >= THRESHOLD
+        num_pairs += int(alike.sum())
+        seen |= alike.any(axis=0)
+        best += _most_alike(similarity, alike, start, most)
+        best = sorted(best, key=lambda pair: (-pair.similarity, pair.first, pair.second))[:most]
+    return NearDuplicates(tuple(best), num_pairs, int(seen.sum()))
 
 
-def _pairs(ours: np.ndarray, theirs: np.ndarray, mirrored: np.ndarray) -> Iterator[NearDuplicate]:
-    for start in range(0, len(ours), _ROWS):
-        part = ours[start : start + _ROWS]
-        similarity = np.maximum(part @ theirs.T, part @ mirrored.T)
-        for i, j in zip(*np.nonzero(similarity >= THRESHOLD), strict=True):
-            yield NearDuplicate(start + int(i), int(j), min(1.0, float(similarity[i, j])))
+def _most_alike(similarity: np.ndarray, alike: np.ndarray, start: int, most: int) -> list[NearDuplicate]:
+    rows, columns = np.nonzero(alike)
+    values = similarity[rows, columns]
+    chosen = np.argsort(-values, kind="stable")[:most]
+    return [NearDuplicate(start + int(rows[k]), int(columns[k]), float(values[k])) for k in chosen]
 
 
 def thumbnails(source: Source) -> np.ndarray:

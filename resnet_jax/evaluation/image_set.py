@@ -39,7 +39,7 @@ class ImageSet:
     @property
     def title(self) -> str:
         """Name of the set in text; of a folder, its own."""
-        return Path(self.data_dir).name if self.dataset in ("folder", "prepared") else self.dataset
+        return Path(self.data_dir).resolve().name if self.dataset in ("folder", "prepared") else self.dataset
 
 
 def image_set(

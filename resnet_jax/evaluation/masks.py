@@ -87,6 +87,8 @@ def evaluate_masks(
     """
     if views not in ("", "center", "flip"):
         raise InputError(f"--protocol={views} is for networks that classify images; of pixels take flip")
+    if batch_size < 0:
+        raise InputError(f"--batch_size={batch_size} must be at least 1, or 0 for the run's own")
     source = open_masks_for(trained, dataset, data_dir, split)
     facts = check_masks(source, worker_count(num_workers, len(source)))
     if absent := absent_classes(facts, source.class_names):

@@ -65,7 +65,9 @@ def shared_images(trained: Trained, source: Source, images: ImageSet, names: Seq
     """
     if trained.run is None:
         return SharedImages(left_out=f"The training images of {trained.source} are not known.")
-    training = image_set(trained, split="train", links_out=images.rule.links_out)
+    # The run's own set may have moved, to where the evaluated images are.
+    moved = images.data_dir if images.dataset == trained.run.dataset else ""
+    training = image_set(trained, data_dir=moved, split="train", links_out=images.rule.links_out)
     if training == images:
         return SharedImages(left_out="These are the training images themselves.")
     try:
@@ -74,8 +76,8 @@ def shared_images(trained: Trained, source: Source, images: ImageSet, names: Seq
             return SharedImages(left_out=f"Left out: {largest:,} images are more than the {MOST_IMAGES:,} compared.")
         if isinstance(source, ArraySource) and source.images.shape[1] < SIDE:
             return SharedImages(left_out=f"Left out: images of less than {SIDE} pixels are not compared.")
-        found = near_duplicates(train, source)
-        train_names = names_of(train, training) if found else []
+        found = near_duplicates(train, source, SHOWN)
+        train_names = names_of(train, training) if found.pairs else []
     except InputError as error:
         return SharedImages(left_out=f"Left out, because the training images cannot be read: {error}")
 
@@ -91,4 +93,4 @@ def shared_images(trained: Trained, source: Source, images: ImageSet, names: Seq
             similarity=pair.similarity,
         )
 
-    return SharedImages(tuple(map(shown, found[:SHOWN])), len(found), len({pair.second for pair in found}))
+    return SharedImages(tuple(map(shown, found.pairs)), found.num_pairs, found.num_second)

@@ -86,8 +86,11 @@ def predict(trained: Trained, paths: Sequence[str | Path], top: int = 5, batch_s
     """
     if trained.classifies_pixels:
         raise InputError(f"{trained.name} classifies pixels: its masks are those of segment.segment_images")
-    if not paths or batch_size < 1:
-        raise InputError(f"--batch_size={batch_size} must be at least 1" if paths else NO_IMAGES)
+    if not paths:
+        raise InputError(NO_IMAGES)
+    for name, value in (("batch_size", batch_size), ("top", top)):
+        if value < 1:
+            raise InputError(f"--{name}={value} must be at least 1")
     size = min(batch_size, len(paths))
     predictions, problems = [], []
     with memory_remedy(lambda: f"take a smaller --batch_size than {size}"):

@@ -69,6 +69,8 @@ def restore(workdir: str | Path, which: str | int = "newest", *, ema: bool = Fal
     """Return the network of a run, and all that its folder says of it; arguments and errors are `restore_run`'s."""
     workdir = Path(workdir).absolute()
     config, facts = read_run_config(workdir)
+    if missing := [name for name in ("class_names", "image_size") if name not in facts]:
+        raise InputError(f"{workdir / 'config.json'} lacks {' and '.join(missing)}; restore it from a backup")
     model = build_model(config, len(facts["class_names"]))
     # Folders of older versions do not know their count, and have nothing in the state that depends on it.
     optimizer = build_optimizer(config, facts.get("num_train", 1))
@@ -108,7 +110,7 @@ def _chosen_step(workdir: Path, which: str | int, steps: list[int]) -> int:
         "newest": steps[-1] if steps else None,
         "best": metrics_log.best_step(workdir / "metrics.jsonl", steps),
     }
-    step = named.get(str(which), int(which) if str(which).isdigit() else None)
+    step = named.get(str(which), int(which) if str(which).isdecimal() else None)
     if step is None or step not in steps:
         there = f"there are {', '.join(map(str, steps))}" if steps else "there is none"
         raise InputError(f"{workdir}: no checkpoint {which!r}; {there}")

@@ -42,12 +42,15 @@ def coding_of(trained: Trained) -> MaskCoding:
     """Return the classes of a network's masks: those of its run, or else numbers in PASCAL VOC's colors.
 
     Raises:
-        InputError: the network does not classify pixels.
+        InputError: the network does not classify pixels, or its description of masks is damaged.
     """
     if "mask_coding" in trained.facts:
         stored = trained.facts["mask_coding"]
-        lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
-        return MaskCoding(**(stored | lists | {"colors": tuple(tuple(color) for color in stored["colors"])}))
+        try:
+            lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
+            return MaskCoding(**(stored | lists | {"colors": tuple(tuple(color) for color in stored["colors"])}))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{trained.source}: what it says of its masks cannot be read ({error!r})") from error
     if not trained.classifies_pixels:
         raise InputError(f"{trained.name} classifies images, not pixels")
     count = trained.num_classes

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
+from resnet_jax.ops.lowering import plain_lowering
+
 
 def parameter_count(params: Any) -> int:
     """Count the trained numbers: the sizes of all leaves of `params`, which has no running statistics."""
@@ -24,11 +26,13 @@ def multiply_adds(model: nn.Module, image_size: int) -> int:
     """Count the multiply-adds of one image's forward pass in convolutions and matrix products.
 
     Papers and torchvision's tables print them as GFLOPs or GMACs (4.089 G for ResNet-50 at 224). They are counted in
-    the traced program, because flax's own table has 0 on some backends.
+    the traced program, because flax's own table has 0 on some backends; in JAX's own lowering, so that they do not
+    depend on the machine, and without the matrices by which images are resized.
     """
     variables = abstract_variables(model, image_size)
     image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-    traced = jax.make_jaxpr(lambda v, x: model.apply(v, x, train=False))(variables, image)
+    with plain_lowering():
+        traced = jax.make_jaxpr(lambda v, x: model.apply(v, x, train=False))(variables, image)
     return count_multiply_adds(traced.jaxpr)
 
 
@@ -40,6 +44,8 @@ def count_multiply_adds(jaxpr: Jaxpr) -> int:
         return variable.aval.shape
 
     for equation in jaxpr.eqns:
+        if equation.params.get("name") == "resize_bilinear":
+            continue
         if equation.primitive.name == "conv_general_dilated":
             kernel = shape(equation.invars[1])
             out_channels = kernel[equation.params["dimension_numbers"].rhs_spec[0]]

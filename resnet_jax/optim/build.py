@@ -94,8 +94,10 @@ def build_plateau(config: Config, num_train: int) -> optax.GradientTransformatio
     """Return the factor of the updates that falls where the training loss of an epoch does not.
 
     Raises:
-        InputError: an optimizer whose momentum holds the rate, which it would not reach.
+        InputError: an optimizer whose momentum holds the rate, which it would not reach; or a factor that is none.
     """
+    if not 0 < config.milestone_factor < 1:
+        raise InputError(f"--milestone_factor={config.milestone_factor}: with --schedule=plateau it is between 0 and 1")
     if config.optimizer not in FOLLOWS_PLATEAU:
         kinds = ", ".join(FOLLOWS_PLATEAU)
         raise InputError(f"--schedule=plateau goes with --optimizer={kinds}, not with {config.optimizer}")

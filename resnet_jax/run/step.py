@@ -45,7 +45,7 @@ def single_step(run: Run, *, thawed: bool = False) -> StepFunction:
     keeps_statistics = kept_statistics(frozen, of_weights=config.freeze_statistics, has_decoder=has_decoder)
     if config.cache_features:
         model = without_encoder(run)
-    elif keeps_statistics is not None:
+    if keeps_statistics is not None:
         model = WithFrozenStatistics(model, keeps_statistics)
 
     def step(state: TrainState, sums: Sums, batch: Batch) -> tuple[TrainState, Sums]:

@@ -52,7 +52,7 @@ def line_and_status(error: BaseException) -> tuple[str | None, int]:
         case InterruptedRunError():
             return str(error), INTERRUPTED
         case KeyboardInterrupt():
-            return "interrupted; what was saved stays, and the same command goes on from there", INTERRUPTED
+            return "interrupted; what was saved stays, and the same command may be started again", INTERRUPTED
         case InputError():
             return f"error: {error}", BAD_INPUT
         case NonFiniteError():

@@ -9,9 +9,12 @@ def kept_statistics(freeze: str, *, of_weights: bool, has_decoder: bool) -> IsFr
 
     Args:
         freeze: parameters that are frozen, as `--freeze`; their statistics are too.
-        of_weights: all that weights to start from have stay (`--freeze_statistics`).
-        has_decoder: the network is one for dense prediction on a classifier; its decoder is in no weights.
+        of_weights: those of the classifier stay too (`--freeze_statistics`).
+        has_decoder: there is a decoder around the classifier: a network for dense prediction.
     """
+    if not (freeze or of_weights):
+        return None
+    is_frozen = frozen_by(freeze)
     if not of_weights:
-        return frozen_by(freeze) if freeze else None
-    return (lambda path: layer_of(path) is not None) if has_decoder else (lambda path: True)
+        return is_frozen
+    return lambda path: not has_decoder or layer_of(path) is not None or is_frozen(path)

@@ -11,6 +11,7 @@ from resnet_jax.analysis.plots.canvas import Drawing, save, subplots, svg_text
 
 OF_A_PAGE = (4.8, 3.2)  # inches: letters keep their size on a phone
 COLORS = [f"tab:{name}" for name in ("blue", "orange", "green", "red", "purple", "brown", "pink", "olive", "cyan")]
+DASHES = ("-", "--", ":")  # of the first nine runs, the next nine, and those after them
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,10 @@ def svg_curves_of_runs(runs: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> 
     drawn = []
     for quantity in quantities_of(runs[0][1] if runs else ()):
         figure, axes = subplots(figsize=OF_A_PAGE)
-        handles = [
-            plot_curves(axes, rows, quantity, color=COLORS[number % len(COLORS)])
-            for number, (_, rows) in enumerate(runs)
-        ]
+        handles = []
+        for number, (_, rows) in enumerate(runs):
+            dashes = DASHES[number // len(COLORS) % len(DASHES)]
+            handles.append(plot_curves(axes, rows, quantity, COLORS[number % len(COLORS)], dashes))
         label_axes(axes, quantity)
         legend = axes.legend(handles, [label for label, _ in runs], fontsize="small")
         for text in legend.get_texts():
@@ -116,7 +117,9 @@ def svg_curves_of_runs(runs: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> 
     return drawn
 
 
-def plot_curves(axes: Any, rows: Sequence[dict[str, Any]], quantity: Quantity, color: str | None = None) -> Any:
+def plot_curves(
+    axes: Any, rows: Sequence[dict[str, Any]], quantity: Quantity, color: str | None = None, dashes: str = "-"
+) -> Any:
     """Plot a quantity of a run, in training and in the test; return the line of the test.
 
     Args:
@@ -124,6 +127,7 @@ def plot_curves(axes: Any, rows: Sequence[dict[str, Any]], quantity: Quantity, c
         rows: of a metrics.jsonl.
         quantity: one of `quantities_of`.
         color: of the run; None takes one for each of the two lines.
+        dashes: matplotlib's style of both lines.
     """
     line = None
     for split, style in (("train", {"alpha": 0.7}), ("eval", {"marker": "o", "markersize": 3})):
@@ -132,7 +136,7 @@ def plot_curves(axes: Any, rows: Sequence[dict[str, Any]], quantity: Quantity, c
         style = style | ({"marker": "o"} if len(steps) == 1 else {})
         style = style | ({"color": color, "lw": 1 if split == "train" else 1.8} if color else {})
         label = "training" if split == "train" else "evaluation"
-        (line,) = axes.plot(steps, [quantity.of(row) for row in some], label=label, **style)
+        (line,) = axes.plot(steps, [quantity.of(row) for row in some], label=label, linestyle=dashes, **style)
     axes.grid(alpha=0.3)
     return line
 

@@ -20,7 +20,8 @@ def draw_grad_cam(images: np.ndarray, found: GradCam, class_names: Sequence[str]
         upper.imshow(image)
         lower.imshow(image)
         lower.imshow(map_, cmap=COLORS, alpha=OPACITY, vmin=0, vmax=1)
-        upper.set_title(f"{class_names[found.classes[index]]} {found.probabilities[index]:.0%}", fontsize=10)
+        title = f"{class_names[found.classes[index]]} {found.probabilities[index]:.0%}"
+        upper.set_title(title, fontsize=10, parse_math=False)
         for axes in (upper, lower):
             axes.axis("off")
     figure.colorbar(grid[1, -1].images[-1], ax=grid[:, -1], label="Grad-CAM, relative to the maximum")

@@ -37,6 +37,7 @@ def draw_predictions(
             fontsize=9,
             color="green" if right else "red",
             y=1,
+            parse_math=False,  # a dollar sign in a class's name
         )
     return save(figure, path)
 
@@ -50,6 +51,6 @@ def draw_batch(images: np.ndarray, labels: Sequence[str], path: Path, title: str
         axes.axis("off")
     for axes, image, label in zip(grid.flat, images, labels, strict=False):
         axes.imshow(image, interpolation="nearest")
-        axes.set_title(label, fontsize=8)
-    figure.suptitle(title, fontsize=10)
+        axes.set_title(label, fontsize=8, parse_math=False)
+    figure.suptitle(title, fontsize=10, parse_math=False)
     return save(figure, path)

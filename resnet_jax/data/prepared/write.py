@@ -14,7 +14,7 @@ import numpy as np
 import simplejpeg
 
 from resnet_jax.data.augment.host import resize_short_side
-from resnet_jax.data.decode import decode_image, is_plain_jpeg
+from resnet_jax.data.decode import UnreadableImage, decode_image, is_plain_jpeg
 from resnet_jax.data.prepared.format import FORMAT, MANIFEST, check_shards, read_manifest
 from resnet_jax.data.prepared.shards import NO_ROOM, SETTINGS, clean, write_split
 from resnet_jax.data.sources.folder import FolderSource
@@ -26,6 +26,8 @@ from resnet_jax.files.atomic import write_atomically
 from resnet_jax.files.lock import LOCK, lock_folder
 
 Split = Literal["train", "val"]
+
+MOST_JPEG_PIXELS = 65_500  # a side, of libjpeg
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Encoding:
             image = resize_short_side(image, self.short_side, "bilinear")
         elif is_plain_jpeg(data, name):
             return data
+        if max(image.shape[:2]) > MOST_JPEG_PIXELS:
+            size = f"{image.shape[1]} x {image.shape[0]} pixels"
+            raise UnreadableImage(
+                f"{name}: stored with {size}, and a JPEG has {MOST_JPEG_PIXELS:,} a side at most; crop it"
+            )
         image = np.ascontiguousarray(image)
         return simplejpeg.encode_jpeg(image, self.quality, "RGB", self.subsampling, fastdct=False)
 
@@ -85,6 +92,8 @@ def prepare(
             in it, an image of the validation set or too many of training are unreadable, or the disk is full.
     """
     check_encoding(encoding)
+    if dataset == "masks" or dataset.startswith("masks:"):
+        raise InputError(f"--dataset={dataset}: pictures with masks are not prepared; experiments.segment reads them")
     rule = FolderRule(links_out=links_out)
     sources = {split: load_source(dataset, split, data_dir, 0, rule) for split in splits}
     if any(isinstance(source, ArraySource) for source in sources.values()):

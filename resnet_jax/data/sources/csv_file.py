@@ -110,10 +110,11 @@ def read_rows(path: Path) -> tuple[Row, ...]:
             raise InputError(f"{path}, line {line} has an empty {empty[0]}; fill it in, or remove the row")
     values = [fields[column[OPTIONAL]] if OPTIONAL in column else "" for _, fields in rest]
     splits = split_names(path, rest, column[OPTIONAL]) if OPTIONAL in column else {"": ""}
+    folder = os.path.abspath(path.parent)
     rows = [
         Row(
             line,
-            normal_path(path, fields[column["path"]]),
+            normal_path(folder, fields[column["path"]]),
             unicodedata.normalize("NFC", fields[column["label"]]),
             splits[value],
         )
@@ -157,11 +158,11 @@ def split_names(path: Path, rows: list[tuple[int, list[str]]], column: int) -> d
     return meant
 
 
-def normal_path(path: Path, picture: str) -> str:
-    """Return the path of a picture as it is stored: relative where it lies in the file's folder."""
-    normal = os.path.normpath(picture)
-    folder = os.path.abspath(path.parent)
-    return os.path.relpath(normal, folder) if Path(normal).is_relative_to(folder) else normal
+def normal_path(folder: str, picture: str) -> str:
+    """Return the path of a picture as it is stored: relative where it lies in the file's folder, an absolute path."""
+    whole = os.path.normpath(os.path.join(folder, picture))
+    inside = f"{folder.rstrip(os.sep)}{os.sep}"
+    return whole.removeprefix(inside) if whole.startswith(inside) else os.path.normpath(picture)
 
 
 def without_repeats(path: Path, rows: list[Row]) -> tuple[Row, ...]:

@@ -154,7 +154,7 @@ def class_folders(root: Path, folder: Path, inside: Path | None) -> dict[str, li
     accents.
 
     Raises:
-        InputError: there are none, one cannot be read, or one is a link out of `inside`.
+        InputError: there are none, one cannot be read, has a name that is no UTF-8, or is a link out of `inside`.
     """
     for path, remedy in ((root, "give --data_dir=ROOT"), (folder, f"put the images in {folder}/CLASS/")):
         if not path.is_dir():
@@ -165,6 +165,11 @@ def class_folders(root: Path, folder: Path, inside: Path | None) -> dict[str, li
         if entry.is_symlink():
             refuse_escape(inside, Path(entry.path))
         if entry.is_dir():
+            try:
+                entry.name.encode()
+            except UnicodeEncodeError:
+                shown = os.fsencode(entry.path).decode(errors="replace")
+                raise InputError(f"{shown}: the name of this class folder is no UTF-8; rename it") from None
             classes.setdefault(unicodedata.normalize("NFC", entry.name), []).append(entry.name)
     if not classes:
         raise InputError(f"{folder} has no class folders; put the images in {folder}/CLASS/")

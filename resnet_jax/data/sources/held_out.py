@@ -48,8 +48,9 @@ def held_out_split(source: FolderSource, split: Literal["train", "val"], fractio
         InputError: a class has a single image, so that none would be left to train on.
     """
     chosen = np.zeros(len(source), bool)
-    for label, name in enumerate(source.class_names):
-        (rows,) = np.nonzero(source.labels == label)
+    by_class = np.argsort(source.labels, kind="stable")
+    ends = np.searchsorted(source.labels[by_class], np.arange(1, len(source.class_names)))
+    for name, rows in zip(source.class_names, np.split(by_class, ends), strict=True):
         if len(rows) < 2:
             raise InputError(
                 f"--val_fraction={fraction}: class {name!r} has one image, and training and validation need one each; "

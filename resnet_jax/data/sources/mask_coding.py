@@ -15,6 +15,7 @@ from resnet_jax.runtime.batch import IGNORE
 VOID_NAMES = ("void", "ignore", "unlabeled")
 LOSSLESS = ("PNG", "BMP", "TIFF", "GIF", "WEBP", "PPM")
 MOST_CLASSES = 255
+NO_CLASS = -1
 
 Color = tuple[int, int, int]
 
@@ -63,10 +64,15 @@ class MaskCoding:
         values, targets = values[kept], targets[kept]
         values = np.concatenate([values, np.array(self.void, values.dtype)])
         targets = np.concatenate([targets, np.full(len(self.void), IGNORE, np.uint8)])
-        order = np.argsort(values)
-        at = np.searchsorted(values, raw, sorter=order).clip(max=len(values) - 1)
-        found = order[at]
-        unknown = values[found] != raw
+        if not self.in_colors and raw.min() >= 0 and raw.max() < 256:
+            table = np.full(256, NO_CLASS, np.int32)
+            table[values] = np.arange(len(values))
+            found = table[raw]
+            unknown = found == NO_CLASS
+        else:
+            order = np.argsort(values)
+            found = order[np.searchsorted(values, raw, sorter=order).clip(max=len(values) - 1)]
+            unknown = values[found] != raw
         if unknown.any():
             seen, counts = np.unique(raw[unknown], return_counts=True)
             remedy = "name it in --colors=FILE, or --void_value"
@@ -133,7 +139,7 @@ def coding_of_file(path: Path, void_value: int) -> MaskCoding:
         InputError: it cannot be read, names fewer than two classes, or one twice.
     """
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--colors={path} cannot be read ({getattr(error, 'strerror', error)})") from error
     entries: list[tuple[int, str, Color | None]] = []
