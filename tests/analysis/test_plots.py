@@ -25,6 +25,7 @@ from resnet_jax.analysis.plots.error_curves import draw_error_curves
 from resnet_jax.analysis.plots.gates import draw_gates
 from resnet_jax.analysis.plots.grad_cam import draw_grad_cam, overlay_map
 from resnet_jax.analysis.plots.gradients import draw_gradient_norms
+from resnet_jax.analysis.plots.images import draw_batch, draw_predictions
 from resnet_jax.analysis.plots.landscape import draw_loss_lines, draw_loss_square
 from resnet_jax.analysis.plots.lesions import draw_permutations, draw_removed_blocks, draw_removed_numbers
 from resnet_jax.analysis.plots.parameters import draw_filters, draw_norm_scales, draw_weight_histograms
@@ -153,6 +154,19 @@ def test_the_axes_of_several_runs_hold_all_of_them():
     for svg in svg_curves_of_runs([(name, rows(1.0, 2.0)) for name in names]):
         assert "_a</text>" in svg
         assert "$x$ &lt;b&gt;</text>" in svg
+
+
+def test_more_runs_than_colors_differ_by_their_dashes():
+    (svg, _) = svg_curves_of_runs([(f"run{number}", rows(1.0, 2.0)) for number in range(20)])
+    assert svg.count("stroke-dasharray") >= 2 * (20 - 9)
+
+
+def test_dollar_signs_in_names_are_no_formulas(tmp_path):
+    images = np.zeros((2, 4, 4, 3))
+    draw_batch(images, ["US$ note_$x", "$_$"], tmp_path / "batch.png", "$_$")
+    draw_predictions(images, ["$_$", "a"], ["$_$", "$_$"], [0.5, 0.5], tmp_path / "predictions.png")
+    assert (tmp_path / "batch.png").stat().st_size
+    assert (tmp_path / "predictions.png").stat().st_size
 
 
 def test_an_overlay_is_a_mixture():

@@ -55,3 +55,8 @@ def test_mean_and_deviation_of_pixels_to_255_are_refused_with_the_quotient():
 def test_keras_values_as_fractions_are_accepted():
     check_config(Config(mean=(123.68 / 255, 116.779 / 255, 103.939 / 255), std=(1 / 255,) * 3))
     check_config(Config(mean=(0.0,) * 3, std=(1.0,) * 3))
+
+
+def test_what_never_moves_is_refused():
+    refused("--momentum=1 keeps the first value for ever", momentum=1.0)
+    refused("--ema=1 keeps the first value for ever", ema=1.0)

@@ -181,6 +181,9 @@ def test_protocols_that_a_network_cannot_have_are_refused(root):
         evaluate([network, other], num_workers=0)
     with pytest.raises(InputError, match="precise_bn goes with runs"):
         with_precise_stats(dataclasses.replace(network, run=None), 100)
+    for protocol in ("", "ten_crop", "multi_scale"):
+        with pytest.raises(InputError, match="--batch_size=-1 must be at least 1"):
+            evaluate(network, protocol=protocol, batch_size=-1, num_workers=0)
     small = dataclasses.replace(network.preprocessing, image_size=8, resize=8)
     digits = dataclasses.replace(network, preprocessing=small, model=Toy(num_classes=10), class_names=None)
     with pytest.raises(InputError, match="no corners beside a crop of 8; take --resize=9"):

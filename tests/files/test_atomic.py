@@ -46,3 +46,8 @@ def test_those_that_write_the_same_file_do_not_meet(tmp_path):
         mine.write_text("mine")
     assert path.read_text() == "mine"
     assert [p.name for p in tmp_path.iterdir()] == ["table.md"]
+
+
+def test_a_name_that_is_no_text_is_written_with_question_marks(tmp_path):
+    write_atomically(tmp_path / "page.html", "caf\udce9 and café")
+    assert (tmp_path / "page.html").read_text("utf-8") == "caf? and café"

@@ -87,3 +87,8 @@ def test_memory_that_does_not_suffice_is_one_line(trained, paths, monkeypatch):
     monkeypatch.setattr(module, "build_probabilities", lambda *arguments: exhausted)
     with pytest.raises(InputError, match=r"^the memory does not suffice; take a smaller --batch_size than 5$"):
         predict(trained, paths, batch_size=5)
+
+
+def test_no_class_at_all_is_not_predicted(trained, paths):
+    with pytest.raises(InputError, match="--top=0 must be at least 1"):
+        predict(trained, paths, top=0)

@@ -82,3 +82,8 @@ def test_options_without_effect_are_refused(monkeypatch, options, message):
     monkeypatch.setattr(command, "load_named", lambda options: toy("unet_resnet8_cifar", width=8, skips="add"))
     with pytest.raises(InputError, match=message):
         command.main(["--model=unet_resnet8_cifar", *options])
+
+
+def test_a_damaged_description_of_masks_is_one_line():
+    with pytest.raises(InputError, match=r"a toy: what it says of its masks cannot be read \(KeyError\('colors'\)\)"):
+        coding_of(replace(toy("unet_resnet8_cifar"), facts={"mask_coding": {}}))

@@ -174,3 +174,17 @@ class GroupedConv(nn.Module):
 def test_a_grouped_convolution_costs_its_share():
     pointwise, dense = 8 * 8 * 3 * 12, 8 * 8 * 9 * 12 * 24
     assert multiply_adds(GroupedConv(4), 8) == pointwise + dense // 4
+
+
+def test_counts_do_not_depend_on_the_machine(monkeypatch):
+    ours = multiply_adds(create_model("resnet18"), 64)
+    monkeypatch.setenv("RESNET_JAX_FORMS", "space_to_depth,matrix_product")  # as on GPUs
+    assert multiply_adds(create_model("resnet18"), 64) == ours
+
+
+def test_resizing_is_no_multiply_add_of_a_layer():
+    model = create_model("unet_resnet8_cifar")
+    # The decoder's 3x3 convolutions at 8, 16, 16 and 16 pixels, of what is below and the stage beside it; and the head.
+    at_8, at_16 = 96 * 128 + 128 * 128, (144 * 64 + 64 * 64) + (80 * 32 + 32 * 32) + (32 * 16 + 16 * 16) + 16
+    decoder = 9 * (8 * 8 * at_8 + 16 * 16 * at_16)
+    assert multiply_adds(model, 16) - multiply_adds(model.backbone(), 16) == decoder

@@ -63,3 +63,12 @@ def test_an_optimizer_whose_momentum_holds_the_rate_is_refused():
 def test_other_schedules_have_no_factor():
     optimizer = build_optimizer(replace(Config(), schedule="cosine"), 100)
     assert plateau_scale(optimizer.tx.init({"kernel": jnp.ones(1)})) == 1
+
+
+@pytest.mark.parametrize("factor", [0.0, 1.0, 1.5])
+def test_a_factor_that_is_none_is_one_line(factor):
+    config = Config(schedule="plateau", milestone_factor=factor)
+    with pytest.raises(
+        InputError, match=rf"--milestone_factor={factor}: with --schedule=plateau it is between 0 and 1"
+    ):
+        build_optimizer(config, 100)

@@ -157,3 +157,13 @@ def test_a_crop_that_is_larger_than_the_resized_image_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"--eval_resize=16: the network sees 32 x 32 pixels, .*; take 32 or more"):
         resnet_jax.train(config)
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_pictures_of_one_class_are_no_training(tmp_path):
+    """Such as class folders that lie a folder too deep: ROOT/train/images/CLASS."""
+    for split in ("train", "val"):
+        for name in ("cat", "dog"):
+            (tmp_path / split / "images" / name).mkdir(parents=True)
+            Image.new("RGB", (20, 20)).save(tmp_path / split / "images" / name / "0.png")
+    with pytest.raises(InputError, match=r"all images are of one class, 'images', .* ROOT/train/CLASS/"):
+        build_data(replace(FEW, data_dir=str(tmp_path)), data_mesh())

@@ -1,6 +1,7 @@
 """A set is prepared once: whole or going on where it was stopped, and read back as what it was made of."""
 
 import errno
+import io
 import json
 import os
 import pickle
@@ -16,7 +17,7 @@ from experiments import imagenet
 from experiments import prepare as command
 from resnet_jax.cli import run_command
 from resnet_jax.data.augment.host import resize_short_side
-from resnet_jax.data.decode import decode_image
+from resnet_jax.data.decode import UnreadableImage, decode_image
 from resnet_jax.data.prepared import shards as writing
 from resnet_jax.data.prepared import write as module
 from resnet_jax.data.prepared.format import pack, unpack
@@ -361,3 +362,15 @@ def test_the_pieces_of_a_large_set_are_its_images_in_order():
     assert [piece.start for piece in pieces] == ends[:-1]
     assert ends[-1] == count
     assert max(map(len, pieces)) == writing.CHUNK
+
+
+def test_masks_are_not_prepared(tmp_path):
+    with pytest.raises(InputError, match=r"--dataset=masks: pictures with masks are not prepared; experiments.segment"):
+        prepare("masks", str(tmp_path), tmp_path / "out", Encoding())
+
+
+def test_an_image_that_is_too_long_for_a_jpeg_is_unreadable_and_no_crash():
+    data = io.BytesIO()
+    Image.new("RGB", (70_000, 10)).save(data, "PNG")
+    with pytest.raises(UnreadableImage, match=r"long.png: stored with 70000 x 10 pixels, and a JPEG has 65,500 a side"):
+        Encoding()(data.getvalue(), "long.png")

@@ -127,6 +127,7 @@ def test_a_class_of_the_test_split_alone_does_not_touch_training(write_csv):
         (SPLIT + "p/4.png,ant,\n", r"line 6: split '' is not train, val or test"),
         (SPLIT + "p/0.png,bee,train\n", r"p/0\.png has label 'ant' in line 2 and 'bee' in line 6; keep one"),
         (SPLIT + "p/0.png,ant,val\n", r"p/0\.png has split 'train' in line 2 and 'val' in line 6; keep one"),
+        (SPLIT + "p/../p/0.png,bee,train\n", r"p/0\.png has label 'ant' in line 2 and 'bee' in line 6; keep one"),
         (SPLIT + "p/8.png,ant,train\np/9.png,ant,train\n", r"line 6: p/8\.png is not there \(2 of 4 pictures are"),
         (SPLIT + "p/4.png,cat,val\n", r"train and val must have the same classes, but train lacks cat"),
         (SPLIT + "p/4.png,cat,train\n", r"train and val must have the same classes, but val lacks cat"),
@@ -151,3 +152,10 @@ def test_a_folder_may_be_called_like_a_file(write_folder, tmp_path):
     (tmp_path / "pictures.csv").mkdir()
     write_folder({"pictures.csv/train/a": 1, "pictures.csv/val/a": 1})
     assert len(opened(str(tmp_path / "pictures.csv"))) == 1
+
+
+def test_a_picture_that_is_named_through_the_folder_above_is_the_same(write_csv):
+    path = Path(write_csv(""))
+    path.write_text(f"{SPLIT}../{path.parent.name}/p/0.png,bee,val\n")
+    with pytest.raises(InputError, match=r"p/0\.png has label 'ant' in line 2 and 'bee' in line 6; keep one"):
+        opened(str(path))

@@ -74,7 +74,7 @@ def test_a_file_names_colors(root, tmp_path):
             painted[raw == value] = color
         Image.fromarray(painted).save(path)
     refused("are in colors; name the classes, --colors=FILE", lambda: mask_source("train", str(root)))
-    (tmp_path / "colors.txt").write_text("0 0 0\tfloor\n128 64 128 road\n60,40,222 car\n9 9 9 Void\n")
+    (tmp_path / "colors.txt").write_text("\ufeff0 0 0\tfloor\n128 64 128 road\n60,40,222 car\n9 9 9 Void\n")
     source = mask_source("train", str(root), str(tmp_path / "colors.txt"))
     assert source.class_names == ("floor", "road", "car")
     assert source.coding.colors[1] == (128, 64, 128)
