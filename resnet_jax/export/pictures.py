@@ -87,6 +87,8 @@ def calibration_pictures(trained: Trained, count: int, dataset: str = "", data_d
 
 def _source(trained: Trained, split: Split, dataset: str, data_dir: str) -> tuple[Any, str]:
     if trained.run is None and not dataset:
+        if data_dir:
+            raise InputError(f"--data_dir={data_dir} needs --dataset: weights of no run have no set of their own")
         return digits_source("val"), BUNDLED
     try:
         if trained.classifies_pixels and trained.run is not None and not dataset:

@@ -44,9 +44,16 @@ def convert(
     """
     check_not_read(out, source)
     if is_run(source):
-        trained = load_trained(source, checkpoint=checkpoint, ema=ema, weights_key=weights_key)
+        trained = load_trained(source, checkpoint=checkpoint, ema=ema, weights_key=weights_key, num_classes=num_classes)
     elif model:
-        trained = load_trained(model=model, weights=source, num_classes=num_classes, weights_key=weights_key, ema=ema)
+        trained = load_trained(
+            model=model,
+            weights=source,
+            num_classes=num_classes,
+            weights_key=weights_key,
+            checkpoint=checkpoint,
+            ema=ema,
+        )
     else:
         raise InputError(f"{source} is no run's folder: name the network with --model=NAME")
     name = trained.name

@@ -111,6 +111,10 @@ def load_trained(
         raise InputError("--weights goes with --model=NAME, not with --workdir")
     if workdir and weights_key:
         raise InputError(f"--weights_key={weights_key} is of a file of weights; the average of a run is --ema")
+    if workdir and num_classes:
+        raise InputError(f"--num_classes={num_classes} is of a file of weights: a run knows its classes; leave it out")
+    if model and checkpoint != "newest":
+        raise InputError(f"--checkpoint={checkpoint} is of a run, and --model={model} has one set of weights")
     if workdir and (mean or std or interpolation):
         raise InputError("--mean, --std and --interpolation go with --model=NAME: a run has those of its training")
     if workdir:

@@ -55,3 +55,12 @@ def test_a_crop_that_is_larger_than_the_resized_image_is_refused(tmp_path):
     write_weights(tmp_path / "net.npz", "resnet8_cifar", variables)
     with pytest.raises(InputError, match="--resize=24: the network sees 32 x 32 pixels"):
         load_trained(model="resnet8_cifar", weights=tmp_path / "net.npz", resize=24)
+
+
+def test_options_that_a_source_does_not_have_are_refused(tmp_path):
+    variables = random_variables(create_model("resnet8_cifar"), 32)
+    write_weights(tmp_path / "net.npz", "resnet8_cifar", variables)
+    with pytest.raises(InputError, match="--checkpoint=best is of a run, and --model=resnet8_cifar has one set"):
+        convert(str(tmp_path / "net.npz"), tmp_path / "out.npz", model="resnet8_cifar", checkpoint="best")
+    with pytest.raises(InputError, match="--num_classes=5 is of a file of weights: a run knows its classes"):
+        load_trained(tmp_path, num_classes=5)

@@ -54,7 +54,7 @@ class TrainTransform:
     def from_file(
         self, data: bytes, name: str, rng: np.random.Generator, size: int, intact: bool = False
     ) -> np.ndarray:
-        """Transform an image file; except for "fast", bit for bit as `__call__`.
+        """Transform an image file; but for "fast" and "random" interpolation, bit for bit as `__call__`.
 
         Args:
             data: the file.

@@ -50,7 +50,7 @@ def csv_source(split: Literal["train", "val", "test"], data_dir: str) -> FolderS
     for row in rows:
         by_split.setdefault(row.split, []).append(row)
     if "" in by_split and split != "val":
-        remedy = ", or give --val_fraction=0.2 or --folds=5" if split == "train" else ""
+        remedy = ", or give --val_fraction=0.2 or --folds=5 to a training" if split == "train" else ""
         raise InputError(f"{path} has no column split; add one (train, val, test){remedy}")
     chosen = by_split.get("" if "" in by_split else split)
     if chosen is None:
