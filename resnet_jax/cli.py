@@ -202,6 +202,7 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
             command(argv)
     except (Exception, KeyboardInterrupt) as error:
         _, status = report(error, debug=debug)
+    program.say_what_output_lost()
     if program.begun():  # nothing is left that a signal could stop, or that could be said of it
         signals.end_at_once(status)
     sys.exit(status)

@@ -3,6 +3,8 @@
 Imports the standard library alone, so that it is in force before anything else loads.
 """
 
+import contextlib
+import errno
 import io
 import multiprocessing
 import os
@@ -45,14 +47,35 @@ def begin() -> None:
     sys.excepthook = _report_missing_package
 
 
+# Of a disk; a reader that has gone, or a closed stream, wants nothing more.
+LOST = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
 class UnfailingFile(io.FileIO):
-    """An open file whose failing writes are dropped: a closed pipe or a full disk behind `>`."""
+    """An open file whose failing writes are dropped: a closed pipe or a full disk behind `>`.
+
+    Attributes:
+        lost: why something that somebody wants is not there, such as a full disk; "" where nothing is lost.
+    """
+
+    lost = ""
 
     def write(self, data: Any) -> int:
         try:
             return super().write(data) or 0
-        except OSError:
+        except OSError as error:
+            if error.errno in LOST:
+                self.lost = error.strerror or str(error)
             return memoryview(data).nbytes
+
+
+def say_what_output_lost() -> None:
+    """Say on the error stream that what was printed is not where the shell was to write it, if so."""
+    with contextlib.suppress(ValueError):  # a closed stream
+        sys.stdout.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if lost := getattr(raw, "lost", ""):
+        print(f"warning: what was printed could not be written ({lost}); make room, and repeat it", file=sys.stderr)
 
 
 def make_output_unfailing() -> None:

@@ -142,6 +142,8 @@ def test_output_that_is_closed_broken_or_full_does_not_decide_a_command(tmp_path
     assert (tmp_path / "result").read_text() == "whole"
     assert "Traceback" not in output
     assert "Exception" not in output
+    lost = "warning: what was printed could not be written (No space left on device); make room, and repeat it"
+    assert (lost in output) == (shell == "> /dev/full")
 
 
 def test_output_that_is_ascii_shows_other_characters_as_escapes(tmp_path):
