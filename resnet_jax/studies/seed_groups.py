@@ -40,6 +40,11 @@ class SeedGroup:
         """Return the mean of a number in the results."""
         return statistics.fmean(result[name] for result in self.results)
 
+    def spread(self, name: str) -> float | None:
+        """Return the standard deviation (n - 1) of a number in the results; None for a single run."""
+        values = [result[name] for result in self.results]
+        return statistics.stdev(values) if len(values) > 1 else None
+
 
 def group_by_options(workdirs: Sequence[str | Path]) -> tuple[list[SeedGroup], list[str]]:
     """Group the finished runs in these folders by their options, and return the folders of unfinished ones.

@@ -40,6 +40,8 @@ def test_seeds_are_one_line_and_options_are_lines_of_their_own(write_run):
     assert unfinished == [folders[3]]
     assert [group.seeds for group in groups] == [(0, 2), (0,)]
     assert groups[0].mean("top1") == pytest.approx(0.52)
+    assert groups[0].spread("top1") == pytest.approx(0.02 * 2**0.5)
+    assert groups[1].spread("top1") is None
     assert differing_options(groups) == ["recipe", "loss"]
     assert seed_table(groups).splitlines()[2:] == [
         "| resnet18 | goyal2017 | 2 | 15 | 52.00 ± 2.83 | - | 90.00 ± 0.00 |",
