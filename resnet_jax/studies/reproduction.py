@@ -56,6 +56,7 @@ def _evaluation(file: str, options: str, error: float | None, source: str) -> Ev
 _RESNET20 = "--dataset=cifar10 --model=resnet20_cifar --weights=resnet20-12fca82f.th"
 _RESNET32 = "--dataset=cifar10 --model=resnet32_cifar --weights=resnet32-d509ac18.th"
 _AIRBENCH = "--workdir=airbench94-seed0"
+_SEEDS = "--ensemble airbench94-seed0 airbench94-seed1 airbench94-seed2"
 _BOTH = "--dataset=cifar10 --ensemble resnet20_cifar:resnet20-12fca82f.th resnet32_cifar:resnet32-d509ac18.th"
 
 EVALUATIONS = (
@@ -70,4 +71,5 @@ EVALUATIONS = (
     _evaluation("airbench94_flip", f"{_AIRBENCH} --protocol=flip", None, "the training above"),
     _evaluation("airbench94_precise_center", f"{_AIRBENCH} --protocol=center --precise_bn=50000", None, PRECISE),
     _evaluation("airbench94_precise_own", f"{_AIRBENCH} --precise_bn=50000", None, PRECISE),
+    _evaluation("airbench94_ensemble_center", f"{_SEEDS} --protocol=center", None, "the trainings above"),
 )
