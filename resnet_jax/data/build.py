@@ -100,13 +100,12 @@ def build_data(config: Config, mesh: Mesh) -> Data:
         )
     train_size = image_size_of(train_set, config)
     image_size = config.eval_image_size or train_size
-    preprocessing = build_preprocessing(config, image_size)
     size_at = build_sizes(config, train_size, len(train_set))
     return Data(
         train=build_train_loader(train_set, config, size_at, mesh),
         test=eval_loader(
             test_set,
-            preprocessing,
+            build_preprocessing(config, image_size),
             batch_size=config.eval_batch_size or config.batch_size,
             num_workers=config.num_workers,
             mesh=mesh,

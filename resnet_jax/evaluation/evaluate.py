@@ -82,7 +82,7 @@ def evaluate(
         size = 0 if whole else network.preprocessing.image_size
         source = (open_any_set if subset else open_set)(images, network, size)
         network = with_classes(network, source.class_names) if subset else network
-        rows = batch_size or network.batch_size
+        rows = network.images_at_once(batch_size)
         passes = build_passes(
             network, protocol, source, scales=scales, batch_size=rows, num_workers=num_workers, mesh=mesh
         )

@@ -87,8 +87,7 @@ def evaluate_masks(
     """
     if views not in ("", "center", "flip"):
         raise InputError(f"--protocol={views} is for networks that classify images; of pixels take flip")
-    if batch_size < 0:
-        raise InputError(f"--batch_size={batch_size} must be at least 1, or 0 for the run's own")
+    rows = trained.images_at_once(batch_size)
     source = open_masks_for(trained, dataset, data_dir, split)
     facts = check_masks(source, worker_count(num_workers, len(source)))
     if absent := absent_classes(facts, source.class_names):
@@ -100,7 +99,7 @@ def evaluate_masks(
         facts.sizes,
         trained.preprocessing,
         short=own if short is None else short,
-        batch_size=batch_size or trained.batch_size,
+        batch_size=rows,
         num_workers=num_workers,
         mesh=mesh,
     )

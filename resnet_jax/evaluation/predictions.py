@@ -65,17 +65,17 @@ def predict_set(
     Raises:
         InputError: an image cannot be read, or the memory does not suffice.
     """
-    mesh = data_mesh()
+    mesh, rows = data_mesh(), trained.images_at_once(batch_size)
     (one,) = build_passes(
         trained,
         "",
         source,
         scales=(),
-        batch_size=batch_size or trained.batch_size,
+        batch_size=rows,
         num_workers=num_workers,
         mesh=mesh,
     )
-    with memory_remedy(lambda: f"take a smaller --batch_size than {batch_size or trained.batch_size}"):
+    with memory_remedy(lambda: f"take a smaller --batch_size than {rows}"):
         variables = jax.device_put(trained.variables, replicated(mesh))
         score_step = jit_score_step(one.apply, one.loader.prepare, replicated(mesh))
         scores = collect(one.loader.batches(), partial(score_step, variables), len(source))

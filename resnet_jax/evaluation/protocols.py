@@ -57,11 +57,8 @@ def build_passes(
         mesh: the devices.
 
     Raises:
-        InputError: there is no such protocol or scale, the network cannot take whole images, one is unreadable, or the
-            batch is empty.
+        InputError: there is no such protocol or scale, the network cannot take whole images, or one is unreadable.
     """
-    if batch_size < 1:
-        raise InputError(f"--batch_size={batch_size} must be at least 1, or 0 for the run's own")
     views = protocol or trained.views
     if views in VIEWS:
         loader = eval_loader(source, trained.preprocessing, batch_size=batch_size, num_workers=num_workers, mesh=mesh)

@@ -43,19 +43,11 @@ def convert(
         InputError: the source cannot be read, does not fit the network, or the file cannot be written or is the source.
     """
     check_not_read(out, source)
-    if is_run(source):
-        trained = load_trained(source, checkpoint=checkpoint, ema=ema, weights_key=weights_key, num_classes=num_classes)
-    elif model:
-        trained = load_trained(
-            model=model,
-            weights=source,
-            num_classes=num_classes,
-            weights_key=weights_key,
-            checkpoint=checkpoint,
-            ema=ema,
-        )
-    else:
+    of_run = is_run(source)
+    if not (of_run or model):
         raise InputError(f"{source} is no run's folder: name the network with --model=NAME")
+    where: dict[str, Any] = {"workdir": source} if of_run else {"model": model, "weights": source}
+    trained = load_trained(**where, checkpoint=checkpoint, ema=ema, weights_key=weights_key, num_classes=num_classes)
     name = trained.name
     if model not in ("", name):
         raise InputError(f"--model={model}, but the run in {source} trained {name}")

@@ -59,6 +59,16 @@ class Trained:
         """Number of classes, K."""
         return cast(Any, self.model).num_classes
 
+    def images_at_once(self, batch_size: int) -> int:
+        """Return the images at once in an evaluation: `batch_size`, or for 0 its own.
+
+        Raises:
+            InputError: it is negative.
+        """
+        if batch_size < 0:
+            raise InputError(f"--batch_size={batch_size} must be at least 1, or 0 for the run's own")
+        return batch_size or self.batch_size
+
     @property
     def classifies_pixels(self) -> bool:
         """True of a network whose logits are those of pixels."""
@@ -217,13 +227,13 @@ def trained_of(weights: WeightSet, num_classes: int = 0) -> Trained:
     """Return the network of an opened set of weights; arguments and errors as in `trained_from_weights`."""
     name = weights.model
     known = known_weights(weights.source)
-    cifar = name.endswith("_cifar")
     width = num_classes or len(weights.class_names or ()) or None
     model: Any = create_model(name, num_classes=width, **weights.options)
-    # Of pixels there is no usual set.
-    dataset = known.dataset if known else "" if classifies_pixels(name) else "cifar10" if cifar else "imagenet2012"
+    dataset = known.dataset if known else usual_dataset(name)
     names = wnids() if dataset == "imagenet2012" else PUBLISHED[dataset].class_names if dataset else ()
-    known_names = names if len(names) == model.num_classes and (known or not cifar) else None
+    # Ten classes of a CIFAR network may be any; a thousand of another are ImageNet's.
+    usual = known is not None or dataset == "imagenet2012"
+    known_names = names if usual and len(names) == model.num_classes else None
     return Trained(
         name=name,
         model=model,
@@ -234,6 +244,13 @@ def trained_of(weights: WeightSet, num_classes: int = 0) -> Trained:
         dataset=dataset,
         facts=weights.masks or {},
     )
+
+
+def usual_dataset(name: str) -> str:
+    """Return the set that weights of a network were most likely trained on; "" of pixels, which have no such set."""
+    if classifies_pixels(name):
+        return ""
+    return "cifar10" if name.endswith("_cifar") else "imagenet2012"
 
 
 def check_classes(name: str, class_names: Sequence[str], trained: Trained) -> None:

@@ -15,8 +15,8 @@ class AroundBackbone(nn.Module):
     A subclass names the part behind the encoder, and has its fields: the part's parameters stand beside "backbone".
 
     Attributes:
-        backbone: creates a network without a head from `name`, `dtype`, `param_dtype` and, if set and where it
-            has that, `bn_group_size`: any whose `features=True` returns "stem" and stages.
+        backbone: creates a network without a head, any whose `features=True` returns "stem" and stages, from `name`,
+            `dtype`, `param_dtype` and, if the network has it and it is set, `bn_group_size`.
         bn_group_size: examples normalized together; 0 is the whole global batch.
         dtype: type of the computation; parameters, statistics and logits are float32 under every choice.
         param_dtype: type in which parameters are stored.

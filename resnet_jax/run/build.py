@@ -1,6 +1,6 @@
 """A training run, built from its config: data, network, optimizer, loss and length."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -110,7 +110,7 @@ def build_run(config: Config) -> Run:
     )
 
 
-def check_network(model: Any, config: Config, train_sizes: Iterable[int], eval_sizes: Iterable[int] = ()) -> None:
+def check_network(model: Any, config: Config, train_sizes: Collection[int], eval_sizes: Collection[int] = ()) -> None:
     """Refuse a network that cannot be trained on images of these sizes, in pixels a side, or evaluated.
 
     Raises:

@@ -14,7 +14,6 @@ import jax
 from resnet_jax.config.options import Config
 from resnet_jax.data.loader import stacked_batches
 from resnet_jax.layers.frozen_statistics import WithFrozenStatistics
-from resnet_jax.models.registry import backbone_name
 from resnet_jax.optim.freeze import frozen_by
 from resnet_jax.run.build import Run
 from resnet_jax.run.state import state_sharding
@@ -41,7 +40,7 @@ def single_step(run: Run, *, thawed: bool = False) -> StepFunction:
     model: Any = run.model
     frozen = "" if thawed else config.freeze
     is_frozen = frozen_by(frozen) if frozen else None
-    has_decoder = bool(backbone_name(config.model))
+    has_decoder = hasattr(model, "backbone")
     keeps_statistics = kept_statistics(frozen, of_weights=config.freeze_statistics, has_decoder=has_decoder)
     if config.cache_features:
         model = without_encoder(run)

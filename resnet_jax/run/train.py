@@ -120,7 +120,7 @@ def fit(run: Run, workdir: Path, trackers: ExitStack) -> Row:
     Args:
         run: the run.
         workdir: its folder.
-        trackers: closes the trackers.
+        trackers: a stack whose end closes the run's trackers.
 
     Raises:
         InputError: no checkpoint can be read, the memory does not suffice, or the end could not be written.

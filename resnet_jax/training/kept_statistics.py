@@ -1,4 +1,4 @@
-"""Which batch normalizations of a network in training keep the statistics that they have."""
+"""The batch normalizations whose statistics stay as they are in a training."""
 
 from resnet_jax.optim.freeze import IsFrozen, frozen_by
 from resnet_jax.optim.param_paths import layer_of

@@ -200,7 +200,8 @@ def pixel_metrics(sums: Sums, class_names: Sequence[str] = ()) -> dict[str, floa
     Returns:
         "loss" in nats, "miou", "pixel_accuracy", "class_accuracy", "frequency_weighted_iou", "num_examples", and
         with boundaries "boundary_f", the mean over the classes of their mean over images. What is a mean of nothing is
-        not there; but "miou" is 1 where pixels count and none has a class, in truth and prediction: all are right.
+        not there; but "miou" is 1 where pixels count and none has a class, in truth and prediction: all are right. It
+        is 0 where no pixel counts.
     """
     host = jax.device_get(sums)
     scores = scores_of_confusion(pixel_confusion(host))
@@ -210,8 +211,8 @@ def pixel_metrics(sums: Sums, class_names: Sequence[str] = ()) -> dict[str, floa
     if "boundary_f" in host:
         row["boundary_f"] = _mean(_divided(host["boundary_f"].astype(np.float64), host["boundary_images"]))
     row |= {f"iou/{name}": float(iou) for name, iou in zip(class_names, scores["iou"], strict=False)}
-    if math.isnan(row["miou"]) and not math.isnan(row["pixel_accuracy"]):
-        row["miou"] = 1.0
+    if math.isnan(row["miou"]):  # every row has a score, by which it is ranked and drawn
+        row["miou"] = 0.0 if math.isnan(row["pixel_accuracy"]) else 1.0
     row = {name: value for name, value in row.items() if name == "loss" or not math.isnan(value)}
     return row | {"num_examples": round(count)}
 

@@ -21,6 +21,7 @@ from resnet_jax.training.pixel_metrics import (
     within,
     zero_pixel_sums,
 )
+from resnet_jax.workdir.metrics_log import score_text
 
 B, H, W, K = 5, 13, 17, 4
 
@@ -70,13 +71,25 @@ def test_the_scores_are_those_of_a_loop(batch):
 
 
 def test_a_mean_of_nothing_is_not_in_a_row_of_the_log():
-    """Of binary masks without a pixel of a class, where none is found: every pixel is right."""
+    """Binary masks without a pixel of the class, and a prediction without one, are right at every pixel."""
     batch = {"label": jnp.zeros((B, H, W, 1), jnp.int32), "mask": jnp.ones(B)}
     logits = jnp.full((B, H, W, 1), -3.0)
     sums = pixel_sums(logits, batch, jnp.ones(B), threshold=0.5) | boundary_sums(logits, batch, threshold=0.5)
     row = pixel_metrics(sums, ["crack"])
     assert row == {"loss": 1, "miou": 1, "pixel_accuracy": 1, "num_examples": B}
     assert pixel_metrics_text(row) == "mean IoU 1.0000, pixel accuracy 1.0000"
+
+
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_a_row_has_a_score_where_no_pixel_counts(threshold):
+    """Such as the row of a log interval whose crops lie in the void."""
+    shape = (B, H, W) if threshold is None else (B, H, W, 1)
+    batch = {"label": jnp.full(shape, IGNORE, jnp.int32), "mask": jnp.ones(B)}
+    row = pixel_metrics(
+        pixel_sums(jnp.zeros((B, H, W, 1 if threshold else K)), batch, jnp.ones(B), threshold=threshold)
+    )
+    assert row == {"loss": 1, "miou": 0, "num_examples": B}
+    assert score_text(row) == "mean IoU 0.0000"
 
 
 def test_a_class_that_is_nowhere_is_in_no_mean():

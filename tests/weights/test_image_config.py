@@ -29,7 +29,7 @@ FACTS = ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bicubic")
 
 
 def test_a_config_of_transformers_in_the_cache_does_not_hide_the_file_of_its_images(tmp_path, monkeypatch):
-    """Which its own library leaves there, for instance."""
+    """The library transformers leaves its config.json there, and it says nothing of images."""
     (tmp_path / "config.json").write_text('{"model_type": "resnet"}')
     asked = []
 

@@ -19,7 +19,7 @@ from resnet_jax.data.prepared.format import FORMAT, MANIFEST, check_shards, read
 from resnet_jax.data.prepared.shards import NO_ROOM, SETTINGS, clean, write_split
 from resnet_jax.data.sources.folder import FolderSource
 from resnet_jax.data.sources.held_out import FolderRule
-from resnet_jax.data.sources.load import load_source
+from resnet_jax.data.sources.load import has_masks, load_source
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.errors import InputError
 from resnet_jax.files.atomic import write_atomically
@@ -92,7 +92,7 @@ def prepare(
             in it, an image of the validation set or too many of training are unreadable, or the disk is full.
     """
     check_encoding(encoding)
-    if dataset == "masks" or dataset.startswith("masks:"):
+    if has_masks(dataset):
         raise InputError(f"--dataset={dataset}: pictures with masks are not prepared; experiments.segment reads them")
     rule = FolderRule(links_out=links_out)
     sources = {split: load_source(dataset, split, data_dir, 0, rule) for split in splits}

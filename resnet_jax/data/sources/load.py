@@ -43,7 +43,7 @@ def load_source(
     Raises:
         InputError: there is no such set, or its data are missing, incomplete or inconsistent.
     """
-    if name == "masks" or name.startswith("masks:"):
+    if has_masks(name):
         return mask_source(split, data_dir, name=name)
     if name == "folder":
         return own_pictures(split, data_dir, rule)
@@ -60,6 +60,11 @@ def load_source(
     if name == "prepared":
         return prepared_source(split, data_dir)
     return tfds_source(name, split, data_dir)
+
+
+def has_masks(name: str) -> bool:
+    """Return whether a set is of pictures with masks: files, or "masks:NAME" of TFDS."""
+    return name == "masks" or name.startswith("masks:")
 
 
 def resized(source: ArraySource, image_size: int) -> ArraySource:
