@@ -159,7 +159,7 @@ def split_names(path: Path, rows: list[tuple[int, list[str]]], column: int) -> d
 
 
 def normal_path(folder: str, picture: str) -> str:
-    """Return the path of a picture as it is stored: relative where it lies in the file's `folder`, which is absolute."""
+    """Return the path of a picture as it is stored: relative where it lies in the file's own `folder`."""
     whole = os.path.normpath(os.path.join(folder, picture))
     inside = f"{folder.rstrip(os.sep)}{os.sep}"
     return whole.removeprefix(inside) if whole.startswith(inside) else os.path.normpath(picture)
