@@ -10,7 +10,7 @@ import jax
 from jax.sharding import Mesh
 
 from resnet_jax.data import pipeline, resident
-from resnet_jax.data.augment.host import short_side_size
+from resnet_jax.data.augment.resize import short_side_size
 from resnet_jax.data.order import Order
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.data.shape_buckets import Shape, ShapedBatch, shaped_batches, whole_images

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_jax.data.augment.host import Interpolation, resize
-from resnet_jax.data.augment.joint import resize_mask
+from resnet_jax.data.augment.resize import Interpolation, resize, resize_mask
 from resnet_jax.data.decode import decoded_size
 from resnet_jax.data.order import local_slice
 from resnet_jax.data.prefetch import read_ahead

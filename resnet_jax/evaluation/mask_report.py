@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from resnet_jax.analysis.plots.curves import svg_curves
-from resnet_jax.data.augment.host import short_side_size
-from resnet_jax.data.augment.joint import resize_mask
+from resnet_jax.data.augment.resize import resize_mask, short_side_size
 from resnet_jax.data.loader import worker_count
 from resnet_jax.data.mask_checks import absent_classes, check_masks
 from resnet_jax.data.notices import print_notice

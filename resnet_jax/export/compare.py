@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from resnet_jax.data.augment.host import resize
+from resnet_jax.data.augment.resize import resize
 from resnet_jax.errors import InputError
 from resnet_jax.export.pictures import sample_pictures
 from resnet_jax.files.atomic import atomic_path, new_folder

@@ -8,8 +8,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from resnet_jax.data.augment.host import resize_short_side
-from resnet_jax.data.augment.joint import resize_mask
+from resnet_jax.data.augment.resize import resize_mask, resize_short_side
 from resnet_jax.data.decode import decode_image
 from resnet_jax.data.sources.mask_coding import Color, MaskCoding, usual_color
 from resnet_jax.errors import InputError

@@ -13,6 +13,7 @@ from PIL import Image
 
 from resnet_jax.data import decode
 from resnet_jax.data.augment import host
+from resnet_jax.data.augment.resize import at_least, resize, resize_short_side, resized_windows, short_side_size
 from resnet_jax.data.decode import UnreadableImage, decode_image, decode_part, decoded_size
 from tests.data.images import encoded, smooth
 
@@ -83,11 +84,11 @@ STRIP = smooth(3, 6_000)
 @pytest.mark.parametrize("upright", [False, True])
 def test_windows_of_a_strip_equal_those_of_the_whole_to_one_level(interpolation, upright):
     strip = STRIP.swapaxes(0, 1).copy() if upright else STRIP
-    height, width = host.short_side_size(strip.shape[0], strip.shape[1], 10)
-    whole = host.resize(strip, height, width, interpolation).astype(int)
+    height, width = short_side_size(strip.shape[0], strip.shape[1], 10)
+    whole = resize(strip, height, width, interpolation).astype(int)
     last = max(height, width) - 8
     corners = [(place, 1) if upright else (1, place) for place in (0, 1, 777, last // 2, last)]
-    windows = host.resized_windows(strip, height, width, corners, 8, interpolation)
+    windows = resized_windows(strip, height, width, corners, 8, interpolation)
     for (top, left), window in zip(corners, windows, strict=True):
         assert window.shape == (8, 8, 3)
         assert np.abs(window - whole[top : top + 8, left : left + 8]).max() <= 1
@@ -133,6 +134,6 @@ def test_the_file_of_a_thin_strip_needs_little_memory(crop):
 def test_small_strips_are_padded_as_before(height, width):
     image = smooth(height, width)
     crop = host.resize_and_center_crop(image, 40, 30)
-    expected = host.at_least(host.resize_short_side(image, 30), 40)
+    expected = at_least(resize_short_side(image, 30), 40)
     top, left = (round((side - 40) / 2) for side in expected.shape[:2])
     assert np.abs(crop.astype(int) - expected[top : top + 40, left : left + 40]).max() <= 1

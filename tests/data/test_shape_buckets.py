@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_jax.data.augment.host import resize, resize_and_center_crop, resize_and_five_crops, resize_short_side
+from resnet_jax.data.augment.host import resize_and_center_crop, resize_and_five_crops
+from resnet_jax.data.augment.resize import resize, resize_short_side
 from resnet_jax.data.decode import UnreadableImage, decode_image, decoded_size
 from resnet_jax.data.shape_buckets import ASPECTS, image_sizes, shaped_batches, whole_images, whole_shape
 from resnet_jax.data.sources.folder import folder_source

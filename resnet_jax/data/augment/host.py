@@ -6,15 +6,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from resnet_jax.data.augment.opencv_resize import fast_resize
-from resnet_jax.errors import InputError
-
-# "random" draws bilinear or bicubic for every image, as timm does; the random crops alone accept it. "fast" is nearly
-# bilinear (`fast_resize`).
-Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "random", "fast"]
-
-# Longer side over shorter side, up to which an image is resized whole: 64 times 256 x 256 pixels are 13 MB.
-MAX_ASPECT = 64
+from resnet_jax.data.augment.resize import Interpolation, at_least, resize, resized_windows, short_side_size
 
 
 def random_resized_crop(
@@ -163,87 +155,3 @@ def resize_and_five_crops(
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2))]
     windows = resized_windows(image, height, width, corners, size, interpolation)
     return np.stack([at_least(window, size) for window in windows])
-
-
-def resized_windows(
-    image: np.ndarray,
-    height: int,
-    width: int,
-    corners: list[tuple[int, int]],
-    size: int,
-    interpolation: Interpolation = "bilinear",
-) -> list[np.ndarray]:
-    """Resize an image and cut windows out of the result, in memory that the windows bound.
-
-    The strips beyond an aspect ratio of MAX_ASPECT are resized window by window: whole, 3 x 65,500 pixels would become
-    256 x 5.6 million. Their values equal those of the whole to one level of 255 ("fast" resizes them as bilinear).
-
-    Args:
-        image: uint8 [H,W,3].
-        height: of the resized image, pixels.
-        width: likewise.
-        corners: (top, left) of each window in the resized image.
-        size: of the windows, pixels; smaller where the resized image is.
-        interpolation: Pillow's filter, antialiased.
-
-    Returns:
-        uint8 [min(size,height),min(size,width),3] for each corner.
-    """
-    if max(height, width) <= MAX_ASPECT * min(height, width):
-        whole = resize(image, height, width, interpolation)
-        return [whole[top : top + size, left : left + size] for top, left in corners]
-    across, down = image.shape[1] / width, image.shape[0] / height  # old pixels for a new one
-    resample = Image.Resampling["BILINEAR" if interpolation == "fast" else interpolation.upper()]
-    windows = []
-    for top, left in corners:
-        high, wide = min(size, height - top), min(size, width - left)
-        # Cut first: Pillow holds the box in single precision, too coarse for the far end of a strip. The margin is the
-        # reach of its widest filter, and a pixel for rounding.
-        first_row, last_row = _with_margin(top * down, (top + high) * down, down, image.shape[0])
-        first_column, last_column = _with_margin(left * across, (left + wide) * across, across, image.shape[1])
-        part = Image.fromarray(np.ascontiguousarray(image[first_row:last_row, first_column:last_column]))
-        box = (
-            left * across - first_column,
-            top * down - first_row,
-            (left + wide) * across - first_column,
-            (top + high) * down - first_row,
-        )
-        # Rounding may carry the box beyond the part.
-        box = (box[0], box[1], min(box[2], part.width), min(box[3], part.height))
-        windows.append(np.asarray(part.resize((wide, high), resample, box)))
-    return windows
-
-
-def _with_margin(start: float, stop: float, scale: float, length: int) -> tuple[int, int]:
-    margin = 3 * max(1.0, scale) + 1
-    return max(0, math.floor(start - margin)), min(length, math.ceil(stop + margin))
-
-
-def at_least(image: np.ndarray, size: int) -> np.ndarray:
-    """Pad the image [H,W,C] with black where a side is shorter than `size`."""
-    missing = [max(0, size - side) for side in image.shape[:2]]
-    if not any(missing):
-        return image
-    return np.pad(image, [(lack // 2, (lack + 1) // 2) for lack in missing] + [(0, 0)])
-
-
-def resize_short_side(image: np.ndarray, short: int, interpolation: Interpolation = "bilinear") -> np.ndarray:
-    """Resize the image [H,W,3] to a shorter side of `short` pixels."""
-    return resize(image, *short_side_size(image.shape[0], image.shape[1], short), interpolation)
-
-
-def short_side_size(height: int, width: int, short: int) -> tuple[int, int]:
-    """Return height and width of an image resized to a shorter side of `short`; the longer one rounds down."""
-    if height <= width:
-        return short, int(short * width / height)
-    return int(short * height / width), short
-
-
-def resize(image: np.ndarray, height: int, width: int, interpolation: Interpolation = "bilinear") -> np.ndarray:
-    """Resize the image [H,W,C] to [height,width,C], antialiased."""
-    if interpolation == "random":
-        raise InputError("--interpolation=random is for the random crops of training; take bilinear or bicubic here")
-    if interpolation == "fast":
-        return fast_resize(image, height, width)
-    resample = Image.Resampling[interpolation.upper()]
-    return np.asarray(Image.fromarray(image).resize((width, height), resample))

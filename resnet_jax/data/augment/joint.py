@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from resnet_jax.data.augment import host
 from resnet_jax.data.augment.color import color_jitter
+from resnet_jax.data.augment.host import mirrored
+from resnet_jax.data.augment.resize import mask_window, resize, resize_mask, resized_window
 from resnet_jax.runtime.batch import IGNORE
 
 BILINEAR, NEAREST = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
@@ -41,22 +42,21 @@ class JointTransform:
         self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, size: object = None
     ) -> tuple[np.ndarray, np.ndarray]:
         del size  # the crop's may be a rectangle
-        if self.scale != (1.0, 1.0):
-            factor = math.exp(rng.uniform(math.log(self.scale[0]), math.log(self.scale[1])))
-            height, width = (max(1, round(side * factor)) for side in image.shape[:2])
-            image, mask = host.resize(image, height, width), resize_mask(mask, height, width)
-        if self.rotate:
+        height, width = shape = self._draw_shape(image.shape[:2], rng)
+        if self.rotate:  # whole, before the crop
+            image, mask = resize(image, height, width), resize_mask(mask, height, width)
             image, mask = rotated(image, mask, rng.uniform(-self.rotate, self.rotate))
-        if self.crop != (0, 0):
-            image, mask = random_crop(image, mask, self.crop, rng)
+        crop = shape if self.crop == (0, 0) else self.crop
+        image, mask = cut(image, mask, shape, random_corner(shape, crop, rng), crop)
         if self.flip and rng.random() < 0.5:
-            image, mask = host.mirrored(image), mask[:, ::-1]
+            image, mask = mirrored(image), mask[:, ::-1]
         return color_jitter(image, rng, *(self.jitter,) * 3, lighting=self.lighting), mask
 
-
-def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize a mask [H,W] or [H,W,K]; each pixel has the value of the nearest one."""
-    return _each_class(mask, lambda m: m.resize((width, height), NEAREST))
+    def _draw_shape(self, shape: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
+        if self.scale == (1.0, 1.0):
+            return shape
+        factor = math.exp(rng.uniform(math.log(self.scale[0]), math.log(self.scale[1])))
+        return max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
 
 
 def rotated(image: np.ndarray, mask: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
@@ -65,18 +65,47 @@ def rotated(image: np.ndarray, mask: np.ndarray, degrees: float) -> tuple[np.nda
     return turned, _each_class(mask, lambda m: m.rotate(degrees, NEAREST, fillcolor=IGNORE))
 
 
-def random_crop(
-    image: np.ndarray, mask: np.ndarray, crop: tuple[int, int], rng: np.random.Generator
+def random_corner(shape: tuple[int, int], crop: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
+    """Draw top and left of a crop within a picture; along a side that is shorter than the crop, it lies in the middle.
+
+    Args:
+        shape: height and width of the picture.
+        crop: height and width of the crop.
+        rng: source of randomness.
+    """
+    top, left = (
+        int(rng.integers(max(0, have - want) + 1)) - max(0, want - have) // 2
+        for want, have in zip(crop, shape, strict=True)
+    )
+    return top, left
+
+
+def cut(
+    image: np.ndarray, mask: np.ndarray, shape: tuple[int, int], corner: tuple[int, int], size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut the same random part out of both, with margins on all sides where they are smaller."""
-    lacking = [max(0, want - have) for want, have in zip(crop, image.shape[:2], strict=True)]
-    if any(lacking):
-        margins = [(lack // 2, lack - lack // 2) for lack in lacking]
-        image = np.pad(image, [*margins, (0, 0)])
-        mask = np.pad(mask, margins + [(0, 0)] * (mask.ndim - 2), constant_values=IGNORE)
-    top, left = (int(rng.integers(have - want + 1)) for want, have in zip(crop, image.shape[:2], strict=True))
-    part = slice(top, top + crop[0]), slice(left, left + crop[1])
-    return image[part], mask[part]
+    """Resize both to a shape and cut the same window out of the results, of which nothing else is computed.
+
+    Args:
+        image: uint8 [H,W,3].
+        mask: uint8 [H,W] or [H,W,K].
+        shape: height and width of the resized picture.
+        corner: top and left of the window there; negative where it overhangs.
+        size: height and width of the window; what lies beyond the picture is black, and IGNORE in the mask.
+    """
+    inside = [(max(0, start), min(have, start + want)) for start, want, have in zip(corner, size, shape, strict=True)]
+    (top, bottom), (left, right) = inside
+    if image.shape[:2] == shape:
+        image, mask = image[top:bottom, left:right], mask[top:bottom, left:right]
+    else:
+        window = (top, left), (bottom - top, right - left)
+        image, mask = resized_window(image, *shape, *window), mask_window(mask, *shape, *window)
+    margins = [
+        (first - start, start + want - last) for (first, last), start, want in zip(inside, corner, size, strict=True)
+    ]
+    if not np.any(margins):
+        return image, mask
+    overlapping = [(0, 0)] * (mask.ndim - 2)
+    return np.pad(image, [*margins, (0, 0)]), np.pad(mask, margins + overlapping, constant_values=IGNORE)
 
 
 def _each_class(mask: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:

@@ -7,8 +7,8 @@ import numpy as np
 
 from resnet_jax.data.augment import host
 from resnet_jax.data.augment.color import color_jitter
-from resnet_jax.data.augment.host import Interpolation
 from resnet_jax.data.augment.policies import Policy
+from resnet_jax.data.augment.resize import Interpolation, resize
 from resnet_jax.data.decode import decode_image, decode_part
 
 
@@ -85,4 +85,4 @@ class TrainTransform:
     def _resized(self, image: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
         if image.shape[:2] == (size, size):
             return image
-        return host.resize(image, size, size, host.drawn_interpolation(self.interpolation, rng))
+        return resize(image, size, size, host.drawn_interpolation(self.interpolation, rng))

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import simplejpeg
 
-from resnet_jax.data.augment.host import resize_short_side
+from resnet_jax.data.augment.resize import resize_short_side
 from resnet_jax.data.decode import UnreadableImage, decode_image, is_plain_jpeg
 from resnet_jax.data.prepared.format import FORMAT, MANIFEST, check_shards, read_manifest
 from resnet_jax.data.prepared.shards import NO_ROOM, SETTINGS, clean, write_split

@@ -1,9 +1,13 @@
 """A picture and its mask are changed together."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from resnet_jax.data.augment.joint import JointTransform, random_crop, resize_mask, rotated
+from resnet_jax.data.augment.joint import JointTransform, cut, random_corner, rotated
+from resnet_jax.data.augment.resize import resize, resize_mask
 from resnet_jax.runtime.batch import IGNORE
 from tests.masked_pictures import COLORS, picture
 
@@ -36,7 +40,9 @@ def test_it_is_a_function_of_its_numbers():
 
 def test_beyond_the_picture_nothing_counts():
     image, mask = np.full((4, 5, 3), 9, np.uint8), np.ones((4, 5), np.uint8)
-    found, labels = random_crop(image, mask, (8, 8), np.random.default_rng(0))
+    corner = random_corner((4, 5), (8, 8), np.random.default_rng(0))
+    found, labels = cut(image, mask, (4, 5), corner, (8, 8))
+    assert corner == (-2, -1)
     np.testing.assert_array_equal(labels == IGNORE, found[..., 0] == 0)
     assert (labels != IGNORE).sum() == 20
 
@@ -64,3 +70,41 @@ def test_whole_pictures_are_mirrored_alone():
 def test_masks_of_overlapping_classes_are_resized_each_by_itself():
     mask = np.random.default_rng(0).integers(0, 2, (6, 8, 3)).astype(np.uint8)
     np.testing.assert_array_equal(resize_mask(mask, 12, 16), mask.repeat(2, axis=0).repeat(2, axis=1))
+
+
+@pytest.mark.parametrize("layers", [(), (3,)])
+@pytest.mark.parametrize("shape", [(80, 104), (33, 47), (40, 52), (9, 11)])
+def test_a_window_is_that_of_the_whole_resized_picture(shape, layers):
+    rng = np.random.default_rng(0)
+    image, mask = picture(rng, (40, 52))
+    if layers:
+        mask = rng.integers(0, 2, (40, 52, *layers)).astype(np.uint8)
+    whole, whole_mask = resize(image, *shape).astype(int), resize_mask(mask, *shape)
+    for corner in ((0, 0), (3, 5), (-2, 1), (shape[0] - 8, shape[1] - 9), (shape[0] - 4, shape[1] - 3)):
+        found, labels = cut(image, mask, shape, corner, (8, 9))
+        rows, columns = (np.arange(start, start + count) for start, count in zip(corner, (8, 9), strict=True))
+        inside = np.ix_((rows >= 0) & (rows < shape[0]), (columns >= 0) & (columns < shape[1]))
+        places = np.ix_(*(p[(p >= 0) & (p < n)] for p, n in zip((rows, columns), shape, strict=True)))
+        assert np.abs(found[inside] - whole[places]).max() <= 1
+        np.testing.assert_array_equal(labels[inside], whole_mask[places])
+        outside = np.ones((8, 9), bool)
+        outside[inside] = False
+        assert (found[outside] == 0).all()
+        assert (labels[outside] == IGNORE).all()
+
+
+@pytest.mark.parametrize("shape", [(80, 104), (33, 47), (7, 200), (1, 1)])
+def test_masks_are_resized_as_pillow_does(shape):
+    mask = np.random.default_rng(0).integers(0, 250, (41, 53)).astype(np.uint8)  # odd: no center falls on an edge
+    expected = Image.fromarray(mask).resize(shape[::-1], Image.Resampling.NEAREST)
+    np.testing.assert_array_equal(resize_mask(mask, *shape), expected)
+
+
+def test_what_the_crop_does_not_show_is_not_computed():
+    image, mask = np.zeros((500, 500, 3), np.uint8), np.zeros((500, 500), np.uint8)
+    transform = JointTransform(crop=(64, 64), scale=(4.0, 4.0), flip=False)
+    tracemalloc.start()  # counts numpy's memory and Pillow's copies to numpy
+    transform(image, mask, np.random.default_rng(0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**20  # the whole has 12 MB

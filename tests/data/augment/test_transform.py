@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_jax.data.augment.host import crop_box, resize, resize_and_center_crop
+from resnet_jax.data.augment.host import crop_box, resize_and_center_crop
 from resnet_jax.data.augment.opencv_resize import blur, fast_resize
+from resnet_jax.data.augment.resize import resize
 from resnet_jax.data.augment.transform import TrainTransform
 from resnet_jax.data.decode import decode_image
 from resnet_jax.errors import InputError

@@ -16,7 +16,7 @@ from PIL import Image
 from experiments import imagenet
 from experiments import prepare as command
 from resnet_jax.cli import run_command
-from resnet_jax.data.augment.host import resize_short_side
+from resnet_jax.data.augment.resize import resize_short_side
 from resnet_jax.data.decode import UnreadableImage, decode_image
 from resnet_jax.data.prepared import shards as writing
 from resnet_jax.data.prepared import write as module
