@@ -90,8 +90,7 @@ def build_data(config: Config, mesh: Mesh) -> Data:
         InputError: the data are missing, a test image is damaged, or the data do not go with the options.
     """
     train_set = build_source(config, "train")
-    size = config.eval_image_size or config.image_size
-    test_set = load_source(config.dataset, "val", config.data_dir or None, size, folder_rule(config))
+    test_set = build_source(config, "val")
     check_heads(test_set, 0)  # threads suffice to read heads
     if len(train_set.class_names) < 2:
         raise InputError(
@@ -124,8 +123,10 @@ def build_data(config: Config, mesh: Mesh) -> Data:
 
 
 def build_source(config: Config, split: Literal["train", "val"]) -> Source:
-    """Open a split of a config's data set at the size of its training images."""
-    return load_source(config.dataset, split, config.data_dir or None, config.image_size, folder_rule(config))
+    """Open a split of a config's data set, images in memory at the size of training or evaluation."""
+    size = config.image_size if split == "train" else config.eval_image_size or config.image_size
+    rule, interpolation = folder_rule(config), resolve(config, "interpolation")
+    return load_source(config.dataset, split, config.data_dir or None, size, rule, interpolation)
 
 
 def folder_rule(config: Config) -> FolderRule:

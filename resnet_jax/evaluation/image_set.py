@@ -110,7 +110,8 @@ def open_any_set(images: ImageSet, trained: Trained, image_size: int) -> Source:
     Raises:
         InputError: the data cannot be read.
     """
-    source = load_source(images.dataset, images.split, images.data_dir or None, image_size, images.rule)
+    kind = trained.preprocessing.interpolation
+    source = load_source(images.dataset, images.split, images.data_dir or None, image_size, images.rule, kind)
     if changed := changed_since_training(images, trained, source):
         print_notice(changed)
     return source

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
+from resnet_jax.data.augment.resize import Interpolation, resize
 from resnet_jax.data.sources.cifar import cifar_source
 from resnet_jax.data.sources.digits import digits_source
 from resnet_jax.data.sources.fake import fake_source
@@ -28,6 +28,7 @@ def load_source(
     data_dir: str | None,
     image_size: int,
     rule: FolderRule = AS_THEY_LIE,
+    interpolation: Interpolation = "bilinear",
 ) -> Source:
     """Open one split of a data set.
 
@@ -39,6 +40,7 @@ def load_source(
         image_size: sets that are held in memory are resized to it, 0 for their own size; the images of the others
             keep their sizes until a transform crops them.
         rule: of one's own pictures, how training and validation images are told from each other.
+        interpolation: of that resizing, antialiased.
 
     Raises:
         InputError: there is no such set, or its data are missing, incomplete or inconsistent.
@@ -52,9 +54,9 @@ def load_source(
     if split == "test":
         raise InputError(f"--split=test: --dataset={name} has the splits train and val; take --split=val")
     if name == "digits":
-        return resized(digits_source(split), image_size)
+        return resized(digits_source(split), image_size, interpolation)
     if name in ("cifar10", "cifar100"):
-        return resized(cifar_source(name, split, data_dir), image_size)
+        return resized(cifar_source(name, split, data_dir), image_size, interpolation)
     if name == "fake":
         return fake_source(split, image_size)
     if name == "prepared":
@@ -67,8 +69,8 @@ def has_masks(name: str) -> bool:
     return name == "masks" or name.startswith("masks:")
 
 
-def resized(source: ArraySource, image_size: int) -> ArraySource:
-    """Return the same set with square images of image_size (0: as they are), bilinear with antialiasing.
+def resized(source: ArraySource, image_size: int, interpolation: Interpolation = "bilinear") -> ArraySource:
+    """Return the same set with square images of image_size (0: as they are), resized with antialiasing.
 
     Raises:
         InputError: the result would not fit in memory.
@@ -82,6 +84,5 @@ def resized(source: ArraySource, image_size: int) -> ArraySource:
         )
     images = np.empty((len(source.images), image_size, image_size, 3), np.uint8)
     for index, image in enumerate(source.images):
-        fitted = Image.fromarray(image).resize((image_size, image_size), Image.Resampling.BILINEAR)
-        images[index] = np.asarray(fitted)
+        images[index] = resize(image, image_size, image_size, interpolation)
     return replace(source, images=images)

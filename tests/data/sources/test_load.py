@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from resnet_jax.config.options import Config
+from resnet_jax.data.build import build_preprocessing, build_source
 from resnet_jax.data.sources.load import MAX_RESIZED_BYTES, load_source, resized
 from resnet_jax.data.sources.source import ArraySource
 from resnet_jax.errors import InputError
@@ -37,12 +39,23 @@ def test_fake_has_the_length_of_imagenet_and_repeats():
     assert len(load_source("fake", "val", None, 0)) == 256
 
 
-def test_resizing_is_pillows_antialiased_bilinear():
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_resizing_is_pillows_antialiased(interpolation):
     source = array_source(size=9)
-    out = resized(source, 5)
+    out = resized(source, 5, interpolation)
     for image, small in zip(source.images, out.images, strict=True):
-        expected = Image.fromarray(image).resize((5, 5), Image.Resampling.BILINEAR)
+        expected = Image.fromarray(image).resize((5, 5), Image.Resampling[interpolation.upper()])
         np.testing.assert_array_equal(small, np.asarray(expected))
+
+
+@pytest.mark.parametrize("interpolation", ["", "bicubic"])
+def test_a_run_sees_an_image_as_its_predictions_on_files_do(interpolation):
+    config = Config(dataset="digits", image_size=16, eval_image_size=24, interpolation=interpolation)
+    for split, size in (("train", 16), ("val", 24)):
+        original = load_source("digits", split, None, 0)[0].image
+        np.testing.assert_array_equal(
+            build_source(config, split)[0].image, build_preprocessing(config, size).crop()(original)
+        )
 
 
 @pytest.mark.parametrize("image_size", [0, 9])
