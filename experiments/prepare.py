@@ -9,6 +9,7 @@ The same command again continues where it was stopped. OUT/manifest.json, writte
 reading compares sizes, --check the sums. It lists the training images that could not be read and were left out.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,8 @@ def main(argv: Sequence[str]) -> None:
     for name, split in manifest["splits"].items():
         images, size = (sum(shard[field] for shard in split["shards"]) for field in ("records", "bytes"))
         print(f"{name}: {images:,} images, {size / 2**20:,.1f} MiB in {len(split['shards'])} shards")
-    print(f"{len(manifest['skipped'])} images were left out; train on it with --dataset=prepared --data_dir={out}")
+    folder = shlex.quote(str(out))
+    print(f"{len(manifest['skipped'])} images were left out; train on it with --dataset=prepared --data_dir={folder}")
 
 
 def check(out: Path) -> int:

@@ -21,6 +21,7 @@ from resnet_jax.models.registry import create_model
 from resnet_jax.recipes import SEGMENTATION
 from resnet_jax.run.train import train
 
+FAMILY = "unet_resnet{depth}"
 DEFAULTS = Config(model="unet_resnet18", recipe="scratch", dataset="masks", image_size=0)
 
 
@@ -28,13 +29,17 @@ def main(argv: Sequence[str]) -> None:
     """Run the training of a command line, and write its report."""
     command = shlex.join(["python", "-m", "experiments.segment", *argv])
     argv = with_init_from(argv)
-    defaults = replace(DEFAULTS, recipe="finetune") if is_given(argv, "init_from") else DEFAULTS
-    config = parse_config(argv, "segment", __doc__, defaults, recipes=SEGMENTATION, family="unet_resnet{depth}")
+    config = parse_config(argv, "segment", __doc__, defaults_of(argv), recipes=SEGMENTATION, family=FAMILY)
     refuse_weights_from_scratch(config)
     if not is_given(argv, "skips") and not hasattr(create_model(config.model), "skips"):
         config = replace(config, skips="")  # those of the recipe, which are for U-Nets on a backbone
     if train(config):
         report_run(config, command)
+
+
+def defaults_of(argv: Sequence[str]) -> Config:
+    """Return the defaults of a command line: with trained weights the recipe `finetune`."""
+    return replace(DEFAULTS, recipe="finetune") if is_given(argv, "init_from") else DEFAULTS
 
 
 if __name__ == "__main__":

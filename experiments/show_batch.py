@@ -13,7 +13,7 @@ WORKDIR/batch.png.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from experiments import cifar, finetune
+from experiments import cifar, finetune, segment
 from resnet_jax.cli import is_given, parse_config, run_command, value_of
 from resnet_jax.config.options import Config, of_masks
 from resnet_jax.data.preprocessing import MEAN_STD
@@ -27,7 +27,8 @@ def main(argv: Sequence[str]) -> None:
     """Draw one batch."""
     argv = finetune.with_init_from(argv)
     defaults, recipes = defaults_of(argv)
-    config = parse_config(argv, "show_batch", __doc__, defaults, recipes=recipes, family="resnet{depth}")
+    family = segment.FAMILY if of_masks(defaults) else "resnet{depth}"
+    config = parse_config(argv, "show_batch", __doc__, defaults, recipes=recipes, family=family)
     # The picture of a recipe's own batch would be too large; the options that divide that batch do not apply.
     if not is_given(argv, "batch_size"):
         config = dataclasses.replace(config, batch_size=DEFAULTS.batch_size, bn_group_size=0, accumulate=1)
@@ -38,7 +39,7 @@ def defaults_of(argv: Sequence[str]) -> tuple[Config, Mapping[str, Recipe]]:
     """Return defaults and recipes of the command that trains on the images of a command line."""
     dataset = value_of(argv, "dataset", "")
     if of_masks(Config(dataset=dataset)):
-        return dataclasses.replace(DEFAULTS, recipe="scratch"), SEGMENTATION
+        return dataclasses.replace(segment.defaults_of(argv), batch_size=DEFAULTS.batch_size), SEGMENTATION
     if dataset in MEAN_STD:  # small images keep their size: a whole set of them at 224 px would be many gigabytes
         return dataclasses.replace(DEFAULTS, image_size=0), cifar.RECIPES
     if value_of(argv, "recipe", "") in TRANSFER:

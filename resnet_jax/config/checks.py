@@ -1,7 +1,7 @@
 """Checks of a config: impossible values are refused in one line, before anything is loaded or written."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -171,6 +171,11 @@ def check_mask_options(config: Config) -> None:
         raise InputError(f"--scale{_shown(config.scale)} needs crops of one size: --crop_size=HEIGHT WIDTH")
 
 
+def of_photographs(config: Config) -> bool:
+    """Return whether the images may have any size; those of the others are small, and used whole."""
+    return config.dataset not in ("digits", "cifar10", "cifar100")
+
+
 # Options without effect by themselves, when they have one, and what to add.
 OF_MASKS = ("colors", "void_value", "crop_size", "scale", "rotate", "threshold")
 NEEDS: dict[str, tuple[Callable[[Config], Any], str]] = {
@@ -199,8 +204,24 @@ NEEDS: dict[str, tuple[Callable[[Config], Any], str]] = {
     "ema_rise": (lambda c: c.ema or c.ema_fraction, "--ema"),
 }
 
+# Likewise, but runs of older versions may have them.
+OF_PHOTOGRAPHS = ("crop", "crop_scale", "crop_ratio", "eval_crop", "interpolation")
+NEEDS_OF_NEW_RUNS: dict[str, tuple[Callable[[Config], Any], str]] = {
+    **dict.fromkeys(OF_PHOTOGRAPHS, (of_photographs, "photographs, and digits and CIFAR are used whole")),
+    "train_interpolation": (lambda c: of_photographs(c) or c.progressive, "photographs, or --progressive"),
+}
 
-def check_needs(config: Config) -> None:
+
+def check_new_run(config: Config) -> None:
+    """Refuse what only a run that is under way may have, begun by an older version.
+
+    Raises:
+        InputError: the first such option.
+    """
+    check_needs(config, NEEDS_OF_NEW_RUNS)
+
+
+def check_needs(config: Config, needs: Mapping[str, tuple[Callable[[Config], Any], str]] = NEEDS) -> None:
     """Refuse an option that has no effect, unless a recipe set it and another option disabled it.
 
     Raises:
@@ -208,7 +229,7 @@ def check_needs(config: Config) -> None:
     """
     known = (IMAGENET, CIFAR, TRANSFER, SEGMENTATION)
     usual = [Config(), *(replace(Config(), **r[config.recipe].settings) for r in known if config.recipe in r)]
-    for name, (works, needed) in NEEDS.items():
+    for name, (works, needed) in needs.items():
         value = getattr(config, name)
         if not works(config) and all(value != getattr(c, name) for c in usual):
             raise InputError(f"--{name}{_shown(value)} does nothing here: it needs {needed}")

@@ -52,7 +52,7 @@ class DataOptions:
     flip: the image and its mirror image; flip_translate: both, also moved by a pixel.
     """
     interpolation: Literal["", "bilinear", "bicubic"] = ""
-    """Antialiased resizing of images. Empty: the weights', or bilinear"""
+    """Antialiased resizing of photographs. Empty: the weights', or bilinear"""
     train_interpolation: Literal["", "bilinear", "bicubic", "random", "fast"] = ""
     """Resizing of training crops
 

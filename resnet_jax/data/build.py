@@ -123,10 +123,9 @@ def build_data(config: Config, mesh: Mesh) -> Data:
 
 
 def build_source(config: Config, split: Literal["train", "val"]) -> Source:
-    """Open a split of a config's data set, images in memory at the size of training or evaluation."""
+    """Open a split of a config's data set, images in memory at the size of training or evaluation (bilinear)."""
     size = config.image_size if split == "train" else config.eval_image_size or config.image_size
-    rule, interpolation = folder_rule(config), resolve(config, "interpolation")
-    return load_source(config.dataset, split, config.data_dir or None, size, rule, interpolation)
+    return load_source(config.dataset, split, config.data_dir or None, size, folder_rule(config))
 
 
 def folder_rule(config: Config) -> FolderRule:
@@ -149,7 +148,7 @@ def build_preprocessing(config: Config, image_size: int, resize: int = 0) -> Pre
         resize=resize or config.eval_resize or round(image_size / crop),
         mean=config.mean or mean,
         std=config.std or std,
-        interpolation=resolve(config, "interpolation"),
+        interpolation="bilinear" if config.dataset in MEAN_STD else resolve(config, "interpolation"),
     )
 
 

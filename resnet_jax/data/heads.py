@@ -63,12 +63,22 @@ def _problem(source: Source, index: int) -> str | None:
             return None
         image, _, name = source[index]
         if not isinstance(image, np.ndarray):
-            decoded_size(image, name)
-            if not _is_whole(image[:TAIL], image[-TAIL:]):
-                decode_image(image, name)
+            whole_size(image, name)
     except UnreadableImage as error:
         return str(error)
     return None
+
+
+def whole_size(data: bytes, name: str) -> tuple[int, int]:
+    """Return height and width of an image file whose head and end are valid.
+
+    Raises:
+        UnreadableImage: it is damaged.
+    """
+    size = decoded_size(data, name)
+    if not _is_whole(data[:TAIL], data[-TAIL:]):
+        decode_image(data, name)
+    return size
 
 
 def _ends_are_whole(path: Path) -> bool:

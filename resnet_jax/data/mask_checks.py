@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_jax.data.decode import decoded_size
+from resnet_jax.data.heads import whole_size
 from resnet_jax.data.prefetch import read_ahead
 from resnet_jax.data.sources.mask_coding import MaskCoding
 from resnet_jax.data.sources.masks import CHUNK, MaskSource
@@ -31,15 +31,15 @@ class MaskFacts:
 
 
 def check_masks(source: MaskSource, num_workers: int) -> MaskFacts:
-    """Read every mask of a split, and the size of every picture, and refuse what cannot be used.
+    """Read every mask of a split, and head and end of every picture, and refuse what cannot be used.
 
     Args:
         source: the split.
         num_workers: processes that read; 0 for threads of this one.
 
     Raises:
-        InputError: a mask is damaged, has another size than its picture, or a value that is no class, or no pixel of it
-            counts; or a worker process died.
+        InputError: a picture or a mask is damaged; a mask has another size than its picture, or a value that is no
+            class, or no pixel of it counts; or a worker process died.
     """
     parts = list(read_ahead(_Checks(source), num_workers))
     if problems := [problem for part in parts for problem in part["problems"]]:
@@ -55,7 +55,7 @@ def check_masks(source: MaskSource, num_workers: int) -> MaskFacts:
 
 
 def content_digest(*splits: MaskFacts) -> str:
-    """Return a hash of what is in the masks of splits, which their names do not tell: "sha256:…"."""
+    """Return a hash of the pixels of each class in splits, which the names of the files do not tell: "sha256:…"."""
     digest = hashlib.sha256()
     for facts in splits:
         for values in (facts.pixels, facts.beside, facts.sizes):
@@ -101,7 +101,7 @@ class _Checks:
         image, label, name = self.source[number]
         assert isinstance(image, bytes)
         assert isinstance(label, np.ndarray)
-        size, path = decoded_size(image, name), self.source.mask_name(number)
+        size, path = whole_size(image, name), self.source.mask_name(number)
         if label.shape[:2] != size:
             height, width = label.shape[:2]
             raise InputError(

@@ -11,7 +11,7 @@ from resnet_jax.data.notices import print_notice
 from resnet_jax.data.sources.masks import MaskSource, open_masks_uncoded
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.image_set import Split
-from resnet_jax.inference.segment import coding_of, threshold_of
+from resnet_jax.inference.segment import coding_of, short_side_of, threshold_of
 from resnet_jax.inference.tiles import jit_logits
 from resnet_jax.inference.trained import Trained
 from resnet_jax.inference.tta import build_apply
@@ -93,12 +93,11 @@ def evaluate_masks(
     if absent := absent_classes(facts, source.class_names):
         print_notice(f"{source.place}: no pixel is of class {', '.join(absent)}")
     mesh, task = data_mesh(), task_of(trained)
-    own = trained.run.eval_resize if trained.run is not None else 0
     loader = whole_masks_loader(
         source,
         facts.sizes,
         trained.preprocessing,
-        short=own if short is None else short,
+        short=short_side_of(trained) if short is None else short,
         batch_size=rows,
         num_workers=num_workers,
         mesh=mesh,

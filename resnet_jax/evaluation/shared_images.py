@@ -66,7 +66,7 @@ def shared_images(trained: Trained, source: Source, images: ImageSet, names: Seq
     if trained.run is None:
         return SharedImages(left_out=f"The training images of {trained.source} are not known.")
     # The run's own set may have moved, to where the evaluated images are.
-    moved = images.data_dir if images.dataset == trained.run.dataset else ""
+    moved = images.data_dir if images.dataset == trained.run.dataset and images.data_dir != trained.run.data_dir else ""
     training = image_set(trained, data_dir=moved, split="train", links_out=images.rule.links_out)
     if training == images:
         return SharedImages(left_out="These are the training images themselves.")

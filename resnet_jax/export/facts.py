@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from resnet_jax.inference.segment import short_side_of
 from resnet_jax.inference.trained import Trained
 from resnet_jax.weights.catalog import known_weights
 from resnet_jax.weights.shapes import options_of
@@ -13,12 +14,13 @@ from resnet_jax.workdir.folder import read_result
 ROUNDED = ("top1", "top5", "miou", "pixel_accuracy")
 
 
-def describe(trained: Trained, normalized_inside: bool) -> dict[str, str]:
+def describe(trained: Trained, normalized_inside: bool, axes: str = "[B,3,H,W]") -> dict[str, str]:
     """Return the description of a network as names and values; those that are no text are JSON.
 
     Args:
         trained: the network.
         normalized_inside: the file normalizes its images, which are uint8 [B,H,W,3].
+        axes: of the images where it does not.
     """
     known = known_weights(trained.source)
     facts = {
@@ -27,13 +29,25 @@ def describe(trained: Trained, normalized_inside: bool) -> dict[str, str]:
         "source": public_source(trained),
         "license": known.license if known else "",
         "dataset": trained.dataset,
-        "images": "uint8 [B,H,W,3]" if normalized_inside else "float32 [B,3,H,W], (image / 255 - mean) / std",
-        **dataclasses.asdict(trained.preprocessing),
+        "images": "uint8 [B,H,W,3]" if normalized_inside else f"float32 {axes}, (image / 255 - mean) / std",
+        **preprocessing_of(trained),
         "class_names": list(trained.class_names or ()),
         "result": result_of(trained),
         "result_views": views_of(trained),
     }
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items() if value}
+
+
+def preprocessing_of(trained: Trained) -> dict[str, Any]:
+    """Return how a network's images are prepared, as values for JSON.
+
+    One that classifies pixels sees whole pictures: in place of a crop there may be "eval_resize", their shorter side.
+    """
+    values = dataclasses.asdict(trained.preprocessing)
+    if not trained.classifies_pixels:
+        return values
+    short = short_side_of(trained)
+    return {name: values[name] for name in ("mean", "std", "interpolation")} | ({"eval_resize": short} if short else {})
 
 
 def public_source(trained: Trained) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from resnet_jax.evaluation.intervals import proportion
 from resnet_jax.evaluation.options_shown import changed_options
-from resnet_jax.export.facts import last_evaluation, public_source, published_top1, views_of
+from resnet_jax.export.facts import last_evaluation, preprocessing_of, public_source, published_top1, views_of
 from resnet_jax.inference.trained import Trained
 from resnet_jax.weights.catalog import known_weights
 from resnet_jax.weights.shapes import options_of
@@ -59,7 +59,7 @@ def write_card(trained: Trained, repo: str, license: str, files: Mapping[str, st
         "dataset": trained.dataset,
         "num_classes": trained.num_classes,
         "class_names": list(trained.class_names or ()),
-        "preprocessing": trained.preprocessing,
+        "preprocessing": preprocessing_of(trained),
         "result": result,
         "views": views_of(trained),
         "in_timm": in_timm,

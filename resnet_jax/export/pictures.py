@@ -1,16 +1,17 @@
 """Pictures for trying a written network: of the set that it was trained on, or bundled ones."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from resnet_jax.data.build_masks import open_masks
 from resnet_jax.data.notices import print_notice
 from resnet_jax.data.sources.digits import digits_source
+from resnet_jax.data.sources.load import has_masks
 from resnet_jax.data.sources.source import pixels_of
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.image_set import Split, image_set, open_any_set, open_set
+from resnet_jax.evaluation.masks import open_masks_for
 from resnet_jax.inference.trained import Trained
 
 BUNDLED = "the bundled digits"
@@ -91,9 +92,10 @@ def _source(trained: Trained, split: Split, dataset: str, data_dir: str) -> tupl
             raise InputError(f"--data_dir={data_dir} needs --dataset: weights of no run have no set of their own")
         return digits_source("val"), BUNDLED
     try:
-        if trained.classifies_pixels and trained.run is not None and not dataset:
-            config = replace(trained.run, data_dir=data_dir or trained.run.data_dir)
-            return open_masks(config, split), config.dataset
+        run = trained.run
+        if trained.classifies_pixels and (has_masks(dataset) or (run is not None and not dataset)):
+            masks = open_masks_for(trained, dataset, data_dir, split)
+            return masks, dataset or trained.dataset
         images = image_set(trained, dataset=dataset, data_dir=data_dir, split=split)
         return open_any_set(images, trained, trained.preprocessing.image_size), images.title
     except InputError as error:

@@ -47,10 +47,10 @@ def open_network(path: str | Path) -> tuple[Any, dict[str, Any]]:
         reason = str(error).strip().splitlines()[-1][:200]
         raise RefusedFile(f"{path}: no ONNX file, or a damaged one ({reason}); export the network again") from error
     facts: dict[str, Any] = {k: _value(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
-    if missing := [name for name in NEEDED if name not in facts]:
-        raise RefusedFile(f"{path}: does not tell {', '.join(missing)}: it was not written by experiments.export")
     if len(session.get_outputs()[0].shape) != 2:
         raise RefusedFile(f"{path}: classifies pixels; this script prints the classes of whole images")
+    if missing := [name for name in NEEDED if name not in facts]:
+        raise RefusedFile(f"{path}: does not tell {', '.join(missing)}: it was not written by experiments.export")
     return session, facts
 
 

@@ -1,6 +1,5 @@
 """Publishing of a trained network: a folder that timm, onnxruntime and this package read, and its upload to the hub."""
 
-import dataclasses
 import json
 import re
 import shutil
@@ -11,7 +10,7 @@ from typing import Any
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
 from resnet_jax.export.compare import filled
-from resnet_jax.export.facts import public_source
+from resnet_jax.export.facts import preprocessing_of, public_source
 from resnet_jax.export.model_card import write_card
 from resnet_jax.export.write import export
 from resnet_jax.inference.convert import write_trained
@@ -76,7 +75,7 @@ def _write_files(trained: Trained, folder: Path) -> dict[str, str]:
         write_trained(folder / "resnet_jax.safetensors", trained, "ours", public_source(trained))
     config = timm_config(trained.name, trained.num_classes, trained.class_names, trained.preprocessing)
     (folder / "config.json").write_text(json.dumps(config, indent=2))
-    (folder / "preprocessing.json").write_text(json.dumps(dataclasses.asdict(trained.preprocessing), indent=2))
+    (folder / "preprocessing.json").write_text(json.dumps(preprocessing_of(trained), indent=2))
     export(trained, folder / "model.onnx")
     curves = Path(trained.source) / "curves.png"
     if trained.run is not None and curves.is_file():

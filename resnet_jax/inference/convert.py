@@ -6,7 +6,7 @@ from typing import Any, Literal
 import jax
 
 from resnet_jax.errors import InputError
-from resnet_jax.inference.segment import coding_of, threshold_of
+from resnet_jax.inference.segment import coding_of, short_side_of, threshold_of
 from resnet_jax.inference.trained import Trained, load_trained
 from resnet_jax.weights.pretrained import write_weights
 from resnet_jax.weights.shapes import options_of
@@ -61,7 +61,7 @@ def check_not_read(out: str | Path, source: str | Path) -> None:
     Raises:
         InputError: `out` is the file `source`.
     """
-    if Path(out).absolute() == Path(source).absolute():
+    if Path(out).resolve() == Path(source).resolve():
         raise InputError(f"--out={out} is the file that is read; name another")
 
 
@@ -94,4 +94,8 @@ def masks_of(trained: Trained) -> dict[str, Any] | None:
     """Return what a file of weights should say of masks; None of a network that classifies images."""
     if "mask_coding" not in trained.facts:
         return None
-    return {"mask_coding": trained.facts["mask_coding"], "threshold": threshold_of(trained, coding_of(trained))}
+    return {
+        "mask_coding": trained.facts["mask_coding"],
+        "threshold": threshold_of(trained, coding_of(trained)),
+        "eval_resize": short_side_of(trained),
+    }

@@ -64,6 +64,11 @@ def threshold_of(trained: Trained, coding: MaskCoding) -> float | None:
     return trained.run.threshold if trained.run is not None else trained.facts.get("threshold", 0.5)
 
 
+def short_side_of(trained: Trained) -> int:
+    """Return the shorter side to which a network for pixels has its pictures resized; 0: it sees them as they are."""
+    return trained.run.eval_resize if trained.run is not None else trained.facts.get("eval_resize", 0)
+
+
 def segment_images(
     trained: Trained, paths: Sequence[str | Path], tile: int = 0, margin: int = 32
 ) -> Iterator[Segmented]:
@@ -106,7 +111,7 @@ def build_labeling(
         margin: likewise.
         remedy: where the memory does not suffice.
     """
-    threshold, short = threshold_of(trained, coding), trained.run.eval_resize if trained.run is not None else 0
+    threshold, short = threshold_of(trained, coding), short_side_of(trained)
     kind = trained.preprocessing.interpolation
     logits_of = jit_logits(build_apply(trained.model, trained.views), tile, margin)
     variables = jax.device_put(trained.variables)
@@ -161,10 +166,11 @@ def check_outputs(pictures: Sequence[str | Path], coding: MaskCoding, folder: Pa
     """Refuse to write masks over the pictures, over those of a data set, or over each other, before any is computed.
 
     Raises:
-        InputError: a mask's file is one of the pictures, the folder is `masks` beside `images`, or two pictures have
-            one name.
+        InputError: a mask's file is one of the pictures, the folder is `masks` beside `images` or lies in it, or two
+            pictures have one name.
     """
-    if folder.resolve().name == "masks" and (folder.resolve().parent / "images").is_dir():
+    inside = (folder.resolve(), folder.resolve().parent)  # masks/, and masks/CLASS
+    if any(path.name == "masks" and (path.parent / "images").is_dir() for path in inside):
         raise InputError(f"--out={folder} holds the masks of a data set; name another folder, --out=FOLDER")
     sources = {Path(picture).resolve() for picture in pictures}
     picture_of: dict[Path, str | Path] = {}

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from resnet_jax.analysis.plots.images import draw_batch
-from resnet_jax.config.checks import check_config
+from resnet_jax.config.checks import check_config, check_new_run
 from resnet_jax.config.options import Config, of_masks
 from resnet_jax.data.build import build_preprocessing, build_source, build_train_loader
 from resnet_jax.data.build_masks import build_mask_train_loader, crop_of, open_masks
@@ -29,6 +29,7 @@ def show_batch(config: Config, step: int = 0) -> Path:
         InputError: something in the config or the data cannot be used.
     """
     check_config(config)
+    check_new_run(config)
     config = with_preprocessing_of(read_initial(config), config)
     coding = None
     if of_masks(config):

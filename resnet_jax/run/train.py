@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shlex
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import jax
 
-from resnet_jax.config.checks import check_config
+from resnet_jax.config.checks import check_config, check_new_run
 from resnet_jax.config.options import Config
 from resnet_jax.data.build import Data, build_preprocessing
 from resnet_jax.data.preprocessing import check_crop
@@ -73,6 +74,8 @@ def train(config: Config) -> Row:
         if is_first_process():
             stack.enter_context(folder.locked(workdir))
         begun = folder.read_run_to_continue(workdir)
+        if begun is None:
+            check_new_run(config)
         trained = None if folder.has_checkpoints(workdir) else read_initial(config)
         config = with_preprocessing_of(trained, config, begun[0] if begun else None)
         check_same_config(config)
@@ -109,7 +112,8 @@ def train(config: Config) -> Row:
             folder.write_result(workdir, result)
     say_once(f"finished: {outcome(result)}; {result['images_per_second'] or 0:,.0f} training images a second")
     say_once(
-        f"everything is in {config.workdir}; use it: python -m experiments.predict --workdir={config.workdir} IMAGE …"
+        f"everything is in {config.workdir}; use it: "
+        f"python -m experiments.predict --workdir={shlex.quote(config.workdir)} IMAGE …"
     )
     return result
 

@@ -25,7 +25,8 @@ class Description:
         source: where the weights come from.
         preprocessing: of the images; None when the file does not say.
         class_names: K names; None when the file does not say.
-        masks: of a network that classifies pixels, {"mask_coding", "threshold"}; None when the file does not say.
+        masks: of a network that classifies pixels, {"mask_coding", "threshold", "eval_resize"}; None when the file does
+            not say.
     """
 
     model: str = ""

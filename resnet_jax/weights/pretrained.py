@@ -11,6 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
+from resnet_jax.models.registry import classifies_pixels
 from resnet_jax.weights import catalog, description, formats, hub, keras, matching
 from resnet_jax.weights.checksum import vectors_digest
 from resnet_jax.weights.image_config import find_preprocessing
@@ -53,11 +54,11 @@ class WeightSet:
         """Lines for a user: choices among several sets of weights, and the preprocessing of images."""
         p = self.preprocessing
         mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (p.mean, p.std))
-        return (
-            *self.notes,
-            f"{self.source}: images are resized to {p.resize} pixels ({p.interpolation}), cropped to {p.image_size}, "
-            f"mean {mean}, std {std}; from {self.preprocessing_from}",
-        )
+        how = f"resized to {p.resize} pixels ({p.interpolation}), cropped to {p.image_size}"
+        if classifies_pixels(self.model):
+            short = (self.masks or {}).get("eval_resize", 0)
+            how = f"resized to {short} pixels ({p.interpolation})" if short else "taken as they are"
+        return (*self.notes, f"{self.source}: images are {how}, mean {mean}, std {std}; from {self.preprocessing_from}")
 
 
 def load_pretrained(

@@ -14,7 +14,7 @@ DATA_FACTS = {
     "class_names": "classes",
     "train_examples": "the training images (a digest of their names)",
     "test_examples": "the test images (a digest of their names)",
-    "mask_content": "the masks (a digest of their pixels and sizes)",
+    "mask_content": "the masks (a digest of the pixels of each class, and of sizes)",
 }
 
 

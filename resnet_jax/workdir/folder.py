@@ -45,8 +45,8 @@ def locked(workdir: Path) -> AbstractContextManager[None]:
     return lock_folder(workdir, "--workdir", "is training in it")
 
 
-# Options that are a path, or the name of a network, or of weights on the hub.
-INPUTS = ("teacher", "teacher_weights", "init_from")
+# Options that are a path, or the name of a network, or of weights on the hub; in runs of older versions relative.
+INPUTS = ("teacher", "teacher_weights", "init_from", "colors")
 
 
 def check_config_matches(workdir: Path, config: Config) -> None:

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from resnet_jax.config.checks import check_config
+from resnet_jax.config.checks import check_config, check_new_run
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
 
@@ -55,6 +55,25 @@ def test_mean_and_deviation_of_pixels_to_255_are_refused_with_the_quotient():
 def test_keras_values_as_fractions_are_accepted():
     check_config(Config(mean=(123.68 / 255, 116.779 / 255, 103.939 / 255), std=(1 / 255,) * 3))
     check_config(Config(mean=(0.0,) * 3, std=(1.0,) * 3))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"crop": "scale_jitter"},
+        {"crop_scale": (0.5, 1.0)},
+        {"crop_ratio": (0.5, 1.0)},
+        {"eval_crop": 0.5},
+        {"interpolation": "bicubic"},
+        {"train_interpolation": "bicubic"},
+    ],
+)
+def test_a_new_run_has_no_option_of_photographs_on_small_images(options):
+    config = Config(dataset="cifar10", **options)
+    check_config(config)  # of a run that is under way
+    with pytest.raises(InputError, match=f"--{next(iter(options))}.* does nothing here: it needs photographs"):
+        check_new_run(config)
+    check_new_run(dataclasses.replace(config, dataset="folder"))
 
 
 def test_what_never_moves_is_refused():

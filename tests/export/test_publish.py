@@ -60,6 +60,14 @@ def test_a_network_without_a_layout_of_pytorchs_is_published_in_ours(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, loaded, network.variables)
 
 
+def test_a_network_for_pixels_is_published_with_what_it_sees(tmp_path):
+    network = toy("unet_resnet8_cifar", width=8, skips="add", output_stride=2)
+    folder, _ = publish(replace(network, facts={"eval_resize": 40}), REPO, tmp_path / "toy", dry_run=True)
+    seen = json.loads((folder / "preprocessing.json").read_text())
+    assert set(seen) == {"mean", "std", "interpolation", "eval_resize"}
+    assert "Images: whole pictures, shorter side 40 pixels (bilinear), values in" in (folder / "README.md").read_text()
+
+
 def test_the_card_tells_license_classes_and_limits(published):
     card = (published / "README.md").read_text()
     assert "license: mit" in card

@@ -32,7 +32,9 @@ def test_the_printed_loader_computes_the_logits_without_this_package(tmp_path, o
     written = export(trained, tmp_path / "net.stablehlo", **options)
     names = {path.name for path in (written.path, *written.others)}
     assert names == {path.name for path in tmp_path.iterdir()}
-    assert json.loads((tmp_path / "net.stablehlo.json").read_text())["model"] == "resnet8_cifar"
+    facts = json.loads((tmp_path / "net.stablehlo.json").read_text())
+    assert facts["model"] == "resnet8_cifar"
+    assert "[B,H,W,3]" in facts["images"]
     pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), np.uint8)  # another size than the network's
     np.save(tmp_path / "pictures.npy", pictures)
     program = OTHER_PROGRAM.format(loader=written.loader)

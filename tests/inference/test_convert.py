@@ -37,6 +37,9 @@ def test_the_weights_that_are_read_are_not_replaced(tmp_path):
     path.write_text("weights")
     with pytest.raises(InputError, match=r"net.safetensors is the file that is read; name another"):
         convert(str(path), path, model="resnet8_cifar")
+    (tmp_path / "link.safetensors").symlink_to(path)
+    with pytest.raises(InputError, match=r"link.safetensors is the file that is read; name another"):
+        convert(str(path), tmp_path / "link.safetensors", model="resnet8_cifar")
     with pytest.raises(InputError, match=r"net.safetensors is the file that is read; name another"):
         export.main(["--model=resnet8_cifar", f"--weights={path}", f"--out={path}"])
     assert path.read_text() == "weights"

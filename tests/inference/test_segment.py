@@ -11,7 +11,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.evaluation.mask_report import true_shares
 from resnet_jax.evaluation.masks import evaluate_masks
 from resnet_jax.inference.convert import write_trained
-from resnet_jax.inference.segment import check_outputs, coding_of, mask_paths, shown_colors, threshold_of
+from resnet_jax.inference.segment import check_outputs, coding_of, mask_paths, short_side_of, shown_colors, threshold_of
 from resnet_jax.inference.trained import load_trained
 from resnet_jax.models.registry import create_model
 from resnet_jax.weights.shapes import options_of
@@ -32,6 +32,8 @@ def test_masks_replace_neither_the_pictures_nor_each_other(tmp_path):
     (tmp_path / "images").mkdir()
     with pytest.raises(InputError, match=r"masks holds the masks of a data set; name another folder, --out=FOLDER"):
         check_outputs(pictures[:1], FOREGROUND, tmp_path / "masks")
+    with pytest.raises(InputError, match=r"masks/cell holds the masks of a data set"):
+        check_outputs(pictures[:1], FOREGROUND, tmp_path / "masks" / "cell")
     names = [path.name for path in mask_paths("x/1.jpg", OVERLAPPING, tmp_path)]
     assert names == ["1_cell.png", "1_wall.png", "1_overlay.jpg"]
 
@@ -42,22 +44,25 @@ def test_the_classes_of_a_picture_are_seen_on_white_and_black():
 
 
 @pytest.mark.parametrize("coding", [FOREGROUND, OVERLAPPING])
-def test_a_file_of_weights_tells_what_masks_its_network_makes(tmp_path, coding):
+def test_a_file_of_weights_tells_what_masks_its_network_makes(tmp_path, coding, capsys):
     trained = toy("unet_resnet8_cifar", width=8, skips="add", output_stride=2)
-    facts = {"mask_coding": asdict(coding), "threshold": 0.3}
+    facts = {"mask_coding": asdict(coding), "threshold": 0.3, "eval_resize": 24}
     write_trained(tmp_path / "net.npz", replace(trained, class_names=None, facts=facts), "ours", "here")
     found = load_trained(model="unet_resnet8_cifar", weights=tmp_path / "net.npz", num_classes=10)
     assert coding_of(found) == coding
     assert threshold_of(found, coding) == 0.3
+    assert short_side_of(found) == 24
+    assert "here: images are resized to 24 pixels (bilinear), mean" in capsys.readouterr().err
     assert found.model.backbone().output_stride == 2
 
 
-def test_weights_that_name_no_classes_have_numbers(tmp_path):
+def test_weights_that_name_no_classes_have_numbers(tmp_path, capsys):
     """And not the names of ImageNet's, which are many more than the outputs."""
     trained = toy("fcn_resnet8_cifar", width=8)
     write_trained(tmp_path / "net.npz", replace(trained, class_names=None), "ours", "here")
     found = load_trained(model="fcn_resnet8_cifar", weights=tmp_path / "net.npz", num_classes=10)
     assert (found.class_names, found.dataset) == (None, "")
+    assert "here: images are taken as they are, mean" in capsys.readouterr().err
     assert coding_of(found).class_names == tuple(f"class {k}" for k in range(10))
     scores = evaluate_masks(found, data_dir=str(write_pictures(tmp_path / "root", {"val": 2})))
     assert 0 <= scores["pixel_accuracy"] <= 1

@@ -27,7 +27,11 @@ def test_a_package_that_was_not_installed_has_no_version():
 def test_weights_of_a_relative_path_are_found_from_any_folder(tmp_path, monkeypatch):
     (tmp_path / "weights.npz").touch()
     monkeypatch.chdir(tmp_path)
-    config = folder.with_absolute_paths(Config(init_from="weights.npz", teacher="timm/resnet50.a1_in1k"))
+    (tmp_path / "colors.txt").write_text("")
+    config = folder.with_absolute_paths(
+        Config(init_from="weights.npz", teacher="timm/resnet50.a1_in1k", colors="colors.txt")
+    )
+    assert config.colors == str(tmp_path / "colors.txt")
     assert config.init_from == str(tmp_path / "weights.npz")
     assert config.teacher == "timm/resnet50.a1_in1k"
 

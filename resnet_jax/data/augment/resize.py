@@ -59,7 +59,7 @@ def resized_window(
     size: tuple[int, int],
     interpolation: Interpolation = "bilinear",
 ) -> np.ndarray:
-    """Compute a window of the resized image alone: its values equal those of the whole to one level of 255.
+    """Compute a window of the resized image alone, equal to that of the whole to one level of 255, on noise to two.
 
     Args:
         image: uint8 [H,W,3].

@@ -147,14 +147,18 @@ def origin_of(data_dir: str | None, sources: dict[Split, Source]) -> str:
     """Return what tells these data from others of the same length.
 
     Returns:
-        "sha256:…" of the classes' and the files' names of folders, which may be moved; of other data, where they are.
+        "sha256:…" of the classes' and the files' names of folders, which may be moved, and of the labels of a CSV file;
+        of other data, where they are.
     """
+    listed = Path(data_dir or "").expanduser().is_file()
     digest = hashlib.sha256()
     for split, source in sources.items():
         if not isinstance(source, FolderSource):
             return str(Path(data_dir).expanduser().resolve()) if data_dir else "default"
         digest.update(json.dumps([split, source.class_names]).encode())
         digest.update(b"\0".join(source.files))
+        if listed:
+            digest.update(source.labels.astype("<i4").tobytes())
     return f"sha256:{digest.hexdigest()}"
 
 

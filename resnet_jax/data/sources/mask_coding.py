@@ -89,12 +89,14 @@ class MaskCoding:
         return f"color {value >> 16} {value >> 8 & 255} {value & 255}" if self.in_colors else f"value {value}"
 
 
-def read_mask(data: bytes, name: str) -> tuple[np.ndarray, list[Color] | None]:
+def read_mask(data: bytes, name: str, in_colors: bool = False) -> tuple[np.ndarray, list[Color] | None]:
     """Read a mask file: int32 [H,W], palette or gray values or colors as in `MaskCoding.values`; and its palette.
 
     Args:
         data: the file.
         name: of the file, for errors.
+        in_colors: return colors of any file: programs that make PNGs smaller write few colors with a palette or in
+            gray.
 
     Raises:
         UnreadableImage: it is damaged, no picture without losses, or has values above 255.
@@ -105,12 +107,12 @@ def read_mask(data: bytes, name: str) -> tuple[np.ndarray, list[Color] | None]:
                 raise UnreadableImage(f"{name} is a {image.format}, which changes values; write masks as PNG")
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImage(f"{name} has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
-            if image.mode in ("P", "L", "1"):
+            if image.mode in ("P", "L", "1") and not in_colors:
                 palette = image.getpalette() if image.mode == "P" else None
                 colors = [tuple(palette[i : i + 3]) for i in range(0, len(palette), 3)] if palette else None
                 values = np.asarray(image)
                 return values.astype(np.int32) * (255 if image.mode == "1" else 1), colors  # pyrefly: ignore
-            if image.mode in ("RGB", "RGBA"):
+            if image.mode in ("RGB", "RGBA", "P", "L", "LA", "PA", "1"):
                 r, g, b = np.moveaxis(np.asarray(image.convert("RGB"), np.int32), -1, 0)
                 return (r << 16) + (g << 8) + b, None
             if image.mode.startswith("I"):

@@ -1,6 +1,7 @@
 """Pictures with masks in folders: {images,masks}/STEM.*, or masks/CLASS/STEM.* of classes that overlap."""
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -63,7 +64,7 @@ class MaskFiles:
     def raw_masks(self, index: int) -> list[tuple[np.ndarray, list[Color] | None]]:
         """Return the values of each mask of a picture, int32 [H,W], and its palette."""
         paths = [self.folder / name for name in self.masks[index]]
-        return [read_mask(_read(path), str(path)) for path in paths]
+        return [read_mask(_read(path), str(path), self.coding.in_colors) for path in paths]
 
     def mask(self, index: int) -> np.ndarray:
         """Return the labels of a picture: uint8 [H,W], or [H,W,K].
@@ -122,6 +123,11 @@ def mask_files(folder: Path) -> MaskFiles:
         raise InputError(f"{images} holds no images{f' ({line})' if (line := unread_line(unread)) else ''}")
     classes = sorted(entry.name for entry in listed(masks) if entry.is_dir())
     found = [_by_stem(masks / name, unread) for name in classes] or [_by_stem(masks, unread)]
+    if classes and (stray := _by_stem(masks, Counter())):
+        raise InputError(
+            f"{masks} holds masks ({next(iter(stray.values()))}) and folders ({', '.join(classes[:3])}), which are "
+            "for classes that overlap; leave the ones or the others there"
+        )
     for name, part in zip(classes or [""], found, strict=True):
         lacking = [stem for stem in pictures if stem not in part]
         if lacking:
@@ -135,7 +141,7 @@ def mask_files(folder: Path) -> MaskFiles:
     if line := unread_line(+unread):
         print_notice(f"{folder}: {line}")
     coding = MaskCoding(tuple(classes), (255, 1), (), tuple((255, 255, 255) for _ in classes), binary=bool(classes))
-    stems = sorted(pictures)
+    stems = sorted(pictures, key=lambda stem: os.path.splitext(pictures[stem])[0])
     rows = tuple(
         tuple(str(Path("masks", name, part[stem])) for name, part in zip(classes or [""], found, strict=True))
         for stem in stems
@@ -144,7 +150,7 @@ def mask_files(folder: Path) -> MaskFiles:
 
 
 def _by_stem(folder: Path, unread: Counter[str]) -> dict[str, str]:
-    """Return the picture files directly in a folder by their names without ending.
+    """Return the picture files directly in a folder by their names without ending, in Unicode's composed form (NFC).
 
     Raises:
         InputError: two have the same.
@@ -155,7 +161,8 @@ def _by_stem(folder: Path, unread: Counter[str]) -> dict[str, str]:
             if folder.name == "images":  # those of masks/ are of classes
                 unread["in folders of their own"] += 1
             continue
-        stem = os.path.splitext(name)[0]
+        # Archives made on a Mac decompose accents in names.
+        stem = unicodedata.normalize("NFC", os.path.splitext(name)[0])
         if stem in found:
             raise InputError(f"{folder} holds {found[stem]} and {name}, which have one name; rename one of them")
         found[stem] = name

@@ -55,7 +55,7 @@ class TfdsMasks:
     def raw_masks(self, index: int) -> list[tuple[np.ndarray, list[Color] | None]]:
         """Return the values of a picture's mask, int32 [H,W], and its palette, as a list of one."""
         record = self.records[index]
-        return [read_mask(record[MASK], _mask_of(self._name(record, index)))]
+        return [read_mask(record[MASK], _mask_of(self._name(record, index)), self.coding.in_colors)]
 
     def mask(self, index: int) -> np.ndarray:
         """Return the labels of a picture: uint8 [H,W], or [H,W,1] of one class.
@@ -74,7 +74,7 @@ class TfdsMasks:
 
     def _labels(self, record: Any, index: int) -> np.ndarray:
         name = _mask_of(self._name(record, index))
-        labels = self.coding.labels(read_mask(record[MASK], name)[0], name)
+        labels = self.coding.labels(read_mask(record[MASK], name, self.coding.in_colors)[0], name)
         return labels[..., None] if self.coding.binary else labels
 
     def identity(self) -> Iterator[bytes]:

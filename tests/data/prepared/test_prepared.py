@@ -157,6 +157,20 @@ def test_a_set_of_other_data_is_refused_finished_or_not(photographs, tmp_path, m
         prepare("folder", str(moved), out, SMALL)
 
 
+def test_a_csv_file_with_other_labels_is_other_data(photographs, tmp_path):
+    names = sorted(path.relative_to(photographs) for path in photographs.glob("train/*/*.*"))
+    lines = [f"{name},{name.parent.name},{('train', 'val')[k % 2]}" for k, name in enumerate(names)]
+    table = photographs / "set.csv"
+    table.write_text("\n".join(["path,label,split", *lines]))
+    prepare("folder", str(table), tmp_path / "out", SMALL)
+    prepare("folder", str(table), tmp_path / "out", SMALL)
+    *others, last = [line for line in lines if ",a," in line]
+    assert others
+    table.write_text("\n".join(["path,label,split", *lines]).replace(last, last.replace(",a,", ",b,")))
+    with pytest.raises(InputError, match=r"holds a set of other data"):
+        prepare("folder", str(table), tmp_path / "out", SMALL)
+
+
 def interrupted(*args):
     raise KeyboardInterrupt
 
