@@ -6,12 +6,13 @@ It runs the same training loop as every other experiment, and draws a grid of pr
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from resnet_jax.analysis.plots.images import draw_predictions
-from resnet_jax.cli import parse_config, run_command
+from resnet_jax.cli import is_given, parse_config, run_command
 from resnet_jax.config.options import Config
 from resnet_jax.data.plain_images import network_input
 from resnet_jax.evaluation.image_set import image_set, open_set
@@ -42,6 +43,8 @@ DEFAULTS = Config(
 def main(argv: Sequence[str]) -> None:
     """Train, then draw the predictions on held-out images."""
     config = parse_config(argv, "quickstart", __doc__, DEFAULTS, recipes={}, family="resnet{depth}_cifar")
+    if config.optimizer != DEFAULTS.optimizer and not is_given(argv, "nesterov"):
+        config = replace(config, nesterov=False)
     path = Path(config.workdir) / "predictions.png"
     drawn = path.exists()  # read before training, so that all processes of a run agree
     if not train(config):  # --dry_run, --find_rate or --find_batch

@@ -68,9 +68,9 @@ Markdown(study_table(runs))
 # that of residual ones falls from 8.75 % to 6.97 %.
 #
 # A study with the short budget trains for about three epochs and not for 164. It can show the order of the training
-# errors; its values cannot be compared with the paper's. The table's training error is a mean over the last epoch, here
-# a third of the training, in which the errors still fall: docs/degradation.md has those of the final networks. A single
-# seed is an observation, not a measurement.
+# errors; its values cannot be compared with the paper's. The training error is the final network's, over all training
+# images; "while training" is a mean over the last epoch, here a third of the training, in which the errors still fall.
+# A single seed is an observation, not a measurement.
 
 # %% [markdown]
 # ## 2. What a skip connection makes easy: doing nothing

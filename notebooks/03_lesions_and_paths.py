@@ -25,7 +25,8 @@ import numpy as np
 from IPython.display import Markdown
 
 import resnet_jax
-from resnet_jax.analysis.lesions import error_by_number_removed, error_by_removed_block, removable_blocks
+from resnet_jax.analysis.capture import blocks
+from resnet_jax.analysis.lesions import error_by_number_removed, error_by_removed_block
 from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.analysis.path_lengths import path_lengths, residual_blocks
 from resnet_jax.analysis.permutations import error_by_swaps
@@ -98,12 +99,13 @@ Markdown(markdown_table(columns, map(summary, nets)))
 # %% [markdown]
 # ## 2. Several blocks less
 #
-# Random choices among the blocks that can be taken out. Lines join the medians, each point is one choice. If the
+# Random choices among the blocks that keep their shape. Lines join the medians, each point is one choice. If the
 # network behaved like an ensemble of many paths, error would rise step by step with the number of blocks, because each
 # block that goes takes paths away and leaves the others as they are.
 
 # %%
-most = min(len(removable_blocks(net.model, net.variables, images[label][:1])) for label, net in nets.items())
+kept = [[b for b in blocks(net.model, net.variables, images[name][:1]) if b.keeps_shape] for name, net in nets.items()]
+most = min(map(len, kept))
 counts = [number for number in numbers if number <= most]
 draw_removed_numbers(
     counts, measured(error_by_number_removed, numbers=counts, samples=samples), figures / "removed_numbers.png"

@@ -3,9 +3,9 @@
 He et al. 2015 (arXiv:1512.03385), section 4.1, argue that plain networks do not degrade because gradients vanish:
 batch normalization keeps them alive. Measurements show rather the opposite: in a deep plain network with batch
 normalization the gradient grows from layer to layer on its way back to the image (Yang et al. 2019, arXiv:1902.08129).
-Measured on 32 images of CIFAR-10: over the 55 convolutions of plain-56 it grows 670 times, over those of ResNet-56
-10 times. In a highway network as deep, without normalization and with gates that start nearly closed, gradients are
-weaker but on average level.
+Measured on 32 images of CIFAR-10: over the 55 convolutions of plain-56 it grows about 1,200 times, over those of
+ResNet-56 8 times. In a highway network as deep, without normalization and with gates that start nearly closed,
+gradients are weaker, and fall to a tenth.
 """
 
 from typing import Any

@@ -131,7 +131,9 @@ def error_by_number_removed(
     """
     names = [block.name for block in blocks(model, variables, images[:1]) if block.keeps_shape]
     if max(numbers) > len(names):
-        raise InputError(f"numbers={max(numbers)}: {type(model).__name__} has {len(names)} blocks that can be removed")
+        raise InputError(
+            f"numbers={max(numbers)}: {type(model).__name__} has {len(names)} blocks that keep their shape"
+        )
     rng = np.random.default_rng(seed)
     choices = [rng.choice(names, number, replace=False).tolist() for number in numbers for _ in range(samples)]
     errors = errors_without(model, variables, images, labels, choices, batch_size=batch_size)

@@ -17,15 +17,14 @@ def measure_compile(run: Run, count: int) -> dict[str, float | None]:
     """Measure seconds of wall time, and the program's size.
 
     "init_seconds" is the first state, compiled and computed; "trace_seconds" and "compile_seconds" are the training
-    step's; "..._cpu_seconds" are those of all cores; "step_seconds" is the fastest of `count` steps, "temp_mib"
-    the memory of a step beside its arguments (None where the platform does not report it), "instructions" the
-    step's lines of StableHLO.
+    step's, the former with the lowering; "..._cpu_seconds" are those of all cores; "step_seconds" is the fastest of
+    `count` steps, "temp_mib" the memory of a step beside its arguments (None where the platform does not report it),
+    "instructions" the step's lines of StableHLO.
     """
     state, init_seconds, init_cpu_seconds = _timed(lambda: jax.block_until_ready(first_state(run)))
     sums = jax.jit(zero_sums)()
     batch = next(iter(run.data.train.batches(0, 1)))
-    traced, trace_seconds, _ = _timed(lambda: build_train_step(run).trace(state, sums, batch))
-    lowered = traced.lower()
+    lowered, trace_seconds, _ = _timed(lambda: build_train_step(run).trace(state, sums, batch).lower())
     compiled, compile_seconds, cpu_seconds = _timed(lowered.compile)
     memory = compiled.memory_analysis()
     seconds = []

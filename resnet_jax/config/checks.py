@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from resnet_jax.config.options import Config, of_masks, progressive_sizes, resolve
+from resnet_jax.config.options import MOST_STEPS, Config, of_masks, progressive_sizes, resolve
 from resnet_jax.errors import InputError
 from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION, TRANSFER
 from resnet_jax.recipes.recipe import AT_THE_END
@@ -16,16 +16,17 @@ BALANCES = ("", "balanced")  # of the classes of whole pictures
 
 # Smallest and largest value of an option, or of every number in its tuple.
 RANGES: tuple[tuple[str, float, float], ...] = (
-    *((name, 1, INF) for name in ("batch_size", "log_every", "keep", "repeats", "ema_every", "accumulate")),
-    ("steps_per_call", 1, INF),
-    *((name, 0, INF) for name in ("steps", "image_size", "eval_image_size", "eval_resize", "eval_batch_size")),
+    *((name, 1, INF) for name in ("batch_size", "log_every", "keep", "repeats", "accumulate", "steps_per_call")),
+    ("ema_every", 1, MOST_STEPS),
+    ("steps", 0, MOST_STEPS),
+    *((name, 0, INF) for name in ("image_size", "eval_image_size", "eval_resize", "eval_batch_size")),
     ("seed", 0, 2**32 - 1),  # JAX keeps 32 bits of it, so that larger ones would be other names of these
     *((name, 0, INF) for name in ("learning_rate", "reference_batch_size", "weight_decay", "warmup_learning_rate")),
     *((name, 0, INF) for name in ("eval_every", "checkpoint_every", "bn_group_size", "width", "depth", "crop_padding")),
     *((name, 0, INF) for name in ("color_jitter", "lighting", "cutout", "mixup", "cutmix", "temperature")),
     *((name, 0, INF) for name in ("clip_norm", "adaptive_clip", "norm_bias_rate", "milestone_factor")),
     *((name, 0, INF) for name in ("cache_features", "head_rate", "unfreeze_at", "patience", "folds", "fold")),
-    ("plateau_patience", 1, INF),
+    ("plateau_patience", 1, MOST_STEPS),
     ("output_stride", 0, INF),
     ("void_value", 0, 255),
     ("crop_size", 1, INF),

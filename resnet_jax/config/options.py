@@ -47,6 +47,8 @@ class Config(
     """A training run. Values given on the command line win over the recipe's, and those over the experiment's."""
 
 
+MOST_STEPS = 2**31 - 1  # of a training, which counts them in int32
+
 # Values of options that neither the command line nor weights decide: 224 pixels of 256, as in fb.resnet.torch.
 IF_LEFT_OPEN = {"eval_crop": 0.875, "interpolation": "bilinear"}
 

@@ -12,6 +12,7 @@ import numpy as np
 from resnet_jax.data.sources.folder import FolderSource
 from resnet_jax.data.sources.own_pictures import is_csv
 from resnet_jax.data.sources.source import Source
+from resnet_jax.errors import InputError
 from resnet_jax.evaluation.image_set import ImageSet
 from resnet_jax.evaluation.protocols import build_passes
 from resnet_jax.evaluation.scores import Scores, collect, jit_score_step
@@ -85,7 +86,16 @@ def predict_set(
 def of_scores(
     scores: Scores, names: Sequence[str], class_names: Sequence[str], sizes: np.ndarray = NO_SIZES
 ) -> Predictions:
-    """Return the predictions that scores amount to; of equal scores the first class wins, as in training."""
+    """Return the predictions that scores amount to; of equal scores the first class wins, as in training.
+
+    Raises:
+        InputError: scores are no numbers.
+    """
+    if broken := np.isnan(scores.log_scores).any(axis=1).sum():
+        raise InputError(
+            f"the network gives no numbers (NaN) for {broken:,} of {len(scores.label):,} images; its weights are "
+            "damaged, or not of these images"
+        )
     rows = np.arange(len(scores.label))
     predicted = scores.log_scores.argmax(axis=1)
     return Predictions(

@@ -121,6 +121,8 @@ def write_report(
     """
     if not out.parent.is_dir():
         raise InputError(f"--out={out}: there is no folder {out.parent}; make it, or name another")
+    if out.is_dir() or out.suffix in (".csv", ".json"):  # the endings of what is written beside it
+        raise InputError(f"--out={out} is no page; name a file, --out=FOLDER/report.html")
     if trained.classifies_pixels:
         return write_mask_report(
             trained, out, dataset=dataset, data_dir=data_dir, split=split, num_workers=num_workers, command=command

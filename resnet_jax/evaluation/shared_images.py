@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnet_jax.data.near_duplicates import MOST_IMAGES, SIDE, NearDuplicate, near_duplicates
-from resnet_jax.data.sources.source import ArraySource, Source, pixels_of
+from resnet_jax.data.sources.source import ArraySource, Source, example_digest, pixels_of
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.gallery import data_uri
 from resnet_jax.evaluation.image_set import ImageSet, image_set, open_set
@@ -54,6 +54,28 @@ class SharedImages:
     left_out: str = ""
 
 
+def open_training_images(trained: Trained, images: ImageSet) -> tuple[ImageSet, Source]:
+    """Open the training images of a run; where they are gone, those beside evaluated images of the same kind.
+
+    Raises:
+        InputError: they cannot be read, or are not those of the training.
+    """
+    run = trained.run
+    assert run is not None
+    links_out, size = images.rule.links_out, trained.preprocessing.image_size
+    own = image_set(trained, split="train", links_out=links_out)
+    try:
+        return own, open_set(own, trained, size)
+    except InputError:
+        if images.dataset != run.dataset or images.data_dir == run.data_dir:
+            raise
+    moved = image_set(trained, data_dir=images.data_dir, split="train", links_out=links_out)
+    source, known = open_set(moved, trained, size), trained.facts.get("train_examples")
+    if known is not None and not isinstance(source, ArraySource) and example_digest(source) != known:
+        raise InputError(f"those in {run.data_dir} are gone, and {images.data_dir} has others")
+    return moved, source
+
+
 def shared_images(trained: Trained, source: Source, images: ImageSet, names: Sequence[str]) -> SharedImages:
     """Look for a network's training images among those that it is evaluated on.
 
@@ -65,13 +87,10 @@ def shared_images(trained: Trained, source: Source, images: ImageSet, names: Seq
     """
     if trained.run is None:
         return SharedImages(left_out=f"The training images of {trained.source} are not known.")
-    # The run's own set may have moved, to where the evaluated images are.
-    moved = images.data_dir if images.dataset == trained.run.dataset and images.data_dir != trained.run.data_dir else ""
-    training = image_set(trained, data_dir=moved, split="train", links_out=images.rule.links_out)
-    if training == images:
-        return SharedImages(left_out="These are the training images themselves.")
     try:
-        train = open_set(training, trained, trained.preprocessing.image_size)
+        training, train = open_training_images(trained, images)
+        if training == images:
+            return SharedImages(left_out="These are the training images themselves.")
         if (largest := max(len(train), len(source))) > MOST_IMAGES:
             return SharedImages(left_out=f"Left out: {largest:,} images are more than the {MOST_IMAGES:,} compared.")
         if isinstance(source, ArraySource) and source.images.shape[1] < SIDE:

@@ -113,6 +113,9 @@ def load_trained(
     Raises:
         InputError: the arguments name none or two, or contradict it, or it cannot be read.
     """
+    for option, value in (("image_size", image_size), ("resize", resize)):
+        if value < 0:
+            raise InputError(f"--{option}={value} must be at least 1, or 0 for the network's own")
     if bool(workdir) == bool(model):
         raise InputError("name one: --workdir=RUN, or --model=NAME with --weights=FILE_OR_HUB_ID")
     if ema and not workdir:

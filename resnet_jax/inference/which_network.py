@@ -58,6 +58,9 @@ def load_ensemble(networks: Sequence[str], checkpoint: str = "newest", *, ema: b
     """
     if len(networks) < 2:
         raise InputError(f"--ensemble {' '.join(networks)}: name two networks or more, or take --workdir or --model")
+    given = [name for name, is_given in (("ema", ema), ("checkpoint", checkpoint != "newest")) if is_given]
+    if given and not any(Path(entry).is_dir() for entry in networks):
+        raise InputError(f"--{given[0]} is of a run, and --ensemble {' '.join(networks)} names none")
     members = []
     for entry in networks:
         name, colon, weights = entry.partition(":")

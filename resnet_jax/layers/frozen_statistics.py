@@ -51,7 +51,8 @@ def keep_statistics(is_frozen: Callable[[str], bool]) -> Iterator[None]:
 
     def intercept(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
         module = context.module
-        is_norm = isinstance(module, BatchNorm) and context.method_name == "__call__"
+        # A frozen one keeps its statistics by itself, and its scale and bias too.
+        is_norm = isinstance(module, BatchNorm) and not module.frozen and context.method_name == "__call__"
         if is_norm and is_frozen("/".join((*_block.get(), *module.path, "bias"))):
             return module.normalize_by_running(*args)
         return call(*args, **kwargs)

@@ -53,6 +53,9 @@ def _kernel_of_white_noise(channels: int) -> jax.Array:
     return jnp.asarray(_kernel(np.eye(PATCH * PATCH * channels), channels))
 
 
+GRAY = 1e-9  # smallest eigenvalue of patches over the largest; of CIFAR-10 it is 6e-5
+
+
 def whitening_kernel(images: np.ndarray, eps: float = 5e-4) -> np.ndarray:
     """Return the kernel [2,2,C,8C], float32, that whitens the 2x2 patches of images [N,H,W,C].
 
@@ -94,6 +97,15 @@ def patch_moments(images: np.ndarray) -> np.ndarray:
         total += patches.T @ patches
         count += len(patches)
     return total / count
+
+
+def is_gray(images: np.ndarray) -> bool:
+    """Return whether images [N,H,W,C] have no color: some directions of their patches hold rounding alone.
+
+    A network with batch normalization behind its `WhiteningConv` would divide by it.
+    """
+    values = np.linalg.eigvalsh(patch_moments(images))
+    return bool(values[0] < GRAY * values[-1])
 
 
 def whiten(variables: Any, images: np.ndarray, layer: str) -> Any:

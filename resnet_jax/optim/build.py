@@ -5,7 +5,7 @@ from typing import Any
 
 import optax
 
-from resnet_jax.config.options import Config
+from resnet_jax.config.options import MOST_STEPS, Config
 from resnet_jax.errors import InputError
 from resnet_jax.optim.ema import Ema
 from resnet_jax.optim.freeze import frozen_by, leave_frozen
@@ -49,8 +49,15 @@ def build_optimizer(config: Config, num_train: int) -> Optimizer:
 
 
 def build_length(config: Config, num_train: int) -> int:
-    """Return the steps of a config's training on so many examples."""
-    return config.steps or max(1, round(config.epochs * num_train / config.batch_size))
+    """Return the steps of a config's training on so many examples.
+
+    Raises:
+        InputError: they are more than can be counted.
+    """
+    steps = config.steps or max(1, round(config.epochs * num_train / config.batch_size))
+    if steps > MOST_STEPS:
+        raise InputError(f"--epochs={config.epochs:g} are {steps:,} steps, and {MOST_STEPS:,} are the most")
+    return steps
 
 
 def build_schedule(config: Config, total_steps: int) -> optax.Schedule:
@@ -165,9 +172,18 @@ def build_update_rule(config: Config, schedule: optax.Schedule) -> optax.Gradien
 
 
 def build_ema(config: Config, total_steps: int) -> Ema | None:
-    """Return the settings of the EMA of the weights; None when none is kept."""
+    """Return the settings of the EMA of the weights; None when none is kept.
+
+    Raises:
+        InputError: Lookahead in a training that ends before the first update, and would be set back to its start.
+    """
     if not (config.ema or config.ema_fraction):
         return None
+    if config.lookahead and total_steps < config.ema_every:
+        raise InputError(
+            f"--lookahead: the training has {total_steps} steps, fewer than --ema_every={config.ema_every}; train "
+            "longer, or leave --lookahead out"
+        )
     decay = config.ema
     if config.ema_fraction:
         decay = max(0.0, 1.0 - config.ema_every / max(1.0, config.ema_fraction * total_steps))

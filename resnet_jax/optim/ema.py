@@ -58,7 +58,8 @@ class Ema:
             step: int32 scalar, steps done.
         """
         kept = self.decay_at(step)
-        ema = jax.tree.map(lambda a, v: kept * a + (1 - kept) * v, ema, variables)
+        # Equal values stay: rounding would move frozen ones.
+        ema = jax.tree.map(lambda a, v: jnp.where(a == v, a, kept * a + (1 - kept) * v), ema, variables)
         if not self.write_back:
             return ema, variables
         sync = (step % self.every == 0) | (step == self.total_steps)

@@ -24,9 +24,16 @@ def frozen_by(patterns: str) -> IsFrozen:
     Raises:
         InputError: an end of a range is no layer.
     """
-    parts = [part.strip() for part in patterns.split(",") if part.strip()]
-    tests = [_in_range(part) if ".." in part else partial(_is_below, part) for part in parts]
+    tests = [_test_of(part) for part in _parts(patterns)]
     return lambda path: any(test(path) for test in tests)
+
+
+def _parts(patterns: str) -> list[str]:
+    return [part.strip() for part in patterns.split(",") if part.strip()]
+
+
+def _test_of(part: str) -> IsFrozen:
+    return _in_range(part) if ".." in part else partial(_is_below, part)
 
 
 def _is_below(pattern: str, path: str) -> bool:
@@ -52,17 +59,20 @@ def _in_range(part: str) -> IsFrozen:
 
 
 def check_freeze(patterns: str, params: Any) -> None:
-    """Refuse patterns that freeze nothing, or everything.
+    """Refuse patterns of which one freezes nothing, or all freeze everything.
 
     Raises:
         InputError: they do.
     """
-    is_frozen, paths = frozen_by(patterns), list(by_path(params))
-    count = sum(map(is_frozen, paths))
-    if patterns and not count:
-        names = dict.fromkeys(path.split("/")[0] for path in paths)
-        raise InputError(f"--freeze={patterns} matches no parameter; the network has {_some(names)}")
-    if count == len(paths):
+    paths = list(by_path(params))
+    for part in _parts(patterns):
+        # Both ends of a range, which may lie behind the last layer.
+        ends = [f"{end}..{end}" for end in part.split("..")] if ".." in part else []
+        for test in map(_test_of, (part, *ends)):
+            if not any(map(test, paths)):
+                names = dict.fromkeys(path.split("/")[0] for path in paths)
+                raise InputError(f"--freeze={part} matches no parameter; the network has {_some(names)}")
+    if all(map(frozen_by(patterns), paths)):
         raise InputError(f"--freeze={patterns} leaves nothing that learns; leave out the head, at least")
 
 

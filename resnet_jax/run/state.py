@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from resnet_jax.errors import InputError
+from resnet_jax.layers.whitening import is_gray
 from resnet_jax.models.resnet.scan import stack_scan_groups, unstack_scan_groups
 from resnet_jax.run.build import Run
 from resnet_jax.runtime.sharding import replicated, state_shardings
@@ -59,7 +60,13 @@ def whitened(run: Run, state: TrainState) -> TrainState:
     whiten = getattr(run.model, "whiten", None)
     if whiten is None:
         return state
-    variables = whiten(state.variables, run.data.plain_images(WHITENING_IMAGES))
+    images = run.data.plain_images(WHITENING_IMAGES)
+    if is_gray(images):
+        raise InputError(
+            f"--model={run.config.model} whitens colors, and the images have none; take another network, such as "
+            "resnet20_cifar"
+        )
+    variables = whiten(state.variables, images)
     variables = jax.device_put(variables, replicated(run.mesh))
     ema = jax.tree.map(jnp.copy, variables) if run.optimizer.ema else {}
     return jax.device_put(dataclasses.replace(state, **variables, ema=ema), state_sharding(run))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.data.sources.folder import FolderSource
+from resnet_jax.errors import InputError
 from resnet_jax.evaluation.evaluate import evaluate
 from resnet_jax.evaluation.image_set import image_set, open_set
 from resnet_jax.evaluation.predictions import of_scores, predict_set
@@ -42,6 +43,12 @@ def test_scores_become_predictions():
     assert found.right.tolist() == [False, True]
     sure = of_scores(Scores(np.array([[0.0, -200.0]], np.float32), np.array([0])), ("x",), ("a", "b"))
     assert f"{sure.loss[0]:.2f}" == "0.00"
+
+
+def test_a_network_that_gives_no_numbers_is_refused():
+    log_scores = np.array([[0.0, -9.0], [np.nan, np.nan]], np.float32)
+    with pytest.raises(InputError, match=r"no numbers \(NaN\) for 1 of 2 images; its weights are damaged"):
+        of_scores(Scores(log_scores, np.array([0, 1])), ("x", "y"), ("a", "b"))
 
 
 def test_they_amount_to_the_evaluation_and_to_single_predictions(network, predicted):

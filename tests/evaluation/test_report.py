@@ -171,6 +171,10 @@ def test_weights_of_no_run_have_a_report_too(tmp_path):
 def test_a_folder_that_is_not_there_is_refused_before_any_work(odd_run, tmp_path):
     with pytest.raises(InputError, match="there is no folder"):
         write_report(load_trained(odd_run), tmp_path / "no" / "report.html")
+    for out in (tmp_path, tmp_path / "predictions.csv"):
+        with pytest.raises(InputError, match="is no page; name a file"):
+            write_report(load_trained(odd_run), out)
+    assert not list(tmp_path.iterdir())
 
 
 def predictions(right, loss):

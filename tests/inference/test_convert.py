@@ -1,6 +1,6 @@
 """Conversion keeps what a file says of its network."""
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -10,6 +10,7 @@ from experiments import export
 from resnet_jax.errors import InputError
 from resnet_jax.inference.convert import convert
 from resnet_jax.inference.trained import load_trained
+from resnet_jax.inference.which_network import load_ensemble
 from resnet_jax.models.registry import create_model
 from resnet_jax.weights.pretrained import open_weights, write_weights
 from resnet_jax.weights.shapes import variable_shapes
@@ -67,3 +68,14 @@ def test_options_that_a_source_does_not_have_are_refused(tmp_path):
         convert(str(tmp_path / "net.npz"), tmp_path / "out.npz", model="resnet8_cifar", checkpoint="best")
     with pytest.raises(InputError, match="--num_classes=5 is of a file of weights: a run knows its classes"):
         load_trained(tmp_path, num_classes=5)
+
+
+@pytest.mark.parametrize("option", ["image_size", "resize"])
+def test_a_negative_size_is_one_line(option):
+    with pytest.raises(InputError, match=f"--{option}=-3 must be at least 1, or 0 for the network's own"):
+        load_trained(**cast(Any, {"model": "resnet8_cifar", option: -3}))
+
+
+def test_options_of_runs_are_refused_where_an_ensemble_has_none():
+    with pytest.raises(InputError, match="--ema is of a run, and --ensemble a:x b:y names none"):
+        load_ensemble(["a:x", "b:y"], ema=True)

@@ -32,3 +32,20 @@ def test_named_statistics_stay_however_blocks_are_compiled(options):
     moved = statistics_that_moved("stem..stage2", width=2, **options)
     assert moved == {f"stage3_block0{number}" for number in (1, 2, 3)}
     assert "backbone" not in statistics_that_moved("backbone", "unet_resnet20_cifar", **options)
+
+
+def test_a_frozen_normalization_has_no_gradient_beside_kept_statistics():
+    model: Any = create_model("resnet8_cifar", num_classes=3, width=2, norm="frozen")
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    network = WithFrozenStatistics(model, frozen_by("*"))
+
+    def loss(params):
+        return network.apply(variables | {"params": params}, jnp.ones((2, 8, 8, 3)), train=True).std()
+
+    grads: dict[Any, Any] = flatten_dict(jax.grad(loss)(variables["params"]))
+    norms = {
+        path: float(jnp.abs(leaf).max()) for path, leaf in grads.items() if path[-2].startswith(("norm", "stem_n"))
+    }
+    assert norms
+    assert set(norms.values()) == {0.0}
+    assert any(float(jnp.abs(leaf).max()) for leaf in grads.values())

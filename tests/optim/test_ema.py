@@ -5,6 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from resnet_jax.config.options import Config
+from resnet_jax.errors import InputError
+from resnet_jax.optim.build import build_ema
 from resnet_jax.optim.ema import Ema
 
 STEPS = 12
@@ -56,3 +59,21 @@ def test_lookahead_goes_on_from_the_average_and_ends_as_it():
             fast = slow
         np.testing.assert_allclose(trained["w"], fast, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(kept["w"], slow, rtol=1e-5, atol=1e-6)
+
+
+def test_what_does_not_learn_does_not_move():
+    """Rounding of the mean of equal values would move what is frozen."""
+    values = jax.random.normal(jax.random.key(0), (1000,))
+    ema = Ema(0.774, every=2, rise="cubic", total_steps=50, write_back=True)
+    slow, fast = values, values
+    for step in range(1, 51):
+        slow, fast = ema.update(slow, fast, jnp.int32(step))
+    np.testing.assert_array_equal(slow, values)
+    np.testing.assert_array_equal(fast, values)
+
+
+def test_lookahead_that_would_end_where_it_began_is_refused():
+    config = Config(lookahead=True, ema=0.5, ema_every=5)
+    assert build_ema(config, 5) is not None
+    with pytest.raises(InputError, match="--lookahead: the training has 4 steps, fewer than --ema_every=5"):
+        build_ema(config, 4)

@@ -63,6 +63,9 @@ def test_what_freezes_nothing_or_everything_is_refused():
         InputError, match="--freeze=layer4 matches no parameter; the network has head, stage1_block01, stem_conv"
     ):
         check_freeze("layer4", tree())
+    for other in ("stem..stage1,stage2", "stem..stage9", "stage1..stem", "stem_conv,stage1"):
+        with pytest.raises(InputError, match="matches no parameter"):
+            check_freeze(other, tree())
     with pytest.raises(InputError, match="leaves nothing that learns"):
         check_freeze("*", tree())
 
