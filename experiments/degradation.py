@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from resnet_jax.cli import parse_options, run_command
+from resnet_jax.config.checks import check_config
 from resnet_jax.errors import InputError
 from resnet_jax.studies.degradation import network_names, run_config, train_all
 from resnet_jax.studies.degradation_report import summarize
@@ -66,7 +67,11 @@ def main(argv: Sequence[str]) -> None:
     more |= {"dataset": options.dataset, "data_dir": options.data_dir}
     configs = [run_config(n, seed, workdir, options.budget, **more) for seed in range(options.seeds) for n in names]
     summary = partial(summarize, workdir, names)
+    if options.summary and not any(workdir.glob("*/config.json")):
+        raise InputError(f"--workdir={workdir} holds no run; name the folder of a study")
     if not options.summary:
+        for config in configs:
+            check_config(config)
         train_all(configs, after_each=summary)
     print(summary())
     print(f"look at {workdir / 'degradation.png'}")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from resnet_jax.config.options import MOST_STEPS, Config, of_masks, progressive_sizes, resolve
 from resnet_jax.errors import InputError
@@ -47,6 +47,8 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("stall_minutes", 0, 1e6),
 )
 
+CHOICES = {name: get_args(hint) for name, hint in get_type_hints(Config).items() if get_origin(hint) is Literal}
+
 
 def check_config(config: Config) -> None:
     """Refuse values that no run can have.
@@ -54,6 +56,9 @@ def check_config(config: Config) -> None:
     Raises:
         InputError: a number out of its range, or options that contradict each other.
     """
+    for name, choices in CHOICES.items():
+        if (value := getattr(config, name)) not in choices:
+            raise InputError(f"--{name}={value}: take {', '.join(filter(None, choices))}")
     for field in fields(config):
         value = getattr(config, field.name)
         if not all(math.isfinite(v) for v in (value if isinstance(value, tuple) else [value]) if isinstance(v, float)):
@@ -210,6 +215,8 @@ OF_PHOTOGRAPHS = ("crop", "crop_scale", "crop_ratio", "eval_crop", "interpolatio
 NEEDS_OF_NEW_RUNS: dict[str, tuple[Callable[[Config], Any], str]] = {
     **dict.fromkeys(OF_PHOTOGRAPHS, (of_photographs, "photographs, and digits and CIFAR are used whole")),
     "train_interpolation": (lambda c: of_photographs(c) or c.progressive, "photographs, or --progressive"),
+    **dict.fromkeys(("warmup_from", "warmup_learning_rate"), (lambda c: c.warmup_fraction, "--warmup_fraction")),
+    "rate_scaling": (lambda c: c.reference_batch_size, "--reference_batch_size"),
 }
 
 
@@ -220,6 +227,9 @@ def check_new_run(config: Config) -> None:
         InputError: the first such option.
     """
     check_needs(config, NEEDS_OF_NEW_RUNS)
+    first_rate = config.warmup_learning_rate or config.warmup_from
+    if config.warmup == "constant" and config.warmup_fraction and not first_rate:
+        raise InputError("--warmup=constant is of rate 0 here; give --warmup_learning_rate or --warmup_from")
 
 
 def check_needs(config: Config, needs: Mapping[str, tuple[Callable[[Config], Any], str]] = NEEDS) -> None:

@@ -42,7 +42,7 @@ class ModelOptions:
     experiments.cifar makes resnet{depth}_cifar of it.
     """
     width: int = 0
-    """Filters of the first stage; of U-Nets on a network, of the decoder with --skips=add. 0: the network's own"""
+    """Filters of the first stage, of U-Nets with --skips=add of the decoder. 0: its own"""
     stem: Literal["", "imagenet", "cifar"] = ""
     """7x7 at stride 2 and pooling, or 3x3. Empty: the network's own"""
     shortcut: Literal["", "A", "B", "C", "none"] = ""

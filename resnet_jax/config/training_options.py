@@ -41,7 +41,7 @@ class OptimizerOptions:
     Muon updates matrices and kernels; stem, head and the rest are updated by SGD of momentum 0.9 at the same rate.
     """
     momentum: float = 0.9
-    """Momentum of SGD, LARS, Muon's matrices and RMSprop; beta1 of Adam and LAMB"""
+    """Momentum of SGD, LARS, Muon and RMSprop; beta1 of Adam and LAMB"""
     nesterov: bool = False
     """Nesterov momentum, with SGD, LARS and Muon"""
     clip_norm: float = 0.0

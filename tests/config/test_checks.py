@@ -76,6 +76,31 @@ def test_a_new_run_has_no_option_of_photographs_on_small_images(options):
     check_new_run(dataclasses.replace(config, dataset="folder"))
 
 
+def test_a_choice_is_one_of_those_of_the_command_line():
+    refused("--flip=horizontal: take random, alternating, none", flip="horizontal")
+    refused("--padding_mode=edge: take zeros, reflect", padding_mode="edge")
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        ({"warmup_from": 0.1}, "--warmup_fraction"),
+        ({"warmup_learning_rate": 0.1}, "--warmup_fraction"),
+        ({"rate_scaling": "sqrt", "reference_batch_size": 0}, "--reference_batch_size"),
+        ({"warmup": "constant", "warmup_fraction": 0.1}, "--warmup_learning_rate or --warmup_from"),
+    ],
+)
+def test_a_new_run_has_no_rate_that_does_nothing(options, needed):
+    config = Config(**options)
+    check_config(config)
+    with pytest.raises(InputError, match=needed):
+        check_new_run(config)
+
+
+def test_steps_are_as_many_as_can_be_counted():
+    refused("--steps=3000000000 must be between 0 and 2147483647", steps=3_000_000_000)
+
+
 def test_what_never_moves_is_refused():
     refused("--momentum=1 keeps the first value for ever", momentum=1.0)
     refused("--ema=1 keeps the first value for ever", ema=1.0)

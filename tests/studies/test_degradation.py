@@ -50,6 +50,16 @@ def test_what_is_no_study_is_refused(option, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [("--summary", "holds no run; name the folder of a study"), ("--steps=-1", "must be between")],
+)
+def test_nothing_is_written_of_no_study(option, message, capsys, tmp_path):
+    assert status_of(option, f"--workdir={tmp_path / 'study'}", "--dataset=digits") == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "study").exists()
+
+
 @pytest.mark.slow
 def test_a_toy_study_is_interrupted_and_the_same_command_finishes_it(tmp_path, capsys, monkeypatch):
     argv = [*TOY, f"--workdir={tmp_path}"]
