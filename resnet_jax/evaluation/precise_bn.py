@@ -14,9 +14,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.traverse_util import flatten_dict
 
 from resnet_jax.data.build import build_source, build_train_loader
 from resnet_jax.data.build_sizes import last_size
+from resnet_jax.data.notices import print_notice
 from resnet_jax.data.resolution import FixedSize
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained
@@ -142,14 +144,25 @@ def with_precise_stats(trained: Trained, num_images: int, *, data_dir: str = "",
         num_workers=num_workers,
     )
     source = build_source(config, "train")
+    thawed = 0 < run.unfreeze_at * len(source) < trained.step * run.batch_size
+    frozen = "" if thawed else run.freeze
+    kept = kept_statistics(frozen, of_weights=run.freeze_statistics, has_decoder=hasattr(trained.model, "backbone"))
+    if not changes_statistics(trained, kept):
+        print_notice("--precise_bn changes nothing: the run kept the statistics of all normalizations, or has none")
+        return trained
     loader = build_train_loader(source, config, FixedSize(last_size(source, config)), mesh)
     prepare = jax.jit(loader.prepare)
     steps = -(-num_images // config.batch_size)
     batches = report_skipped(enumerate(loader.batches(0, steps)), set())
     images = (prepare(batch, step)["image"] for step, batch in batches)
     variables = jax.device_put(trained.variables, replicated(mesh))
-    thawed = 0 < run.unfreeze_at * len(source) < trained.step * run.batch_size
-    frozen = "" if thawed else run.freeze
-    kept = kept_statistics(frozen, of_weights=run.freeze_statistics, has_decoder=hasattr(trained.model, "backbone"))
     stats = precise_batch_stats(trained.model, variables, images, config.seed, kept=kept)
     return dataclasses.replace(trained, variables={**variables, "batch_stats": stats})
+
+
+def changes_statistics(trained: Trained, kept: Callable[[str], bool] | None) -> bool:
+    """Return whether a network of a run has normalizations whose statistics it did not keep in its training."""
+    if trained.run is not None and trained.run.norm == "frozen":
+        return False
+    means = [path for path in flatten_dict(trained.variables.get("batch_stats", {})) if path[-1] == "mean"]
+    return any(kept is None or not kept("/".join((*path[:-1], "bias"))) for path in means)

@@ -98,7 +98,7 @@ def test_layers_that_kept_their_statistics_in_training_keep_them():
         ({"freeze_statistics": True}, {"stem_norm", "stage1_block01", "stage2_block01", "stage3_block01"}),
     ],
 )
-def test_statistics_of_a_run_are_computed_as_it_trained(options, kept):
+def test_statistics_of_a_run_are_computed_as_it_trained(options, kept, capsys):
     config = Config(model="resnet8_cifar", width=4, dataset="digits", image_size=8, batch_size=16, **options)
     model = build_model(config, 10)
     variables: Any = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
@@ -108,6 +108,7 @@ def test_statistics_of_a_run_are_computed_as_it_trained(options, kept):
     stats = with_precise_stats(trained, 32, num_workers=0).variables["batch_stats"]
     same = jax.tree.map(lambda a, b: bool(np.array_equal(a, b)), stats, variables["batch_stats"])
     assert {layer for layer, leaves in same.items() if all(jax.tree.leaves(leaves))} == kept
+    assert ("--precise_bn changes nothing" in capsys.readouterr().err) == (len(kept) == 4)
 
 
 def test_a_micro_batch_is_normalized_by_itself():
