@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal
 
 from resnet_jax.cli import parse_options, run_command
-from resnet_jax.config.checks import check_config
 from resnet_jax.errors import InputError
 from resnet_jax.studies.degradation import network_names, run_config, train_all
 from resnet_jax.studies.degradation_report import summarize
@@ -70,8 +69,6 @@ def main(argv: Sequence[str]) -> None:
     if options.summary and not any(workdir.glob("*/config.json")):
         raise InputError(f"--workdir={workdir} holds no run; name the folder of a study")
     if not options.summary:
-        for config in configs:
-            check_config(config)
         train_all(configs, after_each=summary)
     print(summary())
     print(f"look at {workdir / 'degradation.png'}")

@@ -17,6 +17,7 @@ from experiments import cifar, finetune, segment
 from resnet_jax.cli import is_given, parse_config, run_command, value_of
 from resnet_jax.config.options import Config, of_masks
 from resnet_jax.data.preprocessing import MEAN_STD
+from resnet_jax.data.sources.load import has_masks
 from resnet_jax.recipes import FOR_PHOTOGRAPHS, SEGMENTATION, TRANSFER, Recipe
 from resnet_jax.run.show_batch import show_batch
 
@@ -38,7 +39,7 @@ def main(argv: Sequence[str]) -> None:
 def defaults_of(argv: Sequence[str]) -> tuple[Config, Mapping[str, Recipe]]:
     """Return defaults and recipes of the command that trains on the images of a command line."""
     dataset = value_of(argv, "dataset", "")
-    if of_masks(Config(dataset=dataset)):
+    if has_masks(dataset):
         return dataclasses.replace(segment.defaults_of(argv), batch_size=DEFAULTS.batch_size), SEGMENTATION
     if dataset in MEAN_STD:  # small images keep their size: a whole set of them at 224 px would be many gigabytes
         return dataclasses.replace(DEFAULTS, image_size=0), cifar.RECIPES

@@ -184,7 +184,8 @@ def of_photographs(config: Config) -> bool:
 
 # Options without effect by themselves, when they have one, and what to add.
 OF_MASKS = ("colors", "void_value", "crop_size", "scale", "rotate", "threshold")
-NEEDS: dict[str, tuple[Callable[[Config], Any], str]] = {
+Needs = Mapping[str, tuple[Callable[[Config], Any], str]]
+NEEDS: Needs = {
     "fold": (lambda c: c.folds, "--folds"),
     **dict.fromkeys(OF_MASKS, (of_masks, "--dataset=masks")),
     "mix_probability": (lambda c: c.mixup or c.cutmix, "--mixup or --cutmix"),
@@ -212,7 +213,7 @@ NEEDS: dict[str, tuple[Callable[[Config], Any], str]] = {
 
 # Likewise, but runs of older versions may have them.
 OF_PHOTOGRAPHS = ("crop", "crop_scale", "crop_ratio", "eval_crop", "interpolation")
-NEEDS_OF_NEW_RUNS: dict[str, tuple[Callable[[Config], Any], str]] = {
+NEEDS_OF_NEW_RUNS: Needs = {
     **dict.fromkeys(OF_PHOTOGRAPHS, (of_photographs, "photographs, and digits and CIFAR are used whole")),
     "train_interpolation": (lambda c: of_photographs(c) or c.progressive, "photographs, or --progressive"),
     **dict.fromkeys(("warmup_from", "warmup_learning_rate"), (lambda c: c.warmup_fraction, "--warmup_fraction")),
@@ -232,7 +233,7 @@ def check_new_run(config: Config) -> None:
         raise InputError("--warmup=constant is of rate 0 here; give --warmup_learning_rate or --warmup_from")
 
 
-def check_needs(config: Config, needs: Mapping[str, tuple[Callable[[Config], Any], str]] = NEEDS) -> None:
+def check_needs(config: Config, needs: Needs = NEEDS) -> None:
     """Refuse an option that has no effect, unless a recipe set it and another option disabled it.
 
     Raises:

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from resnet_jax.errors import InputError
+
 PATCH = 2  # pixels a side
 
 # Images whose patches are in memory at once; those of 5,000 would be 0.5 GB in float64.
@@ -68,11 +70,17 @@ def whitening_kernel(images: np.ndarray, eps: float = 5e-4) -> np.ndarray:
     Args:
         images: normalized, without augmentation; Jordan 2024 uses the first 5,000 of the training set.
         eps: keeps directions that hardly occur, which are mostly noise, from being amplified.
+
+    Raises:
+        InputError: the images have no color. Some directions hold rounding alone then, and a normalization behind the
+            layer would divide by it.
     """
     channels = images.shape[-1]
     moments = patch_moments(images)
     values, vectors = np.linalg.eigh(moments)
     values, vectors = values[::-1], vectors[:, ::-1]
+    if values[-1] < GRAY * values[0]:
+        raise InputError("the network whitens colors, and the images have none; take another, such as resnet20_cifar")
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
     return _kernel(vectors * np.sign(largest) / np.sqrt(values + eps)[None], channels)
 
@@ -97,15 +105,6 @@ def patch_moments(images: np.ndarray) -> np.ndarray:
         total += patches.T @ patches
         count += len(patches)
     return total / count
-
-
-def is_gray(images: np.ndarray) -> bool:
-    """Return whether images [N,H,W,C] have no color: some directions of their patches hold rounding alone.
-
-    A network with batch normalization behind its `WhiteningConv` would divide by it.
-    """
-    values = np.linalg.eigvalsh(patch_moments(images))
-    return bool(values[0] < GRAY * values[-1])
 
 
 def whiten(variables: Any, images: np.ndarray, layer: str) -> Any:

@@ -117,8 +117,8 @@ def trace_of(config: Config, images: int, points: int) -> Trace:
     # Under momentum, a constant L2 gradient takes effect 1 / (1 - momentum) times.
     l2 = (config.decay or DECAYS[config.optimizer][0]) == "l2"
     gain = 1 / (1 - config.momentum) if l2 and config.momentum < 1 else 1.0
-    scaled = config.optimizer == "adamw" and config.decay == "l2"  # by Adam, with the rest of the gradient
-    plain = config.optimizer in ("sgd", "adamw", "muon") and not scaled
+    # Adam scales an L2 gradient with the rest of it.
+    plain = config.optimizer in ("sgd", "muon") or (config.optimizer == "adamw" and not l2)
     return Trace(
         step=step,
         epoch=step * config.batch_size / images,

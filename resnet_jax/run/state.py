@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from resnet_jax.errors import InputError
-from resnet_jax.layers.whitening import is_gray
+from resnet_jax.layers.whitening import whitening_kernel
 from resnet_jax.models.resnet.scan import stack_scan_groups, unstack_scan_groups
 from resnet_jax.run.build import Run
 from resnet_jax.runtime.sharding import replicated, state_shardings
@@ -60,16 +60,20 @@ def whitened(run: Run, state: TrainState) -> TrainState:
     whiten = getattr(run.model, "whiten", None)
     if whiten is None:
         return state
-    images = run.data.plain_images(WHITENING_IMAGES)
-    if is_gray(images):
-        raise InputError(
-            f"--model={run.config.model} whitens colors, and the images have none; take another network, such as "
-            "resnet20_cifar"
-        )
-    variables = whiten(state.variables, images)
+    variables = whiten(state.variables, run.data.plain_images(WHITENING_IMAGES))
     variables = jax.device_put(variables, replicated(run.mesh))
     ema = jax.tree.map(jnp.copy, variables) if run.optimizer.ema else {}
     return jax.device_put(dataclasses.replace(state, **variables, ema=ema), state_sharding(run))
+
+
+def check_whitening(run: Run) -> None:
+    """Refuse training images that a whitening layer cannot be computed from, before the run's folder is taken.
+
+    Raises:
+        InputError: they have no color.
+    """
+    if hasattr(run.model, "whiten"):
+        whitening_kernel(run.data.plain_images(WHITENING_IMAGES))
 
 
 def state_sharding(run: Run) -> Any:

@@ -27,7 +27,7 @@ from resnet_jax.run.initial import check_same_start, fit_initial, read_initial, 
 from resnet_jax.run.memory import smaller_batch
 from resnet_jax.run.record import check_written, open_log, position, record_evaluation, write_checkpoint
 from resnet_jax.run.report import headline, interrupted, outcome, say_once
-from resnet_jax.run.state import restore_or_init
+from resnet_jax.run.state import check_whitening, restore_or_init
 from resnet_jax.run.step import build_train_steps, step_batches
 from resnet_jax.run.validate import build_validation
 from resnet_jax.runtime.accelerator import check_accelerator
@@ -84,8 +84,10 @@ def train(config: Config) -> Row:
             say_once(f"{workdir} is finished, nothing to do: {outcome(result)}")
             return result
         run = add_teacher(build_run(config))
-        if begun is None and not run.task.pixels:  # a run that is under way continues as it began
-            check_crop(build_preprocessing(config, run.data.image_size), "eval_resize")
+        if begun is None:  # a run that is under way continues as it began
+            check_whitening(run)
+            if not run.task.pixels:
+                check_crop(build_preprocessing(config, run.data.image_size), "eval_resize")
         initial = None if folder.has_checkpoints(workdir) else fit_initial(trained, run)
         check_same_data(run.data)
         data = data_facts(run.data)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from resnet_jax.config.checks import check_config
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError, NonFiniteError
 from resnet_jax.models.registry import create_model
@@ -99,6 +100,8 @@ def train_all(configs: Sequence[Config], after_each: Callable[[], object]) -> No
         InterruptedRunError: a signal asked the run to stop; the same command goes on from there.
         NonFiniteError: some of the runs diverged; the others are finished.
     """
+    for config in configs:  # before anything is written
+        check_config(config)
     diverged = []
     for number, config in enumerate(configs, start=1):
         say(f"{number} of {len(configs)}: {config.workdir}")

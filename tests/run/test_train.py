@@ -183,6 +183,13 @@ def test_a_run_that_cannot_start_does_not_take_the_folder(tmp_path):
         assert not (tmp_path / "config.json").exists()
 
 
+def test_images_that_a_network_cannot_whiten_do_not_take_the_folder(tmp_path):
+    gray = replace(TOY, model="airbench94_cifar", width=0, image_size=16, workdir=str(tmp_path / "run"))
+    with pytest.raises(InputError, match="whitens colors, and the images have none"):
+        train(gray)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
 def test_a_missing_opencv_is_found_before_the_run_begins(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     opencv.cache_clear()

@@ -9,7 +9,7 @@ from PIL import Image
 
 from resnet_jax.data.augment.color import color_jitter
 from resnet_jax.data.augment.host import mirrored
-from resnet_jax.data.augment.resize import mask_window, resize, resize_mask, resized_window
+from resnet_jax.data.augment.resize import mask_window, resized_window
 from resnet_jax.runtime.batch import IGNORE
 
 BILINEAR, NEAREST = Image.Resampling.BILINEAR, Image.Resampling.NEAREST
@@ -42,10 +42,9 @@ class JointTransform:
         self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, size: object = None
     ) -> tuple[np.ndarray, np.ndarray]:
         del size  # the crop's may be a rectangle
-        height, width = shape = self._draw_shape(image.shape[:2], rng)
+        shape = self._draw_shape(image.shape[:2], rng)
         if self.rotate:  # whole, before the crop
-            image, mask = resize(image, height, width), resize_mask(mask, height, width)
-            image, mask = rotated(image, mask, rng.uniform(-self.rotate, self.rotate))
+            image, mask = rotated(*cut(image, mask, shape, (0, 0), shape), rng.uniform(-self.rotate, self.rotate))
         crop = shape if self.crop == (0, 0) else self.crop
         image, mask = cut(image, mask, shape, random_corner(shape, crop, rng), crop)
         if self.flip and rng.random() < 0.5:

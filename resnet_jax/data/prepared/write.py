@@ -20,6 +20,7 @@ from resnet_jax.data.prepared.shards import NO_ROOM, SETTINGS, clean, write_spli
 from resnet_jax.data.sources.folder import FolderSource
 from resnet_jax.data.sources.held_out import FolderRule
 from resnet_jax.data.sources.load import has_masks, load_source
+from resnet_jax.data.sources.own_pictures import is_csv
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.errors import InputError
 from resnet_jax.files.atomic import write_atomically
@@ -150,14 +151,13 @@ def origin_of(data_dir: str | None, sources: dict[Split, Source]) -> str:
         "sha256:…" of the classes' and the files' names of folders, which may be moved, and of the labels of a CSV file;
         of other data, where they are.
     """
-    listed = Path(data_dir or "").expanduser().is_file()
     digest = hashlib.sha256()
     for split, source in sources.items():
         if not isinstance(source, FolderSource):
             return str(Path(data_dir).expanduser().resolve()) if data_dir else "default"
         digest.update(json.dumps([split, source.class_names]).encode())
         digest.update(b"\0".join(source.files))
-        if listed:
+        if is_csv(data_dir):
             digest.update(source.labels.astype("<i4").tobytes())
     return f"sha256:{digest.hexdigest()}"
 

@@ -112,7 +112,7 @@ def read_mask(data: bytes, name: str, in_colors: bool = False) -> tuple[np.ndarr
                 colors = [tuple(palette[i : i + 3]) for i in range(0, len(palette), 3)] if palette else None
                 values = np.asarray(image)
                 return values.astype(np.int32) * (255 if image.mode == "1" else 1), colors  # pyrefly: ignore
-            if image.mode in ("RGB", "RGBA", "P", "L", "LA", "PA", "1"):
+            if image.mode in ("RGB", "RGBA") or (in_colors and image.mode in ("P", "PA", "L", "LA", "1")):
                 r, g, b = np.moveaxis(np.asarray(image.convert("RGB"), np.int32), -1, 0)
                 return (r << 16) + (g << 8) + b, None
             if image.mode.startswith("I"):

@@ -121,11 +121,13 @@ def mask_files(folder: Path) -> MaskFiles:
     pictures = _by_stem(images, unread)
     if not pictures:
         raise InputError(f"{images} holds no images{f' ({line})' if (line := unread_line(unread)) else ''}")
-    classes = sorted(entry.name for entry in listed(masks) if entry.is_dir())
+    entries, extensions = listed(masks), image_extensions()
+    classes = sorted(entry.name for entry in entries if entry.is_dir())
+    stray = sorted(e.name for e in entries if e.is_file() and os.path.splitext(e.name)[1].lower() in extensions)
     found = [_by_stem(masks / name, unread) for name in classes] or [_by_stem(masks, unread)]
-    if classes and (stray := _by_stem(masks, Counter())):
+    if classes and stray:
         raise InputError(
-            f"{masks} holds masks ({next(iter(stray.values()))}) and folders ({', '.join(classes[:3])}), which are "
+            f"{masks} holds masks ({stray[0]}) and folders ({', '.join(classes[:3])}), which are "
             "for classes that overlap; leave the ones or the others there"
         )
     for name, part in zip(classes or [""], found, strict=True):

@@ -33,6 +33,14 @@ def test_colors_are_those_that_a_viewer_shows(root, tmp_path, mode):
     assert facts.pixels.tolist() == [2 * (wanted == name).sum() for name in COLORS if name != "void"]
 
 
+def test_gray_with_transparency_is_a_color_alone(root):
+    for path in (root / "train/masks").iterdir():
+        with Image.open(path) as image:
+            image.convert("LA").save(path)
+    with pytest.raises(InputError, match="has pixels of type LA; write masks with values from 0 to 255"):
+        mask_source("train", str(root))
+
+
 def test_masks_beside_folders_of_classes_are_refused(root):
     (root / "train/masks/old").mkdir()
     for path in (root / "train/masks").glob("*.png"):
