@@ -172,24 +172,17 @@ def build_update_rule(config: Config, schedule: optax.Schedule) -> optax.Gradien
 
 
 def build_ema(config: Config, total_steps: int) -> Ema | None:
-    """Return the settings of the EMA of the weights; None when none is kept.
-
-    Raises:
-        InputError: Lookahead in a training that ends before the first update, and would be set back to its start.
-    """
+    """Return the settings of the EMA of the weights; None when none is kept."""
     if not (config.ema or config.ema_fraction):
         return None
-    if config.lookahead and total_steps < config.ema_every:
-        raise InputError(
-            f"--lookahead: the training has {total_steps} steps, fewer than --ema_every={config.ema_every}; train "
-            "longer, or leave --lookahead out"
-        )
+    # Lookahead ends as its average, which has to be updated once at least: otherwise the training would be undone.
+    every = min(config.ema_every, total_steps) if config.lookahead else config.ema_every
     decay = config.ema
     if config.ema_fraction:
         decay = max(0.0, 1.0 - config.ema_every / max(1.0, config.ema_fraction * total_steps))
     return Ema(
         decay=decay,
-        every=config.ema_every,
+        every=every,
         rise=config.ema_rise,
         copy_steps=round(config.warmup_fraction * total_steps),
         total_steps=total_steps,

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from resnet_jax.config.options import Config
-from resnet_jax.errors import InputError
 from resnet_jax.optim.build import build_ema
 from resnet_jax.optim.ema import Ema
 
@@ -72,8 +71,11 @@ def test_what_does_not_learn_does_not_move():
     np.testing.assert_array_equal(fast, values)
 
 
-def test_lookahead_that_would_end_where_it_began_is_refused():
-    config = Config(lookahead=True, ema=0.5, ema_every=5)
-    assert build_ema(config, 5) is not None
-    with pytest.raises(InputError, match="--lookahead: the training has 4 steps, fewer than --ema_every=5"):
-        build_ema(config, 4)
+def test_lookahead_in_few_steps_is_updated_at_the_last_one():
+    config = Config(lookahead=True, ema=0.5, ema_every=5, ema_rise="none")
+    for total, every in ((7, 5), (5, 5), (4, 4), (1, 1)):
+        ema = build_ema(config, total)
+        assert ema is not None
+        assert ema.every == every
+    _, trained = ema.update({"w": jnp.zeros(3)}, {"w": jnp.ones(3)}, jnp.int32(1))
+    np.testing.assert_array_equal(trained["w"], np.full(3, 0.5))
