@@ -175,6 +175,15 @@ MODES: dict[Mode, Callable[[Options], dict[str, Any]]] = {
     "compile": measured_compile,
 }
 SWEPT: tuple[Mode, ...] = ("train", "infer")
+# The modes of the options that not every mode has.
+OF_MODES: dict[str, tuple[Mode, ...]] = {
+    "steps_per_call": ("train",),
+    "seeds": ("train",),
+    "fold": ("infer",),
+    "profile": ("train", "infer"),
+    "data_dir": ("input",),
+    "num_workers": ("input",),
+}
 COLUMNS = ("images_per_second", "milliseconds_per_step", "compile_seconds", "program_mib", "peak_memory_mib")
 
 
@@ -184,6 +193,7 @@ def main(argv: Sequence[str]) -> None:
     for name in ("rounds", "steps_per_call", "seeds", "batch_size", "image_size"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name}={getattr(options, name)} must be at least 1")
+    check_used(options)
     if options.forms:
         os.environ["RESNET_JAX_FORMS"] = "" if options.forms == "none" else options.forms
     if options.mode == "communication":
@@ -204,6 +214,21 @@ def main(argv: Sequence[str]) -> None:
         print(json.dumps(measured(options), indent=1))
 
 
+def check_used(options: Options) -> None:
+    """Refuse an option of another measurement.
+
+    Raises:
+        InputError: the first such option.
+    """
+    modes = SWEPT if options.sweep else (options.mode,)
+    unused = {name: f"--mode={' or '.join(of)}" for name, of in OF_MODES.items() if not {*of} & {*modes}}
+    if not options.sweep:
+        unused |= dict.fromkeys(("models", "batch_sizes"), "--sweep")
+    for name, needed in unused.items():
+        if getattr(options, name) != getattr(Options(), name):
+            raise InputError(f"--{name} does nothing here: it needs {needed}")
+
+
 def measured(options: Options) -> dict[str, Any]:
     """Return the measurement, and what was measured on which machine."""
     settings: dict[str, Any] = {}
@@ -214,7 +239,8 @@ def measured(options: Options) -> dict[str, Any]:
 
 def command(options: Options) -> list[str]:
     """Return the command of one measurement, for a process of its own."""
-    left_out = ("against", "turns", "sweep", "models", "batch_sizes")
+    others = {name for name, modes in OF_MODES.items() if options.mode not in modes}
+    left_out = {"against", "turns", "sweep", "models", "batch_sizes"} | others
     chosen = {name: value for name, value in asdict(options).items() if name not in left_out}
     return [sys.executable, "-m", "experiments.benchmark", *(f"--{name}={value}" for name, value in chosen.items())]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from resnet_jax.cli import parse_options, run_command
+from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
 from resnet_jax.studies.degradation import network_names, run_config, train_all
 from resnet_jax.studies.degradation_report import summarize
@@ -51,9 +52,12 @@ class Options:
     """Compile identical blocks once, for the deepest networks"""
 
 
-def main(argv: Sequence[str]) -> None:
-    """Train the networks that are not finished, and write the summary."""
-    options = parse_options(Options, argv, "degradation", __doc__)
+def runs_of(options: Options) -> tuple[list[str], list[Config]]:
+    """Return the networks of the study and the config of every run, seed by seed.
+
+    Raises:
+        InputError: what is no list of numbers, no network, or no run.
+    """
     if options.seeds < 1:
         raise InputError(f"--seeds={options.seeds} must be at least 1")
     try:
@@ -61,10 +65,21 @@ def main(argv: Sequence[str]) -> None:
     except ValueError as error:
         raise InputError(f"--depths={options.depths} is not a list of numbers such as 20,56") from error
     names = network_names(options.kinds.split(","), depths)
-    workdir = Path(options.workdir or f"runs/degradation-{options.budget}")
     more = {name: value for name in ("steps", "batch_size", "width", "scan") if (value := getattr(options, name))}
     more |= {"dataset": options.dataset, "data_dir": options.data_dir}
-    configs = [run_config(n, seed, workdir, options.budget, **more) for seed in range(options.seeds) for n in names]
+    folder = _workdir(options)
+    return names, [run_config(n, seed, folder, options.budget, **more) for seed in range(options.seeds) for n in names]
+
+
+def _workdir(options: Options) -> Path:
+    return Path(options.workdir or f"runs/degradation-{options.budget}")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Train the networks that are not finished, and write the summary."""
+    options = parse_options(Options, argv, "degradation", __doc__)
+    names, configs = runs_of(options)
+    workdir = _workdir(options)
     summary = partial(summarize, workdir, names)
     if options.summary and not any(workdir.glob("*/config.json")):
         raise InputError(f"--workdir={workdir} holds no run; name the folder of a study")

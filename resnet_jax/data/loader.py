@@ -15,6 +15,7 @@ from resnet_jax.data.order import Order
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.data.shape_buckets import Shape, ShapedBatch, shaped_batches, whole_images
 from resnet_jax.data.sources.source import ArraySource, Source
+from resnet_jax.errors import InputError
 from resnet_jax.runtime.batch import Batch
 from resnet_jax.runtime.sharding import put_whole, replicated, sharded, stack_sharded
 
@@ -240,7 +241,12 @@ def worker_count(num_workers: int, images: int | None = None) -> int:
     Args:
         num_workers: as in `Config`.
         images: that are read with them; for -1 threads of this process read fewer than FEW_IMAGES.
+
+    Raises:
+        InputError: less than -1.
     """
+    if num_workers < -1:
+        raise InputError(f"--num_workers={num_workers} must be at least -1")
     if num_workers >= 0:
         return num_workers
     return 0 if images is not None and images < FEW_IMAGES else max(1, min(16, (os.cpu_count() or 1) - 1))

@@ -1,6 +1,9 @@
 """Rows of docs/reproduction.md: trainings and evaluations for two CPU cores, with the published errors."""
 
-from resnet_jax.studies.claim import cifar_claim, imagenet_claim
+from pathlib import Path
+
+from resnet_jax.studies.claim import Claim, cifar_claim, imagenet_claim
+from resnet_jax.studies.degradation import run_config
 from resnet_jax.studies.evaluations import Evaluation
 from resnet_jax.studies.published import HE2015
 
@@ -44,6 +47,18 @@ TRAININGS = (
             source=f"{TABLE6}, in 164 epochs",
         )
         for epochs in (10.0, 30.0)
+    ),
+    *(
+        Claim(
+            run_config(f"{kind}{depth}_cifar", 0, Path(), "short"),
+            command=f"python -m experiments.degradation --kinds={kind} --depths={depth} --budget=short --seeds=3",
+            error=None,
+            tolerance=0.0,
+            seeds=3,
+            source="training errors: docs/degradation.md",
+        )
+        for kind in ("plain", "resnet")
+        for depth in (20, 56)
     ),
 )
 

@@ -265,7 +265,41 @@ def test_every_command_in_the_documents_parses(words):
     if name in TRAINING:
         parse(name, *words[1:])
     else:
-        cli.parse_options(OPTIONS[name], words[1:], name, "")
+        options = cli.parse_options(OPTIONS[name], words[1:], name, "")
+        if isinstance(options, benchmark.Options):
+            benchmark.check_used(options)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"mode": "infer", "steps_per_call": 8}, "--steps_per_call does nothing here: it needs --mode=train"),
+        ({"fold": False}, "--fold does nothing here: it needs --mode=infer"),
+        ({"mode": "compile", "profile": "trace"}, "--profile does nothing here: it needs --mode=train or infer"),
+        ({"data_dir": "photographs"}, "--data_dir does nothing here: it needs --mode=input"),
+        ({"models": ("resnet18",)}, "--models does nothing here: it needs --sweep"),
+    ],
+)
+def test_options_of_another_measurement_are_refused(options, line):
+    with pytest.raises(InputError, match=line):
+        benchmark.check_used(benchmark.Options(**options))
+
+
+def test_a_sweep_gives_every_measurement_its_own_options():
+    options = benchmark.Options(sweep=True, models=("resnet18",), steps_per_call=8, fold=False)
+    benchmark.check_used(options)
+    for mode, own in (("train", "--steps_per_call=8"), ("infer", "--fold=False")):
+        words = benchmark.command(dataclasses.replace(options, mode=mode))
+        assert own in words
+        benchmark.check_used(cli.parse_options(benchmark.Options, words[3:], "benchmark", ""))
+
+
+def test_fewer_workers_than_none_are_refused(tmp_path):
+    for command in (["prepare", f"--data_dir={tmp_path}", f"--out={tmp_path / 'out'}"], ["benchmark", "--mode=input"]):
+        main = {"prepare": prepare.main, "benchmark": benchmark.main}[command[0]]
+        with pytest.raises(InputError, match="--num_workers=-5 must be at least -1"):
+            main([*command[1:], f"--data_dir={tmp_path}", "--num_workers=-5"])
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

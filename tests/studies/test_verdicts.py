@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from experiments import cifar, imagenet, tables
+from experiments import cifar, degradation, imagenet, tables
 from experiments.tables import TABLES
 from resnet_jax import cli, create_model
 from resnet_jax.errors import InputError
@@ -32,9 +32,14 @@ def seeds(tmp_path, *errors, claim=CLAIM, **more):
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.command)
 def test_every_claim_is_a_command_that_gives_its_config(claim):
     words = shlex.split(claim.command)
-    module, family = {"experiments.cifar": (cifar, "cifar"), "experiments.imagenet": (imagenet, "imagenet")}[words[2]]
-    config = cli.parse_config(words[3:], family, "", module.DEFAULTS, recipes=module.RECIPES, family="")
-    assert matches(claim, FoundRun(Path(), config, claim.data))
+    if words[2] == "experiments.degradation":
+        _, configs = degradation.runs_of(cli.parse_options(degradation.Options, words[3:], "degradation", ""))
+        assert len(configs) == claim.seeds
+    else:
+        module, name = {"experiments.cifar": (cifar, "cifar"), "experiments.imagenet": (imagenet, "imagenet")}[words[2]]
+        configs = [cli.parse_config(words[3:], name, "", module.DEFAULTS, recipes=module.RECIPES, family="")]
+    for config in configs:
+        assert matches(claim, FoundRun(Path(), config, claim.data))
     create_model(claim.config.model)
 
 
