@@ -3,7 +3,8 @@
     python -m experiments.compare runs/*
     python -m experiments.compare runs/* --report=FILE.html
 
-Runs that differ in --seed or --fold alone share a line. The numbers are those of result.json, from the last checkpoint.
+Runs that differ in --seed or --fold alone share a line; below the table are the folders and differing options of each.
+The numbers are those of result.json, from the last checkpoint.
 The page of --report shows curves, cost, intervals, and whether two runs differ on the same images.
 """
 
@@ -19,7 +20,7 @@ from resnet_jax.cli import parse_options, run_command
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.page import write_page
 from resnet_jax.studies.comparison import comparison_page
-from resnet_jax.studies.seed_groups import differing_options, group_by_options, seed_table
+from resnet_jax.studies.seed_groups import differing_options, group_by_options, group_lines, seed_table
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ def main(argv: Sequence[str]) -> None:
     if not groups:
         raise InputError("none of these folders holds a finished run")
     print(seed_table(groups))
-    if differ := differing_options(groups):
-        print(f"\nThey differ in {', '.join(differ)}.")
+    if len(groups) > 1:
+        print(f"\nThe lines differ in {', '.join(differing_options(groups)) or 'their images'}:")
+        print("\n".join(group_lines(groups)))
     if options.report:
         command = shlex.join(["python", "-m", "experiments.compare", *argv])
         write_page(Path(options.report), comparison_page(groups, unfinished, command))

@@ -10,7 +10,12 @@ def changed_options(config: Any) -> tuple[str, ...]:
     if config is None:
         return ()
     changed = [f for f in dataclasses.fields(config) if getattr(config, f.name) != f.default]
-    return tuple(f"--{f.name}{_written(getattr(config, f.name))}" for f in changed)
+    return tuple(as_option(f.name, getattr(config, f.name)) for f in changed)
+
+
+def as_option(name: str, value: Any) -> str:
+    """Return an option as on a command line."""
+    return f"--{name}{_written(value)}"
 
 
 def _written(value: Any) -> str:

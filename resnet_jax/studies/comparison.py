@@ -20,7 +20,7 @@ from resnet_jax.evaluation.report import predictions_of
 from resnet_jax.inference.trained import trained_from_run
 from resnet_jax.models.build import build_model
 from resnet_jax.models.counts import abstract_variables, parameter_count
-from resnet_jax.studies.seed_groups import SeedGroup, differing_options, predicts_masks
+from resnet_jax.studies.seed_groups import SeedGroup, differing_options, group_lines, predicts_masks
 from resnet_jax.workdir.folder import read_run_config
 from resnet_jax.workdir.verified_log import verified_rows
 
@@ -161,6 +161,7 @@ def comparison_page(groups: Sequence[SeedGroup], unfinished: Sequence[str], comm
         count=len(runs),
         groups=list(zip(groups, compared, strict=True)),
         differ=differing_options(groups),
+        lines=group_lines(groups),
         unfinished=unfinished,
         curves=svg_curves_of_runs([(run.workdir, run.rows) for run in runs]),
         pairs=pairs,

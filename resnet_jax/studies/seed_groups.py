@@ -9,6 +9,7 @@ from typing import Any
 from resnet_jax.analysis.markdown_table import markdown_table, mean_cell
 from resnet_jax.config.options import FREE_TO_CHANGE, Config, resolve
 from resnet_jax.errors import InputError
+from resnet_jax.evaluation.options_shown import as_option
 from resnet_jax.workdir.folder import read_result, read_run_config
 
 # Options that may differ between the runs of one group.
@@ -89,6 +90,20 @@ def differing_options(groups: Sequence[SeedGroup]) -> list[str]:
     """Return the options in which the groups differ."""
     options = [shared_options(group.config) for group in groups]
     return [name for name in options[0] if len({str(o[name]) for o in options}) > 1]
+
+
+def group_lines(groups: Sequence[SeedGroup]) -> list[str]:
+    """Return what tells each group from the others, in the order of the table: its folders, and the options they have.
+
+    The options are those in which the groups differ; where there is none, the groups are of different images.
+    """
+    names = differing_options(groups)
+    return [": ".join(filter(None, (", ".join(g.workdirs), " ".join(_options_of(g, names))))) for g in groups]
+
+
+def _options_of(group: SeedGroup, names: Sequence[str]) -> list[str]:
+    shared = shared_options(group.config)
+    return [as_option(name, shared[name]) for name in names]
 
 
 def seed_table(groups: Sequence[SeedGroup]) -> str:

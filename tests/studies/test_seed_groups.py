@@ -8,7 +8,7 @@ import pytest
 from experiments import compare
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
-from resnet_jax.studies.seed_groups import differing_options, group_by_options, seed_table
+from resnet_jax.studies.seed_groups import differing_options, group_by_options, group_lines, seed_table
 
 BASE = Config(model="resnet18", recipe="goyal2017")
 
@@ -43,6 +43,10 @@ def test_seeds_are_one_line_and_options_are_lines_of_their_own(write_run):
     assert groups[0].spread("top1") == pytest.approx(0.02 * 2**0.5)
     assert groups[1].spread("top1") is None
     assert differing_options(groups) == ["recipe", "loss"]
+    assert group_lines(groups) == [
+        f"{folders[0]}, {folders[2]}: --recipe=goyal2017 --loss=cross_entropy",
+        f"{folders[1]}: --recipe=rsb_a3 --loss=binary_cross_entropy",
+    ]
     assert seed_table(groups).splitlines()[2:] == [
         "| resnet18 | goyal2017 | 2 | 15 | 52.00 ± 2.83 | - | 90.00 ± 0.00 |",
         "| resnet18 | rsb_a3 | 1 | 15 | 70.00 | 75.00 | 90.00 |",
@@ -62,10 +66,13 @@ def test_folders_without_runs_are_refused(tmp_path, write_run, capsys):
     assert "not finished" in capsys.readouterr().out
 
 
-def test_runs_on_other_images_are_lines_of_their_own(write_run):
+def test_runs_on_other_images_are_lines_of_their_own(write_run, capsys):
     runs = [write_run(name, BASE, 0.5, {"train_examples": name, "test_examples": "same"}) for name in "ab"]
     groups, _ = group_by_options(runs)
     assert [group.workdirs for group in groups] == [(runs[0],), (runs[1],)]
+    assert group_lines(groups) == runs
+    compare.main(runs)
+    assert f"The lines differ in their images:\n{runs[0]}\n{runs[1]}\n" in capsys.readouterr().out
 
 
 def test_folds_of_one_set_are_one_line(write_run):
