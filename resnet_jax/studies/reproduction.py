@@ -21,6 +21,9 @@ IMAGENETTE_IMAGES = {
     "num_test": 3_925,
 }
 
+# Steps of 64 images for as many multiply-adds as 2.0 epochs of ResNet-32 take.
+EQUAL_COMPUTE = {"resnet32_cifar": 1563, "densenet40_cifar": 406, "highway19_cifar": 325}
+
 TRAININGS = (
     cifar_claim(
         *("airbench94_cifar", "airbench94", 5.99),
@@ -59,6 +62,16 @@ TRAININGS = (
         )
         for kind in ("plain", "resnet")
         for depth in (20, 56)
+    ),
+    *(
+        cifar_claim(
+            *(model, "fast", None),
+            options={"batch_size": 64, "steps": steps},
+            tolerance=0.0,
+            seeds=3,
+            source="equal compute: 6.9e12 multiply-adds of forward passes",
+        )
+        for model, steps in EQUAL_COMPUTE.items()
     ),
 )
 
