@@ -160,7 +160,7 @@ Markdown(markdown_table(("network", "first layer", "last layer", "first / last")
 #
 # Walk from the trained weights along a random direction whose filters are as long as the network's own (Li et al. 2018)
 # and look at the loss. Steep and early walls mean that a step must be small; a wide bowl forgives. Every network of the
-# study is drawn that has a checkpoint; the weights are those of the newest one.
+# study is drawn that has a checkpoint, its seeds in one color; the weights are those of the newest one.
 
 # %%
 lines = {}

@@ -71,7 +71,7 @@ DRAWINGS: dict[str, Draw] = {
     "permutations": lambda rng, path: draw_permutations(
         {"a": Permutations(np.arange(2), *rng.uniform(size=(2, 2, 3)))}, path
     ),
-    "lines": lambda rng, path: draw_loss_lines({"a": landscape(rng, 5), "b": landscape(rng, 5)}, path),
+    "lines": lambda rng, path: draw_loss_lines({name: landscape(rng, 5) for name in ("a-seed0", "a-seed1", "b")}, path),
     "square": lambda rng, path: draw_loss_square(landscape(rng, (5, 5)), path),
     "gates": lambda rng, path: draw_gates(
         Gates(BLOCKS[5:9], *(tuple(rng.uniform(size=n) for n in (4, 4, 6, 6)) for _ in range(3))), path

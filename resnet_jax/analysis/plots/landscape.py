@@ -10,11 +10,18 @@ from resnet_jax.analysis.plots.canvas import Drawing, save, subplots
 
 
 def draw_loss_lines(networks: Mapping[str, Landscape], path: Path) -> Drawing:
-    """Draw the `loss_line` of several networks: loss on a logarithmic scale, and error."""
+    """Draw the `loss_line` of several networks: loss on a logarithmic scale, and error.
+
+    Networks whose names differ in what follows "-seed" share color and legend.
+    """
     figure, (left, right) = subplots(1, 2, figsize=(11, 4))
-    for label, found in networks.items():
-        left.plot(found.steps, found.loss, marker="o", markersize=3, label=label)
-        right.plot(found.steps, 100 * found.error, marker="o", markersize=3, label=label)
+    kinds = list(dict.fromkeys(_kind(name) for name in networks))
+    for name, found in networks.items():
+        kind = _kind(name)
+        look = {"marker": "o", "markersize": 3, "color": f"C{kinds.index(kind)}"}
+        first = next(other for other in networks if _kind(other) == kind) == name
+        left.plot(found.steps, found.loss, label=kind if first else None, **look)
+        right.plot(found.steps, 100 * found.error, label=kind if first else None, **look)
     left.set(ylabel="loss (nats)", yscale="log")
     right.set(ylabel="top-1 error (%)", ylim=(0, 100))
     for axes in (left, right):
@@ -22,6 +29,10 @@ def draw_loss_lines(networks: Mapping[str, Landscape], path: Path) -> Drawing:
         axes.grid(alpha=0.3)
         axes.legend()
     return save(figure, path)
+
+
+def _kind(name: str) -> str:
+    return name.partition("-seed")[0]
 
 
 def draw_loss_square(found: Landscape, path: Path, title: str = "") -> Drawing:
