@@ -7,7 +7,7 @@
     python -m experiments.predict --model=resnet20_cifar --weights=resnet20-12fca82f.th photo.jpg
     python -m experiments.predict --onnx=network.onnx photo.jpg
 
-The files may be of any size and of any format that Pillow reads.
+The files may be of any size: JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000, AVIF, ICO or TGA.
 """
 
 import json
