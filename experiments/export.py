@@ -7,8 +7,8 @@
     python -m experiments.export --workdir=RUN --out=weights.safetensors
     python -m experiments.export --workdir=RUN --to=web --out=page && python -m http.server --directory=page
 
-ONNX files are checked in onnxruntime, and are for any program that reads ONNX; StableHLO files run in JAX alone, on CPUs,
-GPUs and TPUs.
+ONNX files are checked in onnxruntime, and are for any program that reads ONNX; StableHLO files run in JAX alone, on
+CPUs, GPUs and TPUs.
 The written file is read again and compared, on pictures of the run's validation set or, of other weights, on bundled
 ones; one that differs is deleted.
 """
