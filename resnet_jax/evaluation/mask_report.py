@@ -27,7 +27,14 @@ from resnet_jax.evaluation.options_shown import changed_options
 from resnet_jax.evaluation.page import Origin, of_split, origin_of, render, write_page
 from resnet_jax.evaluation.predictions import shown_name
 from resnet_jax.files.table import write_table
-from resnet_jax.inference.segment import at_size_of, build_labeling, coding_of, overlay_mask, shown_colors
+from resnet_jax.inference.segment import (
+    at_size_of,
+    build_labeling,
+    coding_of,
+    overlay_mask,
+    short_side_of,
+    shown_colors,
+)
 from resnet_jax.inference.trained import Trained
 from resnet_jax.runtime.batch import IGNORE
 from resnet_jax.training.metrics import add_sums
@@ -141,7 +148,7 @@ def write_mask_report(
     facts = check_masks(source, worker_count(num_workers, len(source)))
     remedy = "evaluate it in tiles: python -m experiments.evaluate --tile=512"
     labels_of, task = build_labeling(trained, coding, remedy=remedy), task_of(trained)
-    short = trained.run.eval_resize if trained.run is not None else 0  # scored at that size, as in the training
+    short = short_side_of(trained)  # scored at that size, as in the training
     sums_of = jax.jit(lambda logits, batch: task.eval_sums(logits, batch, jnp.zeros(1)))
     sums = []
     for example in map(source.__getitem__, range(len(source))):

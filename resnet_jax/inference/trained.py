@@ -113,7 +113,7 @@ def load_trained(
     Raises:
         InputError: the arguments name none or two, or contradict it, or it cannot be read.
     """
-    for option, value in (("image_size", image_size), ("resize", resize)):
+    for option, value in (("image_size", image_size), ("resize", resize), ("num_classes", num_classes)):
         if value < 0:
             raise InputError(f"--{option}={value} must be at least 1, or 0 for the network's own")
     if bool(workdir) == bool(model):

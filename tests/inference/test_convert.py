@@ -70,7 +70,7 @@ def test_options_that_a_source_does_not_have_are_refused(tmp_path):
         load_trained(tmp_path, num_classes=5)
 
 
-@pytest.mark.parametrize("option", ["image_size", "resize"])
+@pytest.mark.parametrize("option", ["image_size", "resize", "num_classes"])
 def test_a_negative_size_is_one_line(option):
     with pytest.raises(InputError, match=f"--{option}=-3 must be at least 1, or 0 for the network's own"):
         load_trained(**cast(Any, {"model": "resnet8_cifar", option: -3}))
