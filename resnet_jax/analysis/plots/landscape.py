@@ -15,13 +15,13 @@ def draw_loss_lines(networks: Mapping[str, Landscape], path: Path) -> Drawing:
     Networks whose names differ in what follows "-seed" share color and legend.
     """
     figure, (left, right) = subplots(1, 2, figsize=(11, 4))
-    kinds = list(dict.fromkeys(_kind(name) for name in networks))
+    colors: dict[str, str] = {}
     for name, found in networks.items():
-        kind = _kind(name)
-        look = {"marker": "o", "markersize": 3, "color": f"C{kinds.index(kind)}"}
-        first = next(other for other in networks if _kind(other) == kind) == name
-        left.plot(found.steps, found.loss, label=kind if first else None, **look)
-        right.plot(found.steps, 100 * found.error, label=kind if first else None, **look)
+        kind = name.partition("-seed")[0]
+        label = None if kind in colors else kind
+        color = colors.setdefault(kind, f"C{len(colors)}")
+        left.plot(found.steps, found.loss, marker="o", markersize=3, color=color, label=label)
+        right.plot(found.steps, 100 * found.error, marker="o", markersize=3, color=color, label=label)
     left.set(ylabel="loss (nats)", yscale="log")
     right.set(ylabel="top-1 error (%)", ylim=(0, 100))
     for axes in (left, right):
@@ -29,10 +29,6 @@ def draw_loss_lines(networks: Mapping[str, Landscape], path: Path) -> Drawing:
         axes.grid(alpha=0.3)
         axes.legend()
     return save(figure, path)
-
-
-def _kind(name: str) -> str:
-    return name.partition("-seed")[0]
 
 
 def draw_loss_square(found: Landscape, path: Path, title: str = "") -> Drawing:
