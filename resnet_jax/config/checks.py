@@ -1,14 +1,13 @@
 """Checks of a config: impossible values are refused in one line, before anything is loaded or written."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Literal, get_args, get_origin, get_type_hints
 
+from resnet_jax.config.needs import check_needs, shown
 from resnet_jax.config.options import MOST_STEPS, Config, of_masks, progressive_sizes, resolve
 from resnet_jax.errors import InputError
-from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION, TRANSFER
-from resnet_jax.recipes.recipe import AT_THE_END
 
 INF = math.inf
 
@@ -62,7 +61,7 @@ def check_config(config: Config) -> None:
     for field in fields(config):
         value = getattr(config, field.name)
         if not all(math.isfinite(v) for v in (value if isinstance(value, tuple) else [value]) if isinstance(v, float)):
-            raise InputError(f"--{field.name}{_shown(value)} must be finite: neither nan nor inf")
+            raise InputError(f"--{field.name}{shown(value)} must be finite: neither nan nor inf")
     for name, low, high in RANGES:
         value = resolve(config, name)
         for number in value if isinstance(value, Sequence) else [value]:
@@ -111,18 +110,14 @@ def check_normalization(config: Config) -> None:
     for name in ("mean", "std"):
         value = getattr(config, name)
         if any(v > 1 for v in value):
-            divided = _shown(tuple(round(v / 255, 4) for v in value))
+            divided = shown(tuple(round(v / 255, 4) for v in value))
             raise InputError(
-                f"--{name}{_shown(value)} is of pixels from 0 to 255, and here they are from 0 to 1; divide it by 255: "
+                f"--{name}{shown(value)} is of pixels from 0 to 255, and here they are from 0 to 1; divide it by 255: "
                 f"--{name}{divided}"
             )
         if len(value) not in (0, 3) or any(v < 0 or (name == "std" and not v) for v in value):
             above = "above 0" if name == "std" else "from 0"
-            raise InputError(f"--{name}{_shown(value)}: give three numbers {above} to 1, or none")
-
-
-def _shown(value: object) -> str:
-    return "".join(f" {v}" for v in value) if isinstance(value, tuple) else f"={value}"
+            raise InputError(f"--{name}{shown(value)}: give three numbers {above} to 1, or none")
 
 
 def check_pictures(config: Config) -> None:
@@ -164,84 +159,14 @@ def check_mask_options(config: Config) -> None:
         return
     for name in NOT_FOR_MASKS:
         if resolve(config, name) != resolve(Config(), name):
-            raise InputError(f"--{name}{_shown(getattr(config, name))} does not go with masks; leave it out")
+            raise InputError(f"--{name}{shown(getattr(config, name))} does not go with masks; leave it out")
     if config.eval_views == "flip_translate":
         raise InputError("--eval_views=flip_translate does not go with masks; take flip, or center")
     if config.label_smoothing and config.loss in ("dice", "focal"):
         raise InputError(f"--label_smoothing is of cross-entropy, not of --loss={config.loss}; leave it out")
     if len(config.crop_size) not in (0, 2):
-        raise InputError(f"--crop_size{_shown(config.crop_size)}: give height and width, or leave it out")
+        raise InputError(f"--crop_size{shown(config.crop_size)}: give height and width, or leave it out")
     if config.scale[0] > config.scale[1]:
-        raise InputError(f"--scale{_shown(config.scale)}: the smaller one comes first")
+        raise InputError(f"--scale{shown(config.scale)}: the smaller one comes first")
     if config.scale != (1.0, 1.0) and not (config.crop_size or config.image_size):
-        raise InputError(f"--scale{_shown(config.scale)} needs crops of one size: --crop_size=HEIGHT WIDTH")
-
-
-def of_photographs(config: Config) -> bool:
-    """Return whether the images may have any size; those of the others are small, and used whole."""
-    return config.dataset not in ("digits", "cifar10", "cifar100")
-
-
-# Options without effect by themselves, when they have one, and what to add.
-OF_MASKS = ("colors", "void_value", "crop_size", "scale", "rotate", "threshold")
-Needs = Mapping[str, tuple[Callable[[Config], Any], str]]
-NEEDS: Needs = {
-    "fold": (lambda c: c.folds, "--folds"),
-    **dict.fromkeys(OF_MASKS, (of_masks, "--dataset=masks")),
-    "mix_probability": (lambda c: c.mixup or c.cutmix, "--mixup or --cutmix"),
-    "erase_fill": (lambda c: c.erase, "--erase"),
-    "progressive_ramp": (lambda c: c.progressive, "--progressive"),
-    "padding_mode": (lambda c: c.crop_padding, "--crop_padding"),
-    "teacher_weights": (lambda c: c.teacher, "--teacher"),
-    "distill_weight": (lambda c: c.teacher, "--teacher"),
-    "temperature": (lambda c: c.teacher, "--teacher"),
-    "target_threshold": (lambda c: c.loss == "binary_cross_entropy", "--loss=binary_cross_entropy"),
-    "nesterov": (lambda c: c.optimizer in ("sgd", "lars", "muon"), "--optimizer=sgd, lars or muon"),
-    "milestones": (lambda c: c.schedule == "step", "--schedule=step"),
-    "milestone_factor": (lambda c: c.schedule in ("step", "plateau"), "--schedule=step or plateau"),
-    "plateau_patience": (lambda c: c.schedule == "plateau", "--schedule=plateau"),
-    "final_fraction": (lambda c: c.schedule not in ("step", "constant", "plateau"), "a --schedule that falls steadily"),
-    "init_checkpoint": (lambda c: c.init_from, "--init_from=RUN"),
-    "weights_key": (lambda c: c.init_from or c.teacher, "--init_from or --teacher"),
-    "unfreeze_at": (lambda c: c.freeze, "--freeze"),
-    "patience": (lambda c: c.eval_every < AT_THE_END, "evaluations within the training, a smaller --eval_every"),
-    "warmup": (lambda c: c.warmup_fraction, "--warmup_fraction"),
-    "lookahead": (lambda c: c.ema or c.ema_fraction, "--ema (--ema=0.5 --ema_every=6 is the paper's)"),
-    "ema_every": (lambda c: c.ema or c.ema_fraction, "--ema"),
-    "ema_rise": (lambda c: c.ema or c.ema_fraction, "--ema"),
-}
-
-# Likewise, but runs of older versions may have them.
-OF_PHOTOGRAPHS = ("crop", "crop_scale", "crop_ratio", "eval_crop", "interpolation")
-NEEDS_OF_NEW_RUNS: Needs = {
-    **dict.fromkeys(OF_PHOTOGRAPHS, (of_photographs, "photographs, and digits and CIFAR are used whole")),
-    "train_interpolation": (lambda c: of_photographs(c) or c.progressive, "photographs, or --progressive"),
-    **dict.fromkeys(("warmup_from", "warmup_learning_rate"), (lambda c: c.warmup_fraction, "--warmup_fraction")),
-    "rate_scaling": (lambda c: c.reference_batch_size, "--reference_batch_size"),
-}
-
-
-def check_new_run(config: Config) -> None:
-    """Refuse what only a run that is under way may have, begun by an older version.
-
-    Raises:
-        InputError: the first such option.
-    """
-    check_needs(config, NEEDS_OF_NEW_RUNS)
-    first_rate = config.warmup_learning_rate or config.warmup_from
-    if config.warmup == "constant" and config.warmup_fraction and not first_rate:
-        raise InputError("--warmup=constant is of rate 0 here; give --warmup_learning_rate or --warmup_from")
-
-
-def check_needs(config: Config, needs: Needs = NEEDS) -> None:
-    """Refuse an option that has no effect, unless a recipe set it and another option disabled it.
-
-    Raises:
-        InputError: the first such option.
-    """
-    known = (IMAGENET, CIFAR, TRANSFER, SEGMENTATION)
-    usual = [Config(), *(replace(Config(), **r[config.recipe].settings) for r in known if config.recipe in r)]
-    for name, (works, needed) in needs.items():
-        value = getattr(config, name)
-        if not works(config) and all(value != getattr(c, name) for c in usual):
-            raise InputError(f"--{name}{_shown(value)} does nothing here: it needs {needed}")
+        raise InputError(f"--scale{shown(config.scale)} needs crops of one size: --crop_size=HEIGHT WIDTH")

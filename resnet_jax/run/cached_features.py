@@ -8,6 +8,7 @@ a ResNet-50.
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -28,6 +29,7 @@ from resnet_jax.run.build import Run
 from resnet_jax.run.report import say_once
 from resnet_jax.run.without_encoder import HEAD, POOLED, features_read
 from resnet_jax.runtime.batch import Batch
+from resnet_jax.runtime.memory import memory_remedy
 from resnet_jax.runtime.sharding import put_whole, replicated, sharded
 from resnet_jax.runtime.watchdog import beat
 from resnet_jax.training.skipped import report_skipped
@@ -99,6 +101,8 @@ def with_cached_features(
     if dropout := getattr(model, "dropout", 0.0) * (not run.task.pixels):
         say_once(f"the head learns without the network's dropout of {dropout:g}")
     count, size = run.data.num_train, config.batch_size
+    fewer = "take fewer views, or " if views > 1 else ""
+    fits = partial(memory_remedy, lambda: f"{fewer}leave --cache_features={views} out")
     say_once(f"computing the features of {count:,} images{f', {views} views of each' if views > 1 else ''}")
     features: dict[str, np.ndarray] = {}
     labels = np.zeros(0, np.int32)
@@ -116,15 +120,18 @@ def with_cached_features(
         first_views = found["epoch"] < views
         rows = (found["epoch"] * count + found["index"])[first_views]
         if not features:
-            features = {n: np.zeros((views * count, *f.shape[1:]), f.dtype) for n, f in found["features"].items()}
-            labels = np.zeros((views * count, *found["label"].shape[1:]), np.int32)
+            with fits():
+                features = {n: np.zeros((views * count, *f.shape[1:]), f.dtype) for n, f in found["features"].items()}
+                labels = np.zeros((views * count, *found["label"].shape[1:]), np.int32)
         for name, values in found["features"].items():
             features[name][rows] = values[first_views]
         labels[rows], readable[found["index"]] = found["label"][first_views], True
     if not readable.all():
         instead = np.concatenate([view * count + next_readable(readable) for view in range(views)])
         features, labels = {name: values[instead] for name, values in features.items()}, labels[instead]
-    loader = pooled_loader(run, features[POOLED], labels) if POOLED in features else stage_loader(run, features, labels)
+    with fits():
+        is_pooled = POOLED in features
+        loader = pooled_loader(run, features[POOLED], labels) if is_pooled else stage_loader(run, features, labels)
     return dataclasses.replace(run, data=dataclasses.replace(run.data, train=loader))
 
 

@@ -17,6 +17,7 @@ from resnet_jax.run.state import first_state
 from resnet_jax.run.step import build_train_step, step_batches
 from resnet_jax.runtime.memory import device_memory, memory_remedy
 from resnet_jax.runtime.sharding import replicated
+from resnet_jax.runtime.watchdog import beat
 
 MAY_FILL = 0.9  # of the memory: the allocator loses some between its pieces
 MOST_COMPILATIONS = 6
@@ -64,6 +65,7 @@ def largest_that_fits(run: Run, limit: float) -> int:
     fits, too_large = 0, math.inf
     for _ in range(MOST_COMPILATIONS):
         needed = step_memory(step, *at_size(shapes, run.config.batch_size, size))
+        beat()
         say_once(f"  --batch_size={size}: {needed.total / 2**30:.2f} GiB")
         if needed.total <= limit:
             fits = max(fits, size)

@@ -17,6 +17,7 @@ from resnet_jax.runtime.distributed import is_first_process
 from resnet_jax.training.metrics import Sums
 from resnet_jax.training.state import TrainState
 from resnet_jax.workdir import checkpoint
+from resnet_jax.workdir.folder import has_checkpoints
 from resnet_jax.workdir.metrics_log import MetricsLog, Row, read_rows, truncate_rows
 from resnet_jax.workdir.saves import Saves
 from resnet_jax.workdir.sealed import digest_of
@@ -78,7 +79,8 @@ def check_written(saves: Saves, log: MetricsLog, step: int) -> None:
     problem = saves.problem or log.flush()
     if problem:
         what = "the last checkpoint" if saves.problem else "the end of metrics.jsonl"
+        saved = has_checkpoints(Path(saves.manager.directory).parent)
+        again = "continues from the newest checkpoint" if saved else "begins again, because nothing was saved"
         raise InputError(
-            f"{what}, of step {step:,}, could not be written ({problem}); "
-            "make room, and the same command continues from the newest checkpoint"
+            f"{what}, of step {step:,}, could not be written ({problem}); make room, and the same command {again}"
         )

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 
 from resnet_jax.analysis.plots.images import draw_batch
-from resnet_jax.config.checks import check_config, check_new_run
+from resnet_jax.config.checks import check_config
+from resnet_jax.config.needs import check_new_run
 from resnet_jax.config.options import Config, of_masks
 from resnet_jax.data.build import build_preprocessing, build_source, build_train_loader
 from resnet_jax.data.build_masks import build_mask_train_loader, crop_of, open_masks

@@ -10,7 +10,8 @@ from typing import Any
 
 import jax
 
-from resnet_jax.config.checks import check_config, check_new_run
+from resnet_jax.config.checks import check_config
+from resnet_jax.config.needs import check_new_run
 from resnet_jax.config.options import Config
 from resnet_jax.data.build import Data, build_preprocessing
 from resnet_jax.data.preprocessing import check_crop
@@ -25,6 +26,7 @@ from resnet_jax.run.find_batch import find_batch
 from resnet_jax.run.find_rate import find_rate
 from resnet_jax.run.initial import check_same_start, fit_initial, read_initial, with_preprocessing_of
 from resnet_jax.run.memory import smaller_batch
+from resnet_jax.run.patience import check_patience, out_of_patience
 from resnet_jax.run.record import check_written, open_log, position, record_evaluation, write_checkpoint
 from resnet_jax.run.report import headline, interrupted, outcome, say_once
 from resnet_jax.run.state import check_whitening, restore_or_init
@@ -41,7 +43,7 @@ from resnet_jax.training.skipped import report_skipped
 from resnet_jax.workdir import checkpoint, folder
 from resnet_jax.workdir.async_save import save_in_background
 from resnet_jax.workdir.data_facts import check_data_matches
-from resnet_jax.workdir.metrics_log import Row, best_step, read_rows, score, score_text
+from resnet_jax.workdir.metrics_log import Row, best_step, read_rows, score_text
 from resnet_jax.workdir.saves import Saves
 
 
@@ -57,6 +59,8 @@ def train(config: Config) -> Row:
         InterruptedRunError: a signal stopped it, and it was saved.
     """
     check_config(config)
+    if config.dry_run or config.find_rate or config.find_batch:
+        check_new_run(config)
     if config.dry_run:
         if config.process_id <= 0:
             dry_run(config)
@@ -67,10 +71,11 @@ def train(config: Config) -> Row:
     with ExitStack() as trackers, ExitStack() as stack:
         stack.enter_context(ending_together(debug=config.debug))
         unused = check_accelerator(config.require_accelerator)
+        stack.enter_context(watchdog(config.stall_minutes))
         if config.find_rate or config.find_batch:
+            check_same_config(config)
             find_rate(config) if config.find_rate else find_batch(config)
             return {}
-        stack.enter_context(watchdog(config.stall_minutes))
         if is_first_process():
             stack.enter_context(folder.locked(workdir))
         begun = folder.read_run_to_continue(workdir)
@@ -86,6 +91,7 @@ def train(config: Config) -> Row:
         run = add_teacher(build_run(config))
         if begun is None:  # a run that is under way continues as it began
             check_whitening(run)
+            check_patience(run)
             if not run.task.pixels:
                 check_crop(build_preprocessing(config, run.data.image_size), "eval_resize")
         initial = None if folder.has_checkpoints(workdir) else fit_initial(trained, run)
@@ -135,7 +141,7 @@ def fit(run: Run, workdir: Path, trackers: ExitStack) -> Row:
     """
     config, metrics = run.config, workdir / "metrics.jsonl"
     manager = checkpoint.open_manager(workdir / "checkpoints", keep=config.keep, best_step=partial(best_step, metrics))
-    saves = Saves(manager, say_once)
+    saves = Saves(manager, say_once, partial(folder.mark_saved, workdir) if is_first_process() else lambda: None)
     too_large = memory_remedy(lambda: "take a smaller --batch_size, --remat or --dtype=bfloat16")
     # Ends inside `closing`: a manager that is closed waits for the other processes.
     with closing(saves), stop_signal() as stop_requested, ending_together(debug=config.debug), too_large:
@@ -225,27 +231,7 @@ def data_facts(data: Data) -> dict[str, Any]:
 
 
 def after_divergence(workdir: Path) -> str:
-    """Return where a run with other options may begin; note in the folder when that is the same one."""
+    """Return where a run with other options may begin."""
     if folder.has_checkpoints(workdir):
         return "other options need another --workdir, because this one holds checkpoints"
-    if is_first_process():
-        folder.mark_diverged(workdir)
     return "nothing was saved before, so that other options may begin in the same --workdir"
-
-
-def out_of_patience(evaluated: dict[int, Row], patience: int) -> str:
-    """Return why a training ends before its last step; "" where it goes on.
-
-    Args:
-        evaluated: every evaluation so far, by its step.
-        patience: evaluations in a row without a better one that it bears; 0: any number.
-    """
-    steps = sorted(evaluated)
-    best = max(steps, key=lambda step: score(evaluated[step]), default=0)  # the first of equal ones
-    since = sum(step > best for step in steps)
-    if not patience or since < patience:
-        return ""
-    return (
-        f"ended early: none of the {since} evaluations since step {best:,} was better; "
-        f"that one had {score_text(evaluated[best])}, and its weights are --checkpoint=best"
-    )

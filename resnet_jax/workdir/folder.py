@@ -3,7 +3,7 @@
 import os
 import subprocess
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +16,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.files.lock import lock_folder
 from resnet_jax.workdir.metrics_log import read_rows
 from resnet_jax.workdir.sealed import read_sealed, write_sealed
+from resnet_jax.workdir.trackers import WANDB_ID
 
 PACKAGES = (
     "jax",
@@ -29,7 +30,9 @@ PACKAGES = (
     "simplejpeg",
 )
 
-# Fact of a run that diverged before anything was saved. Other options may then begin in its folder.
+# Fact of a run: whether a checkpoint of it was ever whole. While none was, other options may begin in its folder.
+SAVED = "saved"
+# The same of older versions, which noted it of runs that diverged before their first checkpoint, and of no others.
 DIVERGED = "diverged"
 
 # Options in which a run that trains on from another's weights differs from it.
@@ -94,8 +97,9 @@ def check_may_begin(workdir: Path, third_save: float) -> None:
 
     Args:
         workdir: the run's folder, in which no checkpoint was found.
-        third_save: the step of a run's third checkpoint. Once it began to be written, the first was on the disk; before
-            that, a kill may leave a log and no checkpoint.
+        third_save: the step of a run's third checkpoint, by which runs of older versions are judged, that did not note
+            their first one. Once the third began to be written, the first was on the disk; before that, a kill may
+            leave a log and no checkpoint.
 
     Raises:
         InputError: the log shows that there were checkpoints.
@@ -116,7 +120,7 @@ def has_checkpoints(workdir: Path) -> bool:
 
 
 def read_run_to_continue(workdir: Path) -> tuple[Config, dict[str, Any]] | None:
-    """Return what `read_run_config` does; None where there is no run, or one that diverged before anything was saved.
+    """Return what `read_run_config` does; None where there is no run, or one of which nothing was saved.
 
     Raises:
         InputError: its config cannot be read or is not as it was written.
@@ -124,20 +128,24 @@ def read_run_to_continue(workdir: Path) -> tuple[Config, dict[str, Any]] | None:
     if not (workdir / "config.json").exists():
         return None
     config, facts = read_run_config(workdir)
-    return None if DIVERGED in facts and not has_checkpoints(workdir) else (config, facts)
+    unsaved = facts.get(SAVED) is False or DIVERGED in facts
+    return None if unsaved and not has_checkpoints(workdir) else (config, facts)
 
 
-def mark_diverged(workdir: Path) -> None:
-    """Note in config.json that the run diverged before anything of it was saved."""
+def mark_saved(workdir: Path) -> None:
+    """Note in config.json that there was a whole checkpoint; where that cannot be written now, nothing happens."""
     path = workdir / "config.json"
-    write_sealed(path, read_sealed(path, "") | {DIVERGED: True})
+    with suppress(FileNotFoundError, InputError):
+        record = read_sealed(path, "")
+        if record.get(SAVED) is False:
+            write_sealed(path, record | {SAVED: True})
 
 
 def write_config(workdir: Path, config: Config, facts: dict[str, Any]) -> None:
     """Write config.json: every option, what was found out besides (`facts`), the code's commit, the versions.
 
-    The one that is there stays: it records what the run was started with. That of a run that diverged before anything
-    was saved is replaced, and its log set aside.
+    The one that is there stays: it records what the run was started with. That of a run of which nothing was saved is
+    replaced, its log set aside, and its name at a tracker forgotten.
 
     Raises:
         InputError: it cannot be written.
@@ -146,10 +154,12 @@ def write_config(workdir: Path, config: Config, facts: dict[str, Any]) -> None:
     if read_run_to_continue(workdir) is not None:
         return
     if path.exists() and log.exists():
-        os.replace(log, log.with_name(f"{log.name}.diverged"))
+        os.replace(log, log.with_name(f"{log.name}.unsaved"))
+        (workdir / WANDB_ID).unlink(missing_ok=True)
     record = {
         "config": asdict(with_absolute_paths(config)),
         **facts,
+        SAVED: False,
         "git_commit": git_commit(),
         "versions": versions(),
     }

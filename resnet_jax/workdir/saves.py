@@ -24,8 +24,15 @@ class Saves:
         problem: why the newest save failed; "" where it did not.
     """
 
-    def __init__(self, manager: Any, report: Callable[[str], None]):
-        self.manager, self.report = manager, report
+    def __init__(self, manager: Any, report: Callable[[str], None], note: Callable[[], None] = lambda: None):
+        """Begin without a save.
+
+        Args:
+            manager: of the checkpoints.
+            report: receives the line of a failure.
+            note: called when a save is on the disk.
+        """
+        self.manager, self.report, self.note = manager, report, note
         self.problem = ""
         self._writing: int | None = None  # step
 
@@ -43,6 +50,8 @@ class Saves:
         """Wait until the newest save is on the disk, or has failed."""
         if self._writing is not None:
             self._attempt(self.manager.wait_until_finished)
+            if not self.problem:
+                self.note()
             self._writing = None
 
     def close(self) -> None:

@@ -54,7 +54,7 @@ def _tensorboard(workdir: Path, start: int) -> tuple[Track, Close]:
         raise InputError("--tensorboard needs tensorboardX: pip install 'residual-jax[tensorboard]'") from error
     try:
         # Its thread writes what lies in its queue every second; `flush` writes only what the thread has taken up.
-        writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1 if start else None, flush_secs=1)
+        writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1, flush_secs=1)
     except OSError as error:
         raise InputError(f"--tensorboard: {workdir / 'tensorboard'} cannot be written ({error.strerror})") from error
 

@@ -84,6 +84,18 @@ def test_resnet20_has_nine_blocks_and_nineteen_convolutions_however_it_is_compil
         assert len(error_by_removed_block(model, variables, IMAGES, LABELS)) == 10  # and the whole network
 
 
+def test_a_network_around_a_backbone_is_unrolled_in_it():
+    plain = create_model("unet_resnet18", num_classes=2, width=2, skips="add")
+    compiled = create_model("unet_resnet18", num_classes=2, width=2, skips="add", scan=True, remat=True)
+    backbone = unrolled(compiled).backbone(parent=None)
+    assert not backbone.scan
+    assert not backbone.remat
+    images = jax.ShapeDtypeStruct((1, 32, 32, 3), "float32")
+    shapes = [jax.eval_shape(m.init, jax.random.key(0), images) for m in (plain, unrolled(compiled))]
+    assert shapes[0] == shapes[1]
+    assert unrolled(plain) is plain
+
+
 def test_the_small_network_has_a_scan_group():
     assert SMALL.clone(scan=True).scan_groups()
     assert not SMALL.scan_groups()

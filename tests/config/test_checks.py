@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from resnet_jax.config.checks import check_config, check_new_run
+from resnet_jax.config.checks import check_config
+from resnet_jax.config.needs import check_new_run
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
 
@@ -79,6 +80,33 @@ def test_a_new_run_has_no_option_of_photographs_on_small_images(options):
 def test_a_choice_is_one_of_those_of_the_command_line():
     refused("--flip=horizontal: take random, alternating, none", flip="horizontal")
     refused("--padding_mode=edge: take zeros, reflect", padding_mode="edge")
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        ({"dataset": "folder", "crop": "scale_jitter", "crop_scale": (0.5, 1.0)}, "--crop=random_resized"),
+        ({"dataset": "folder", "crop": "scale_jitter", "crop_ratio": (0.5, 1.0)}, "--crop=random_resized"),
+        ({"dataset": "folder", "padding_mode": "reflect"}, "small images, digits or CIFAR"),
+        ({"dataset": "folder", "eval_resize": 256, "eval_crop": 0.5}, "no --eval_resize"),
+        ({"norm": "group", "bn_group_size": 32}, "--norm=batch"),
+        ({"norm": "frozen", "bn_group_size": 32, "init_from": "hub"}, "--norm=batch"),
+        ({"model": "unet_resnet18", "width": 64}, "--skips=add in a U-Net on a classifier"),
+        ({"ema": 0.9, "ema_rise": "copy"}, "--warmup_fraction"),
+    ],
+)
+def test_a_new_run_has_no_option_that_does_nothing(options, needed):
+    config = Config(**options)
+    check_config(config)
+    with pytest.raises(InputError, match=f"does nothing here: it needs .*{needed}$"):
+        check_new_run(config)
+
+
+def test_options_that_do_something_begin_a_run():
+    check_new_run(Config(dataset="folder", crop_scale=(0.5, 1.0), crop_ratio=(0.5, 1.0), eval_crop=0.5))
+    check_new_run(Config(dataset="cifar10", padding_mode="reflect", norm="batch", bn_group_size=32))
+    check_new_run(Config(model="unet_resnet18", width=64, skips="add", ema=0.9, ema_rise="copy", warmup_fraction=0.1))
+    check_new_run(Config(model="unet", width=64))
 
 
 @pytest.mark.parametrize(

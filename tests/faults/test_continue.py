@@ -202,8 +202,41 @@ def test_after_divergence_a_lower_rate_may_begin_where_nothing_was_saved(home):
         train(replace(fresh, learning_rate=1e30))
     assert train(fresh)["step"] == 4
     assert folder.read_run_config(home / "fresh")[0].learning_rate == 0.01
+    assert folder.read_run_config(home / "fresh")[1]["saved"]
     with pytest.raises(InputError, match=r"--learning_rate=0\.02 where the run has 0.01"):
         train(replace(fresh, learning_rate=0.02))
+
+
+def test_a_run_of_which_nothing_was_saved_leaves_its_folder_free(home):
+    """As after a step that did not fit in memory, whose remedy is a smaller batch, or a kill before the first save."""
+    fresh = replace(config(home), workdir=str(home / "fresh"))
+    (home / "fresh").mkdir()
+    folder.write_config(home / "fresh", fresh, {})
+    (home / "fresh" / "metrics.jsonl").write_text('{"step": 1, "split": "train"}\n')
+    (home / "fresh" / "wandb_id").write_text("of the first\n")
+    smaller = replace(fresh, batch_size=4)
+    folder.check_config_matches(home / "fresh", smaller)
+    folder.write_config(home / "fresh", smaller, {})
+    assert folder.read_run_config(home / "fresh")[0].batch_size == 4
+    assert sorted(path.name for path in (home / "fresh").iterdir()) == ["config.json", "metrics.jsonl.unsaved"]
+    folder.mark_saved(home / "fresh")
+    with pytest.raises(InputError, match="--batch_size=8 where the run has 4"):
+        folder.check_config_matches(home / "fresh", fresh)
+
+
+def test_a_run_of_an_older_version_keeps_its_folder_unless_it_diverged(home):
+    fresh = replace(config(home), workdir=str(home / "fresh"))
+    (home / "fresh").mkdir()
+    folder.write_config(home / "fresh", fresh, {})
+    record = read_sealed(home / "fresh" / "config.json", "")
+    del record["saved"]
+    write_sealed(home / "fresh" / "config.json", record)
+    with pytest.raises(InputError, match="--batch_size=4 where the run has 8"):
+        folder.check_config_matches(home / "fresh", replace(fresh, batch_size=4))
+    folder.mark_saved(home / "fresh")
+    assert "saved" not in read_sealed(home / "fresh" / "config.json", "")
+    write_sealed(home / "fresh" / "config.json", record | {"diverged": True})
+    folder.check_config_matches(home / "fresh", replace(fresh, batch_size=4))
 
 
 def test_after_divergence_with_checkpoints_another_folder_is_named(home):

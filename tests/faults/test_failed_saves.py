@@ -110,6 +110,15 @@ def test_a_training_goes_on_after_a_save_and_a_row_that_failed(home, monkeypatch
 
 
 @pytest.mark.slow
+def test_a_training_none_of_whose_saves_succeeded_begins_again(home, monkeypatch):
+    monkeypatch.setattr(saves, "save", full)
+    with pytest.raises(InputError, match=r"make room, and the same command begins again, because nothing was saved$"):
+        train(config(home, steps=8))  # behind the step of the third checkpoint
+    monkeypatch.undo()
+    assert train(config(home, steps=8))["step"] == 8
+
+
+@pytest.mark.slow
 def test_a_folder_that_is_removed_during_a_training_is_named_at_its_end(home, monkeypatch, capsys):
     whole = saves._check_writable
 

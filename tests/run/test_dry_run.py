@@ -85,6 +85,7 @@ def test_images_grow_in_ffcvs_epochs_whatever_the_batch(images, batch):
         ["--optimizer=lamb", "--decay=l2"],
         ["--auto_augment=bogus"],
         ["--folds=1"],
+        ["--dataset=folder", "--padding_mode=reflect"],
         ["--mean", "0.5", "0.5", "--std", "0", "0", "0"],
     ],
     ids=" ".join,

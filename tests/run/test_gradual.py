@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from resnet_jax.config.options import Config
-from resnet_jax.errors import InterruptedRunError
-from resnet_jax.run.train import out_of_patience, train
+from resnet_jax.errors import InputError, InterruptedRunError
+from resnet_jax.run.patience import out_of_patience
+from resnet_jax.run.train import train
 from resnet_jax.workdir.metrics_log import read_rows
 from tests.run.test_ingredients import interrupt_at
 from tests.run.test_initial import leaves, moved
@@ -73,6 +74,13 @@ def test_patience_ends_a_training_that_gets_no_better(tmp_path, capsys):
     again = train(config)
     assert (again["step"], again["fingerprint"]) == (6, result["fingerprint"])
     assert json.loads((tmp_path / "result.json").read_text())["step"] == 6
+
+
+def test_patience_without_an_evaluation_to_wait_for_is_refused(tmp_path):
+    config = replace(TOY, patience=2, steps=12, eval_every=12, workdir=str(tmp_path))
+    with pytest.raises(InputError, match=r"--patience=2 does nothing here: .* after the last step, 12; take a smaller"):
+        train(config)
+    assert not (tmp_path / "config.json").exists()
 
 
 def test_patience_counts_evaluations_since_the_best():

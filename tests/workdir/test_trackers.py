@@ -35,7 +35,7 @@ def shown(folder) -> list[int]:
 
 
 def test_tensorboard_holds_each_step_once_after_a_kill(tmp_path):
-    for start, stop in ((0, 8), (5, 10)):
+    for start, stop in ((0, 8), (5, 10), (0, 3)):  # the last one anew, in a folder of which nothing was saved
         with open_trackers(tmp_path, {}, start, tensorboard=True, wandb=False) as (track,):
             for step in range(start + 1, stop + 1):
                 track(row(step))

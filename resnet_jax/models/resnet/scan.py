@@ -167,10 +167,17 @@ def _has_group(node: Any, groups: Sequence[Sequence[str]]) -> bool:
 
 
 def unrolled(model: nn.Module) -> nn.Module:
-    """Return the same network, with the same variables, without scan and rematerialization.
+    """Return the same network, with the same variables, without scan and rematerialization, also of its backbone.
 
     Analyses find modules by their paths. Scanned and rematerialized blocks run as networks of their own, without a
     path, and all but one of a scan group not at all.
     """
-    options: Any = {name: False for name in ("scan", "remat") if getattr(model, name, False)}
+    options = _compiled_otherwise(model)
+    backbone = getattr(model, "backbone", None)
+    if callable(backbone) and (of_backbone := _compiled_otherwise(backbone(parent=None))):
+        options["backbone"] = partial(backbone, **of_backbone)
     return model.clone(**options) if options else model
+
+
+def _compiled_otherwise(network: nn.Module) -> dict[str, Any]:
+    return {name: False for name in ("scan", "remat") if getattr(network, name, False)}
