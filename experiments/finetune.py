@@ -27,6 +27,7 @@ from resnet_jax.inference.trained import load_trained
 from resnet_jax.recipes import IMAGENET, TRANSFER
 from resnet_jax.run.train import train
 from resnet_jax.runtime.distributed import cluster_is_announced, is_first_process
+from resnet_jax.runtime.signals import check_stop
 from resnet_jax.studies.comparison import comparison_page
 from resnet_jax.studies.seed_groups import group_by_options, seed_table
 from resnet_jax.weights.catalog import default_weights
@@ -104,6 +105,7 @@ def report_run(config: Config, command: str) -> None:
         if is_first_process():
             print(f"for a report: python -m experiments.report --workdir={config.workdir}")
         return
+    check_stop("the report")
     # One from before the training's end is of other weights.
     if not page.exists() or page.stat().st_mtime_ns < result.stat().st_mtime_ns:
         trained = load_trained(config.workdir)

@@ -5,7 +5,7 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
@@ -60,7 +60,7 @@ def parse_options(
     ]
     # Every command takes --debug; it is `run_command` that reads it.
     if all(f.name != "debug" for f in fields):
-        given = [a for a in given if a not in ("--debug", "--debug=True", "--debug=False")]
+        given = without_debug(given)
     options = tyro.cli(
         kind,
         args=given,
@@ -70,6 +70,17 @@ def parse_options(
         config=(tyro.conf.FlagConversionOff,),
     )
     return dataclasses.replace(cast(Any, options), **{f.name: expanded(getattr(options, f.name)) for f in fields})
+
+
+def without_debug(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line without `--debug`, `--debug=True` and `--debug True`."""
+    values = ("True", "False")
+    return [
+        word
+        for before, word in pairwise(("", *words))
+        if word not in ("--debug", *(f"--debug={value}" for value in values))
+        and not (before == "--debug" and word in values)
+    ]
 
 
 def expanded(value: Any) -> Any:
@@ -192,7 +203,7 @@ def run_command(command: Callable[[Sequence[str]], None], argv: Sequence[str] | 
     An error that the user can mend is one line on standard error; `--debug` prints its traceback too.
     """
     argv = sys.argv[1:] if argv is None else argv
-    debug = "--debug" in argv or "--debug=True" in argv
+    debug = "--debug=True" in argv or any(a == "--debug" and b != "False" for a, b in pairwise([*argv, ""]))
     enable_cache()
     status = DONE
     try:

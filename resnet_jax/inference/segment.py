@@ -72,7 +72,7 @@ def short_side_of(trained: Trained) -> int:
 def segment_images(
     trained: Trained, paths: Sequence[str | Path], tile: int = 0, margin: int = 32
 ) -> Iterator[Segmented]:
-    """Yield the masks of image files, each of its picture's size.
+    """Yield the masks of image files, each of its picture's size; every file is read before the first.
 
     Args:
         trained: the network.
@@ -85,12 +85,24 @@ def segment_images(
     """
     coding = coding_of(trained)
     labels_of = build_labeling(trained, coding, tile, margin)
-    for path in map(Path, paths):
-        try:
-            image = decode_image(path.read_bytes(), str(path))
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror}") from error
+    if len(paths) > 1:  # a file that cannot be read leaves no half of the masks behind
+        for path in paths:
+            read_picture(path)
+    for path in paths:
+        image = read_picture(path)
         yield Segmented(image, at_size_of(image, labels_of(image)), str(path))
+
+
+def read_picture(path: str | Path) -> np.ndarray:
+    """Return the pixels of an image file, uint8 [H,W,3].
+
+    Raises:
+        InputError: it is missing or unreadable.
+    """
+    try:
+        return decode_image(Path(path).read_bytes(), str(path))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
 
 
 def build_labeling(

@@ -36,6 +36,7 @@ from resnet_jax.runtime.accelerator import check_accelerator
 from resnet_jax.runtime.distributed import barrier, connect, is_first_process, over_processes, stop_signal
 from resnet_jax.runtime.ending import ending_together
 from resnet_jax.runtime.memory import memory_remedy
+from resnet_jax.runtime.signals import check_stop
 from resnet_jax.runtime.watchdog import watchdog
 from resnet_jax.training.loop import Step, check_finite, due, training_steps
 from resnet_jax.training.progress import Progress
@@ -59,6 +60,7 @@ def train(config: Config) -> Row:
         InterruptedRunError: a signal stopped it, and it was saved.
     """
     check_config(config)
+    check_stop(f"the training in {config.workdir}")
     if config.dry_run or config.find_rate or config.find_batch:
         check_new_run(config)
     if config.dry_run:

@@ -9,13 +9,16 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from resnet_jax.errors import InterruptedRunError
+
 # Slurm and terminals that are closed send the last two; Windows has neither.
 STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
 
 # A third signal ends the process at once: the first asks, and a second is often the scheduler's repetition.
 PATIENCE = 3
 
-_received: list[int] = []
+_received: list[int] = []  # that nothing has ended for yet
+_of_command: list[bool] = []  # whether signals are a command's, to all of whose parts they speak
 
 
 def _handle(handler: Any, numbers: list[int] = STOP_SIGNALS) -> None:
@@ -45,6 +48,7 @@ def end_at_once(status: int, line: str = "") -> None:
 def interrupt() -> None:
     """Raise KeyboardInterrupt in the main thread at a signal."""
     _received.clear()
+    _of_command[:] = [True]
 
     def raise_interrupt(number: int, frame: FrameType | None) -> None:
         _received.append(number)
@@ -86,8 +90,8 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
     """Note signals instead of raising them; yield a function that returns whether there was one.
 
     A signal before the block counts too: its KeyboardInterrupt can be lost in a callback. A second signal waits for
-    what the first began; the third ends the process at once. Outside the main thread (a notebook's worker) nothing can
-    be heard.
+    what the first began; the third ends the process at once. One that came too late for the block to stop is left to
+    `check_stop` in what the command does next. Outside the main thread (a notebook's worker) nothing can be heard.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
@@ -108,11 +112,26 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
     threading.Thread(target=_end_at_the_third, args=(theirs, len(received)), daemon=True).start()
     try:
         yield lambda: bool(received)
+        if _of_command:
+            _received[:] = received
     finally:
         signal.set_wakeup_fd(wakeup)
         ours.close()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def check_stop(what: str) -> None:
+    """End the command where a signal asked for it too late for the training before to hear.
+
+    Args:
+        what: comes next, for the error.
+
+    Raises:
+        InterruptedRunError: one did.
+    """
+    if _received:
+        raise InterruptedRunError(f"stopped by a signal before {what}; the same command goes on there")
 
 
 def _end_at_the_third(numbers: socket.socket, count: int) -> None:

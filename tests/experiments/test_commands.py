@@ -132,15 +132,17 @@ def test_the_help_of_a_recipe_shows_its_defaults(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("name", [*TRAINING, *OPTIONS])
-@pytest.mark.parametrize("debug", ["--debug", "--debug=True"])
+@pytest.mark.parametrize("debug", [["--debug"], ["--debug=True"], ["--debug", "True"]], ids=" ".join)
 def test_every_command_takes_debug(name, debug, capsys):
     required = {"compare": ["x"], "convert": ["x", "--out=y"], "predict": ["x"], "prepare": ["--out=x"]}
     required |= {"export": ["--out=x"], "publish": ["--repo=x/y"]}
-    argv = [*required.get(name, []), debug]
+    argv = [*required.get(name, []), *debug]
     if name in TRAINING:
         assert parse(name, *argv).debug
     else:
-        cli.parse_options(OPTIONS[name], argv, name, "")
+        assert cli.parse_options(OPTIONS[name], argv, name, "") == cli.parse_options(
+            OPTIONS[name], required.get(name, []), name, ""
+        )
 
 
 def test_debug_prints_the_traceback_of_an_error(capsys, tmp_path):

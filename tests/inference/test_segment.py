@@ -8,7 +8,7 @@ import pytest
 from experiments import predict as command
 from resnet_jax.data.sources.mask_coding import MaskCoding
 from resnet_jax.errors import InputError
-from resnet_jax.evaluation.mask_report import true_shares
+from resnet_jax.evaluation.mask_report import true_shares, write_mask_report
 from resnet_jax.evaluation.masks import evaluate_masks
 from resnet_jax.inference.convert import write_trained
 from resnet_jax.inference.segment import check_outputs, coding_of, mask_paths, short_side_of, shown_colors, threshold_of
@@ -66,6 +66,34 @@ def test_weights_that_name_no_classes_have_numbers(tmp_path, capsys):
     assert coding_of(found).class_names == tuple(f"class {k}" for k in range(10))
     scores = evaluate_masks(found, data_dir=str(write_pictures(tmp_path / "root", {"val": 2})))
     assert 0 <= scores["pixel_accuracy"] <= 1
+
+
+def test_the_report_of_weights_scores_at_the_size_of_their_training(tmp_path):
+    """Which a file of weights tells, as its run does: pictures and masks at 16 pixels of height, not at 24."""
+    trained = toy("fcn_resnet8_cifar", width=8)
+    facts = {"mask_coding": asdict(coding_of(trained)), "eval_resize": 16}
+    write_trained(tmp_path / "net.npz", replace(trained, class_names=None, facts=facts), "ours", "here")
+    found = load_trained(model="fcn_resnet8_cifar", weights=tmp_path / "net.npz", num_classes=10)
+    root = str(write_pictures(tmp_path / "root", {"val": 2}))
+    report = write_mask_report(found, tmp_path / "report.html", data_dir=root, num_workers=0)
+    scores = evaluate_masks(found, data_dir=root)
+    assert 0 < report.matrix.sum() < 2 * 16 * 22  # a part is void
+    np.testing.assert_allclose(report.scores["pixel_accuracy"], scores["pixel_accuracy"], rtol=1e-6)
+    np.testing.assert_allclose(report.scores["miou"], scores["miou"], rtol=1e-6)
+
+
+def test_a_bad_picture_among_several_leaves_no_masks(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(command, "load_named", lambda options: toy("unet_resnet8_cifar", width=8, skips="add"))
+    images = write_pictures(tmp_path / "root", {"val": 2}) / "val" / "images"
+    (images / "2.png").write_bytes((images / "1.png").read_bytes()[:60])
+    pictures = [str(images / f"{number}.png") for number in range(3)]
+    argv = ["--model=unet_resnet8_cifar", f"--out={tmp_path / 'masks'}"]
+    with pytest.raises(InputError, match=r"images/2\.png"):
+        command.main([*argv, *pictures])
+    assert not (tmp_path / "masks").exists()
+    command.main([*argv, *pictures[:2]])
+    assert sorted(path.name for path in (tmp_path / "masks").glob("*.png")) == ["0.png", "1.png"]
+    assert "0.png: " in capsys.readouterr().out
 
 
 def test_the_options_of_an_encoder_are_among_those_of_the_network():

@@ -20,7 +20,7 @@ import sys, time, os, signal
 sys.argv[0] = "-m"
 import experiments
 from resnet_jax.cli import run_command
-from resnet_jax.runtime.signals import stop_requests
+from resnet_jax.runtime.signals import check_stop, stop_requests
 
 def main(argv):
 {body}

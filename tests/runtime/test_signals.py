@@ -39,6 +39,17 @@ SWALLOWS = as_command("""
 """)
 
 
+ENDS_FIRST = as_command("""
+    with stop_requests() as requested:
+        print("begins", flush=True)
+        while not requested():
+            time.sleep(0.01)
+    print("finished all the same", flush=True)
+    check_stop("the report")
+    print("reported", flush=True)
+""")
+
+
 IMPORTS = """
 import sys, time
 sys.argv[0] = "-m"
@@ -72,6 +83,17 @@ def test_a_signal_that_a_callback_swallowed_is_heard_by_the_training(script):
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
     assert process.stdout.read().endswith("heard\n")
+
+
+def test_a_signal_that_comes_too_late_for_a_training_is_heard_by_what_follows(script):
+    process = script(ENDS_FIRST)
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    output = process.stdout.read()
+    assert process.wait(30) == 75, output
+    assert output.endswith(
+        "finished all the same\nstopped by a signal before the report; the same command goes on there\n"
+    )
 
 
 @pytest.mark.slow
