@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from resnet_jax.config.options import Config, of_masks
+from resnet_jax.config.options import Config, differences, of_masks
 from resnet_jax.errors import InputError
 from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION, TRANSFER
 from resnet_jax.recipes.recipe import AT_THE_END
@@ -86,10 +86,31 @@ def check_new_run(config: Config) -> None:
     Raises:
         InputError: the first such option.
     """
+    check_recipe(config)
     check_needs(config, NEEDS_OF_NEW_RUNS)
     first_rate = config.warmup_learning_rate or config.warmup_from
     if config.warmup == "constant" and config.warmup_fraction and not first_rate:
         raise InputError("--warmup=constant is of rate 0 here; give --warmup_learning_rate or --warmup_from")
+
+
+def configs_of_recipe(name: str) -> list[Config]:
+    """Return the configs of the recipes of that name, each on the bare defaults."""
+    known = (IMAGENET, CIFAR, TRANSFER, SEGMENTATION)
+    return [replace(Config(), **recipes[name].settings) for recipes in known if name in recipes]
+
+
+def check_recipe(config: Config) -> None:
+    """Refuse a config that names a recipe and has none of its settings, as one that was written in Python may.
+
+    Raises:
+        InputError: it is.
+    """
+    bare, of_recipe = Config(), configs_of_recipe(config.recipe)
+    if of_recipe and not any(set(differences(bare, r)) & set(differences(bare, config)) for r in of_recipe):
+        raise InputError(
+            f"recipe={config.recipe} names a recipe, and the config has none of its settings; in Python they are "
+            f"Config(recipe={config.recipe!r}, **recipe.settings) with a recipe of resnet_jax.recipes"
+        )
 
 
 def check_needs(config: Config, needs: Needs = NEEDS) -> None:
@@ -98,8 +119,7 @@ def check_needs(config: Config, needs: Needs = NEEDS) -> None:
     Raises:
         InputError: the first such option.
     """
-    known = (IMAGENET, CIFAR, TRANSFER, SEGMENTATION)
-    usual = [Config(), *(replace(Config(), **r[config.recipe].settings) for r in known if config.recipe in r)]
+    usual = [Config(), *configs_of_recipe(config.recipe)]
     for name, (works, needed) in needs.items():
         value = getattr(config, name)
         if not works(config) and all(value != getattr(c, name) for c in usual):

@@ -136,9 +136,25 @@ def write_report(
 
 
 def predictions_of(
-    trained: Trained, source: Source, images: ImageSet, folder: Path, *, batch_size: int = 0, num_workers: int = -1
+    trained: Trained,
+    source: Source,
+    images: ImageSet,
+    folder: Path,
+    *,
+    replace: bool = True,
+    batch_size: int = 0,
+    num_workers: int = -1,
 ) -> Predictions:
     """Return the predictions that are stored in a folder; where they are of anything else, make and store new ones.
+
+    Args:
+        trained: the network.
+        source: the images.
+        images: what they are of.
+        folder: of the table.
+        replace: store new ones in place of others; else only where there are none.
+        batch_size: 0 is the run's own.
+        num_workers: as in `Config`.
 
     Raises:
         InputError: an image cannot be read, or they cannot be written.
@@ -148,7 +164,8 @@ def predictions_of(
     if stored is not None:
         return stored
     predictions = predict_set(trained, source, images, batch_size=batch_size, num_workers=num_workers)
-    write_predictions(folder, predictions, subject)
+    if replace or not (folder / table_name(subject["split"])).exists():
+        write_predictions(folder, predictions, subject)
     return predictions
 
 

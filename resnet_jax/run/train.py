@@ -15,7 +15,7 @@ from resnet_jax.config.needs import check_new_run
 from resnet_jax.config.options import Config
 from resnet_jax.data.build import Data, build_preprocessing
 from resnet_jax.data.preprocessing import check_crop
-from resnet_jax.errors import NonFiniteError
+from resnet_jax.errors import InputError, NonFiniteError
 from resnet_jax.ops.lowering import active_lowerings
 from resnet_jax.run.agreement import check_same_config, check_same_data, compared
 from resnet_jax.run.build import Run, build_run
@@ -60,6 +60,8 @@ def train(config: Config) -> Row:
         InterruptedRunError: a signal stopped it, and it was saved.
     """
     check_config(config)
+    if not config.workdir:  # the commands have chosen one
+        raise InputError("--workdir is empty; name a folder for the run, such as --workdir=runs/first")
     check_stop(f"the training in {config.workdir}")
     if config.dry_run or config.find_rate or config.find_batch:
         check_new_run(config)

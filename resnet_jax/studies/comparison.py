@@ -104,7 +104,7 @@ def run_predictions(workdir: Path) -> Predictions:
     trained = trained_from_run(workdir)
     images = image_set(trained)
     source = open_set(images, trained, trained.preprocessing.image_size)
-    return predictions_of(trained, source, images, workdir)
+    return predictions_of(trained, source, images, workdir, replace=False)  # those there are may be a report's
 
 
 def paired_tests(

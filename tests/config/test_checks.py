@@ -9,6 +9,7 @@ from resnet_jax.config.checks import check_config
 from resnet_jax.config.needs import check_new_run
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
+from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION, TRANSFER
 
 FLOATS = [f for f in dataclasses.fields(Config) if isinstance(f.default, float)]
 TUPLES = [f for f in dataclasses.fields(Config) if isinstance(f.default, tuple)]
@@ -100,6 +101,14 @@ def test_a_new_run_has_no_option_that_does_nothing(options, needed):
     check_config(config)
     with pytest.raises(InputError, match=f"does nothing here: it needs .*{needed}$"):
         check_new_run(config)
+
+
+def test_a_recipe_that_is_only_named_begins_no_run():
+    for recipes, name in ((CIFAR, "fast"), (IMAGENET, "he2015"), (SEGMENTATION, "finetune"), (TRANSFER, "finetune")):
+        with pytest.raises(InputError, match=f"recipe={name} names a recipe, and the config has none of its settings"):
+            check_new_run(Config(recipe=name, epochs=2.0))
+        check_new_run(Config(recipe=name, **recipes[name].settings | {"epochs": 2.0}))
+    check_new_run(Config(recipe="my own"))
 
 
 def test_options_that_do_something_begin_a_run():

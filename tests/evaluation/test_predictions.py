@@ -14,6 +14,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.evaluation.evaluate import evaluate
 from resnet_jax.evaluation.image_set import image_set, open_set
 from resnet_jax.evaluation.predictions import of_scores, predict_set
+from resnet_jax.evaluation.report import predictions_of
 from resnet_jax.evaluation.scores import Scores
 from resnet_jax.evaluation.stored_predictions import read_predictions, subject_of, write_predictions
 from resnet_jax.inference.predict import predict
@@ -49,6 +50,20 @@ def test_a_network_that_gives_no_numbers_is_refused():
     log_scores = np.array([[0.0, -9.0], [np.nan, np.nan]], np.float32)
     with pytest.raises(InputError, match=r"no numbers \(NaN\) for 1 of 2 images; its weights are damaged"):
         of_scores(Scores(log_scores, np.array([0, 1])), ("x", "y"), ("a", "b"))
+
+
+def test_those_of_a_report_are_not_replaced_by_a_comparison(network, predicted, tmp_path):
+    found, subject = predicted
+    write_predictions(tmp_path, found, subject | {"views": "flip"})  # a report with other options
+    before = (tmp_path / "predictions.csv").read_bytes()
+    images = image_set(network)
+    source = open_set(images, network, 16)
+    again = predictions_of(network, source, images, tmp_path, replace=False, num_workers=0)
+    np.testing.assert_array_equal(again.predicted, found.predicted)
+    assert (tmp_path / "predictions.csv").read_bytes() == before
+    assert read_predictions(tmp_path, subject, CLASSES) is None
+    predictions_of(network, source, images, tmp_path, num_workers=0)
+    assert read_predictions(tmp_path, subject, CLASSES) is not None
 
 
 def test_they_amount_to_the_evaluation_and_to_single_predictions(network, predicted):

@@ -183,6 +183,13 @@ def test_a_run_that_cannot_start_does_not_take_the_folder(tmp_path):
         assert not (tmp_path / "config.json").exists()
 
 
+def test_a_run_without_a_folder_does_not_take_the_one_it_is_started_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^--workdir is empty; name a folder for the run, such as"):
+        train(replace(TOY, workdir=""))
+    assert not list(tmp_path.iterdir())
+
+
 def test_images_that_a_network_cannot_whiten_do_not_take_the_folder(tmp_path):
     gray = replace(TOY, model="airbench94_cifar", width=0, image_size=16, workdir=str(tmp_path / "run"))
     with pytest.raises(InputError, match="whitens colors, and the images have none"):
