@@ -17,13 +17,14 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from resnet_jax.cli import parse_options, run_command
+from resnet_jax.cli import parse_options, refuse_given, run_command
 from resnet_jax.data.loader import worker_count
 from resnet_jax.data.prepared.format import check_shards, check_sum, read_manifest
 from resnet_jax.data.prepared.write import Encoding, Split, prepare
 from resnet_jax.errors import InputError
 
 NAMED = 5  # damaged shards in an error
+OF_PREPARING = ("dataset", "data_dir", "links_out", "splits", "short_side", "quality", "subsampling", "shard_size")
 SPLITS: tuple[Split, ...] = ("train", "val")
 
 
@@ -60,6 +61,7 @@ def main(argv: Sequence[str]) -> None:
     options = parse_options(Options, argv, "prepare", __doc__)
     out = Path(options.out)
     if options.check:
+        refuse_given(options, OF_PREPARING, "for preparing a set, and --check writes nothing")
         print(f"{out}: {check(out)} shards are as they were written")
         return
     splits = tuple(split for split in SPLITS if split in options.splits.split(","))

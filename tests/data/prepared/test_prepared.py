@@ -197,6 +197,7 @@ def test_damage_is_found_by_its_size_when_read_and_by_its_sum_when_checked(photo
     out = tmp_path / "out"
     assert status_of(f"--data_dir={photographs}", f"--out={out}", "--shard_size=4", "--num_workers=0") == 0
     assert status_of("--check", f"--out={out}") == 0
+    assert status_of("--check", f"--out={out}", "--quality=80") == 2
     assert "4 shards are as they were written" in capsys.readouterr().out
     shard = out / "train" / "00001-of-00003.array_record"
     data = bytearray(shard.read_bytes())
