@@ -15,7 +15,7 @@ from resnet_jax.config.needs import check_new_run
 from resnet_jax.config.options import Config
 from resnet_jax.data.build import Data, build_preprocessing
 from resnet_jax.data.preprocessing import check_crop
-from resnet_jax.errors import InputError, NonFiniteError
+from resnet_jax.errors import InputError, InterruptedRunError, NonFiniteError
 from resnet_jax.ops.lowering import active_lowerings
 from resnet_jax.run.agreement import check_same_config, check_same_data, compared
 from resnet_jax.run.build import Run, build_run
@@ -102,7 +102,8 @@ def train(config: Config) -> Row:
         check_same_data(run.data)
         data = data_facts(run.data)
         check_data_matches(workdir, data)
-        folder.check_may_begin(workdir, math.inf)
+        if not folder.has_checkpoints(workdir):
+            folder.check_may_begin(workdir, math.inf)
         say_once(headline(run))  # traces the network: what cannot run does not take the folder
         if unused:
             say_once(unused)
@@ -118,8 +119,12 @@ def train(config: Config) -> Row:
         barrier("config.json is written")
         try:
             result = fit(run, workdir, trackers)
-        except NonFiniteError as error:
-            raise NonFiniteError(f"{error}; {after_divergence(workdir)}") from error
+        except Exception as error:
+            if is_first_process() and not isinstance(error, InterruptedRunError):
+                folder.mark_failed(workdir)
+            if isinstance(error, NonFiniteError):
+                raise NonFiniteError(f"{error}; {after_divergence(workdir)}") from error
+            raise
         if is_first_process():
             folder.write_result(workdir, result)
     say_once(f"finished: {outcome(result)}; {result['images_per_second'] or 0:,.0f} training images a second")

@@ -30,10 +30,9 @@ PACKAGES = (
     "simplejpeg",
 )
 
-# Fact of a run: whether a checkpoint of it was ever whole. While none was, other options may begin in its folder.
-SAVED = "saved"
-# The same of older versions, which noted it of runs that diverged before their first checkpoint, and of no others.
-DIVERGED = "diverged"
+# Facts of a run: whether a checkpoint of it was ever whole, and that it ended with an error before. Other options may
+# then begin in its folder. Older versions noted only that it diverged.
+SAVED, FAILED, DIVERGED = "saved", "failed_before_saving", "diverged"
 
 # Options in which a run that trains on from another's weights differs from it.
 OF_AN_EXTENSION = ("epochs", "steps", *(field.name for field in fields(LearningRateOptions)))
@@ -97,16 +96,18 @@ def check_may_begin(workdir: Path, third_save: float) -> None:
 
     Args:
         workdir: the run's folder, in which no checkpoint was found.
-        third_save: the step of a run's third checkpoint, by which runs of older versions are judged, that did not note
-            their first one. Once the third began to be written, the first was on the disk; before that, a kill may
-            leave a log and no checkpoint.
+        third_save: the step of a run's third checkpoint, for runs of older versions, which did not note their first.
+            Once the third began to be written, the first was on the disk; before that, a kill may leave a log and no
+            checkpoint.
 
     Raises:
-        InputError: the log shows that there were checkpoints.
+        InputError: there were checkpoints.
     """
     rows = read_rows(workdir / "metrics.jsonl")
-    lost = rows and not (workdir / "checkpoints").is_dir()
-    if lost or any(row["step"] > third_save for row in rows):
+    if not rows:
+        return
+    saved = read_run_config(workdir)[1].get(SAVED, any(row["step"] > third_save for row in rows))
+    if saved or not (workdir / "checkpoints").is_dir():
         raise InputError(
             f"{workdir}: metrics.jsonl has rows up to step {max(row['step'] for row in rows)}, but there is no "
             "checkpoint; restore checkpoints/ from a backup, or name another --workdir to train from the start"
@@ -120,7 +121,7 @@ def has_checkpoints(workdir: Path) -> bool:
 
 
 def read_run_to_continue(workdir: Path) -> tuple[Config, dict[str, Any]] | None:
-    """Return what `read_run_config` does; None where there is no run, or one of which nothing was saved.
+    """Return what `read_run_config` does; None where there is no run, or one that failed before anything was saved.
 
     Raises:
         InputError: its config cannot be read or is not as it was written.
@@ -128,24 +129,31 @@ def read_run_to_continue(workdir: Path) -> tuple[Config, dict[str, Any]] | None:
     if not (workdir / "config.json").exists():
         return None
     config, facts = read_run_config(workdir)
-    unsaved = facts.get(SAVED) is False or DIVERGED in facts
-    return None if unsaved and not has_checkpoints(workdir) else (config, facts)
+    failed = FAILED in facts or DIVERGED in facts
+    return None if failed and not has_checkpoints(workdir) else (config, facts)
 
 
 def mark_saved(workdir: Path) -> None:
-    """Note in config.json that there was a whole checkpoint; where that cannot be written now, nothing happens."""
-    path = workdir / "config.json"
-    with suppress(FileNotFoundError, InputError):
-        record = read_sealed(path, "")
-        if record.get(SAVED) is False:
+    """Note in config.json that there was a whole checkpoint, in runs of this version."""
+    with suppress(FileNotFoundError, InputError):  # a full disk, or a folder that is gone: others say so
+        path = workdir / "config.json"
+        if (record := read_sealed(path, "")).get(SAVED) is False:
             write_sealed(path, record | {SAVED: True})
+
+
+def mark_failed(workdir: Path) -> None:
+    """Note in config.json that the run ended with an error, where nothing of it was saved."""
+    with suppress(FileNotFoundError, InputError):
+        path = workdir / "config.json"
+        if not has_checkpoints(workdir):
+            write_sealed(path, read_sealed(path, "") | {FAILED: True})
 
 
 def write_config(workdir: Path, config: Config, facts: dict[str, Any]) -> None:
     """Write config.json: every option, what was found out besides (`facts`), the code's commit, the versions.
 
-    The one that is there stays: it records what the run was started with. That of a run of which nothing was saved is
-    replaced, its log set aside, and its name at a tracker forgotten.
+    The one that is there stays: it records what the run was started with. That of a run that failed before anything was
+    saved is replaced, its log set aside, and its name at a tracker forgotten.
 
     Raises:
         InputError: it cannot be written.
@@ -154,7 +162,7 @@ def write_config(workdir: Path, config: Config, facts: dict[str, Any]) -> None:
     if read_run_to_continue(workdir) is not None:
         return
     if path.exists() and log.exists():
-        os.replace(log, log.with_name(f"{log.name}.unsaved"))
+        os.replace(log, log.with_name(f"{log.name}.failed"))
         (workdir / WANDB_ID).unlink(missing_ok=True)
     record = {
         "config": asdict(with_absolute_paths(config)),

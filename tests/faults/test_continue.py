@@ -132,6 +132,10 @@ def test_lost_checkpoints_are_no_reason_to_begin_again(home):
 def test_a_log_beyond_the_third_checkpoint_is_no_new_run(home):
     for path in (home / "run" / "checkpoints").iterdir():
         shutil.rmtree(path)
+    refused(home, "metrics.jsonl has rows up to step 4, but there is no checkpoint")
+    record = read_sealed(home / "run" / "config.json", "")
+    del record["saved"]  # as older versions wrote it
+    write_sealed(home / "run" / "config.json", record)
     with pytest.raises(InputError, match="rows up to step 4, but there is no checkpoint"):
         folder.check_may_begin(home / "run", third_save=3)
     folder.check_may_begin(home / "run", third_save=4)  # a kill may come before the first save is done
@@ -207,19 +211,21 @@ def test_after_divergence_a_lower_rate_may_begin_where_nothing_was_saved(home):
         train(replace(fresh, learning_rate=0.02))
 
 
-def test_a_run_of_which_nothing_was_saved_leaves_its_folder_free(home):
-    """As after a step that did not fit in memory, whose remedy is a smaller batch, or a kill before the first save."""
+def test_a_run_that_failed_before_anything_was_saved_leaves_its_folder_free(home):
+    """As after a step that did not fit in memory, whose remedy is a smaller batch."""
     fresh = replace(config(home), workdir=str(home / "fresh"))
     (home / "fresh").mkdir()
     folder.write_config(home / "fresh", fresh, {})
     (home / "fresh" / "metrics.jsonl").write_text('{"step": 1, "split": "train"}\n')
     (home / "fresh" / "wandb_id").write_text("of the first\n")
     smaller = replace(fresh, batch_size=4)
+    with pytest.raises(InputError, match="--batch_size=4 where the run has 8"):  # it may be killed, and continue
+        folder.check_config_matches(home / "fresh", smaller)
+    folder.mark_failed(home / "fresh")
     folder.check_config_matches(home / "fresh", smaller)
     folder.write_config(home / "fresh", smaller, {})
     assert folder.read_run_config(home / "fresh")[0].batch_size == 4
-    assert sorted(path.name for path in (home / "fresh").iterdir()) == ["config.json", "metrics.jsonl.unsaved"]
-    folder.mark_saved(home / "fresh")
+    assert sorted(path.name for path in (home / "fresh").iterdir()) == ["config.json", "metrics.jsonl.failed"]
     with pytest.raises(InputError, match="--batch_size=8 where the run has 4"):
         folder.check_config_matches(home / "fresh", fresh)
 
@@ -234,9 +240,15 @@ def test_a_run_of_an_older_version_keeps_its_folder_unless_it_diverged(home):
     with pytest.raises(InputError, match="--batch_size=4 where the run has 8"):
         folder.check_config_matches(home / "fresh", replace(fresh, batch_size=4))
     folder.mark_saved(home / "fresh")
-    assert "saved" not in read_sealed(home / "fresh" / "config.json", "")
+    assert read_sealed(home / "fresh" / "config.json", "") == record
     write_sealed(home / "fresh" / "config.json", record | {"diverged": True})
     folder.check_config_matches(home / "fresh", replace(fresh, batch_size=4))
+
+
+def test_an_error_after_a_save_leaves_the_folder_taken(home):
+    folder.mark_failed(home / "run")
+    assert "failed_before_saving" not in read_sealed(home / "run" / "config.json", "")
+    refused(home, "--batch_size=4 where the run has 8", batch_size=4)
 
 
 def test_after_divergence_with_checkpoints_another_folder_is_named(home):
