@@ -39,7 +39,7 @@ NEEDS: Needs = {
     "unfreeze_at": (lambda c: c.freeze, "--freeze"),
     "patience": (lambda c: c.eval_every < AT_THE_END, "evaluations within the training, a smaller --eval_every"),
     "warmup": (lambda c: c.warmup_fraction, "--warmup_fraction"),
-    "lookahead": (lambda c: c.ema or c.ema_fraction, "--ema (--ema=0.5 --ema_every=6 is the paper's)"),
+    "lookahead": (lambda c: c.ema or c.ema_fraction, "--ema, such as --ema=0.5 --ema_every=6 --ema_rise=none"),
     "ema_every": (lambda c: c.ema or c.ema_fraction, "--ema"),
     "ema_rise": (lambda c: c.ema or c.ema_fraction, "--ema"),
 }

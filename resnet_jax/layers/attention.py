@@ -50,11 +50,13 @@ class EfficientChannelAttention(nn.Module):
 class SelectiveKernel(nn.Module):
     """Two 3x3 convolutions, one dilated, mixed by weights computed from the image (Li et al. 2019).
 
-    [B,H,W,C] -> [B,H/strides,W/strides,features]; each convolution reads half of the input channels.
+    [B,H,W,C] -> [B,H/strides,W/strides,features]; each convolution reads half of the input channels. The first reads
+    pixels `dilation` apart, the second twice as far.
     """
 
     features: int
     strides: int
+    dilation: int
     conv: Callable
     norm: Callable
 
@@ -63,7 +65,9 @@ class SelectiveKernel(nn.Module):
         halves = jnp.split(x, 2, axis=-1)
         paths = []
         for index, half in enumerate(halves, start=1):
-            y = self.conv(self.features, 3, self.strides, dilation=index, name=f"path{index}_conv")(half)
+            y = self.conv(self.features, 3, self.strides, dilation=index * self.dilation, name=f"path{index}_conv")(
+                half
+            )
             paths.append(nn.relu(self.norm(name=f"path{index}_norm")(y)))
         y = (paths[0] + paths[1]).mean(axis=(1, 2), keepdims=True)
         y = self.conv(divisible(self.features / 16), 1, name="reduce_conv")(y)

@@ -95,6 +95,39 @@ def binomial_blur(x: jax.Array) -> jax.Array:
     return x
 
 
+def mean_of_pairs(x: jax.Array, distance: int) -> jax.Array:
+    """Return the mean of each pixel of x [B,H,W,C] and of those `distance` to the right, below, and both.
+
+    Of pairs that the edge cuts only the pixel itself counts. Every 2 `distance`-th value is that of a mean over 2x2
+    pixels with stride 2 of every `distance`-th pixel.
+    """
+    for axis in (1, 2):
+        size = x.shape[axis]
+        inside, edge = min(distance, size), max(0, size - distance)
+        x = (x + _joined(x, axis, (inside, size), (edge, size))) / 2
+    return x
+
+
+def blur(x: jax.Array, distance: int) -> jax.Array:
+    """Blur x [B,H,W,C] as `blur_pool` does, but without its stride, and with pixels `distance` away for neighbors.
+
+    Every 2 `distance`-th value is that of `blur_pool` of every `distance`-th pixel.
+    """
+    for axis in (1, 2):
+        n = x.shape[axis]
+        d = min(distance, n)
+        # At the edges the neighbor on the other side, or, in an image of less than 2 d, the pixel itself.
+        near, far = min(d, n - d), max(d, n - d)
+        before = _joined(x, axis, (d, d + near), (near, d), (0, n - d))
+        after = _joined(x, axis, (d, n), (n - d, far), (far - d, n - d))
+        x = before / 4 + x / 2 + after / 4
+    return x
+
+
+def _joined(x: jax.Array, axis: int, *ranges: tuple[int, int]) -> jax.Array:
+    return jnp.concatenate([jax.lax.slice_in_dim(x, start, stop, axis=axis) for start, stop in ranges], axis)
+
+
 @jax.jit
 def reflect_edges(x: jax.Array) -> jax.Array:
     """Surround x [B,H,W,C] by one row or column on each side, mirrored at its edges; an export knows it by name."""

@@ -63,6 +63,20 @@ def check_classifier(model: nn.Module, name: str, image_size: int, *, pixels: bo
         raise InputError(f"--model={name} classifies pixels, not images; experiments.segment trains it")
 
 
+def check_examples_survive(model: Any, config: Config) -> None:
+    """Refuse stochastic depth without shortcuts: nothing of an example would be left behind a block that is left out.
+
+    Raises:
+        InputError: the network is plain, or its encoder is.
+    """
+    network = model.backbone(parent=None) if callable(getattr(model, "backbone", None)) else model
+    if config.stochastic_depth and getattr(network, "shortcut", "") == "none":
+        raise InputError(
+            f"--stochastic_depth={config.stochastic_depth} erases whole examples in {config.model}, which has no "
+            "shortcuts; take --stochastic_depth=0"
+        )
+
+
 def check_batch_norm(model: nn.Module, config: Config, image_size: int) -> None:
     """Refuse a training in which a batch normalization gets a single value per channel, which it would turn into 0.
 

@@ -175,11 +175,11 @@ def build_ema(config: Config, total_steps: int) -> Ema | None:
     """Return the settings of the EMA of the weights; None when none is kept."""
     if not (config.ema or config.ema_fraction):
         return None
-    # Lookahead ends as its average, which has to be updated once at least: otherwise the training would be undone.
-    every = min(config.ema_every, total_steps) if config.lookahead else config.ema_every
+    # Once at least: an average that is never updated is the untrained network, as which Lookahead would end.
+    every = min(config.ema_every, total_steps)
     decay = config.ema
     if config.ema_fraction:
-        decay = max(0.0, 1.0 - config.ema_every / max(1.0, config.ema_fraction * total_steps))
+        decay = max(0.0, 1.0 - every / max(1.0, config.ema_fraction * total_steps))
     return Ema(
         decay=decay,
         every=every,

@@ -16,7 +16,8 @@ def fall_on_plateau(*, factor: float, patience: int, epoch_steps: int) -> optax.
 
     Args:
         factor: what the factor is multiplied by on a plateau, in (0, 1).
-        patience: epochs in a row whose mean loss is not below the lowest before, by which a plateau is known.
+        patience: epochs in a row whose mean loss is not below the lowest before by a ten-thousandth of it (optax's
+            default), by which a plateau is known.
         epoch_steps: steps of an epoch.
 
     Returns:

@@ -69,10 +69,12 @@ def whitened(run: Run, state: TrainState) -> TrainState:
 def check_whitening(run: Run) -> None:
     """Refuse training images that a whitening layer cannot be computed from, before the run's folder is taken.
 
+    That of weights to start from stays.
+
     Raises:
         InputError: they have no color.
     """
-    if hasattr(run.model, "whiten"):
+    if hasattr(run.model, "whiten") and not run.config.init_from:
         whitening_kernel(run.data.plain_images(WHITENING_IMAGES))
 
 

@@ -16,6 +16,7 @@ from resnet_jax.config.options import Config
 from resnet_jax.data.build import Data, build_preprocessing
 from resnet_jax.data.preprocessing import check_crop
 from resnet_jax.errors import InputError, InterruptedRunError, NonFiniteError
+from resnet_jax.models.build import check_examples_survive
 from resnet_jax.ops.lowering import active_lowerings
 from resnet_jax.run.agreement import check_same_config, check_same_data, compared
 from resnet_jax.run.build import Run, build_run
@@ -96,6 +97,7 @@ def train(config: Config) -> Row:
         if begun is None:  # a run that is under way continues as it began
             check_whitening(run)
             check_patience(run)
+            check_examples_survive(run.model, config)
             if not run.task.pixels:
                 check_crop(build_preprocessing(config, run.data.image_size), "eval_resize")
         initial = None if folder.has_checkpoints(workdir) else fit_initial(trained, run)

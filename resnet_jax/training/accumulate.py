@@ -72,8 +72,9 @@ def accumulate_gradients(
         group_size: examples that are normalized together.
 
     Returns:
-        The sum of the first over all micro-batches, and the mean of the second. Running statistics are such a mean:
-        each micro-batch moves the same old ones towards its own, and the large batch's are the mean of its groups'.
+        The sum of the first over all micro-batches, and the mean of the second, which is bit for bit each of them where
+        they are equal. Running statistics are such a mean: each micro-batch moves the same old ones towards its own,
+        and the large batch's are the mean of its groups'; frozen ones must stay as they are.
     """
     if count == 1:
         return gradients_of(batch, jnp.zeros((), jnp.int32))
@@ -84,8 +85,9 @@ def accumulate_gradients(
         jax.eval_shape(gradients_of, jax.tree.map(lambda x: x[0], parts), numbers[0]),
     )
 
-    def add(total: Any, part: Any) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, gradients_of(*part)), None
+    def add(before: Any, part: Any) -> tuple[Any, None]:
+        (total, mean), (gradients, values) = before, gradients_of(*part)
+        mean = jax.tree.map(lambda m, x: m + (x - m) / (part[1] + 1), mean, values)  # by differences: 0 of equal ones
+        return (jax.tree.map(jnp.add, total, gradients), mean), None
 
-    (summed, averaged), _ = jax.lax.scan(add, empty, (parts, numbers))
-    return summed, jax.tree.map(lambda x: x / count, averaged)
+    return jax.lax.scan(add, empty, (parts, numbers))[0]

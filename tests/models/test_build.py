@@ -9,7 +9,7 @@ import pytest
 
 from resnet_jax.config.options import Config
 from resnet_jax.errors import InputError
-from resnet_jax.models.build import build_model, check_batch_norm, check_classifier
+from resnet_jax.models.build import build_model, check_batch_norm, check_classifier, check_examples_survive
 from resnet_jax.models.registry import create_model
 
 
@@ -34,6 +34,20 @@ def test_wishes_of_a_network_for_dense_prediction_are_its_encoders(name, zero_in
     model: Any = build_model(Config(model=name, zero_init=True, blur_strides=True), 3)
     encoder = model.backbone()
     assert (encoder.zero_init, encoder.blur_strides) == (zero_init, True)
+
+
+@pytest.mark.parametrize("name", ["plain34", "plain20_cifar", "unet_plain18"])
+def test_stochastic_depth_needs_shortcuts(name):
+    config = Config(model=name, stochastic_depth=0.1)
+    with pytest.raises(InputError, match=f"erases whole examples in {name}, which has no shortcuts; take"):
+        check_examples_survive(build_model(config, 3), config)
+    for other in (replace(config, model="resnet18"), replace(config, stochastic_depth=0.0)):
+        check_examples_survive(build_model(other, 3), other)
+
+
+def test_groups_of_no_channels_are_refused():
+    with pytest.raises(InputError, match="groups of 4 channels at width 64 have none at width 8"):
+        check_classifier(create_model("resnext50_32x4d", width=8), "resnext50_32x4d", 64)
 
 
 def test_wishes_that_a_network_does_not_have_are_left_out():

@@ -71,11 +71,13 @@ def test_what_does_not_learn_does_not_move():
     np.testing.assert_array_equal(fast, values)
 
 
-def test_lookahead_in_few_steps_is_updated_at_the_last_one():
-    config = Config(lookahead=True, ema=0.5, ema_every=5, ema_rise="none")
+@pytest.mark.parametrize("lookahead", [True, False])
+def test_an_average_in_few_steps_is_updated_at_the_last_one(lookahead):
+    config = Config(lookahead=lookahead, ema=0.5, ema_every=5, ema_rise="none")
     for total, every in ((7, 5), (5, 5), (4, 4), (1, 1)):
         ema = build_ema(config, total)
         assert ema is not None
         assert ema.every == every
-    _, trained = ema.update({"w": jnp.zeros(3)}, {"w": jnp.ones(3)}, jnp.int32(1))
-    np.testing.assert_array_equal(trained["w"], np.full(3, 0.5))
+    average, trained = ema.update({"w": jnp.zeros(3)}, {"w": jnp.ones(3)}, jnp.int32(1))
+    np.testing.assert_array_equal(average["w"], np.full(3, 0.5))
+    np.testing.assert_array_equal(trained["w"], np.full(3, 0.5 if lookahead else 1.0))

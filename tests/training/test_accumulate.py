@@ -14,7 +14,7 @@ from resnet_jax.models.resnet.resnet import ResNet
 from resnet_jax.optim.optimizers import make_optimizer
 from resnet_jax.optim.schedules import make_schedule
 from resnet_jax.runtime.sharding import replicated, sharded
-from resnet_jax.training.accumulate import batch_multiple, check_micro_batches, micro_batches
+from resnet_jax.training.accumulate import accumulate_gradients, batch_multiple, check_micro_batches, micro_batches
 from resnet_jax.training.state import init_train_state
 from resnet_jax.training.step import train_step
 
@@ -48,6 +48,19 @@ def after_two_steps(parts: int, devices: int = 1):
     batch = jax.device_put(batch_of(), sharded(mesh))
     state, _ = step(state, batch)
     return jax.device_get(step(state, batch))
+
+
+@pytest.mark.parametrize("count", [3, 5, 8])
+def test_equal_values_keep_their_bits(count):
+    """A sum divided by its number would move statistics that are frozen."""
+    values = jax.random.uniform(jax.random.key(0), (1000,), minval=1, maxval=2)
+    batch = {"x": jnp.arange(2.0 * count)}
+    parts = jax.jit(
+        lambda v: accumulate_gradients(lambda part, _: (part["x"].sum(), v + 0 * part["x"][0]), batch, count)
+    )
+    summed, mean = parts(values)
+    assert summed == batch["x"].sum()
+    np.testing.assert_array_equal(mean, values)
 
 
 @pytest.fixture(scope="module")

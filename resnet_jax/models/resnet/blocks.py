@@ -14,7 +14,7 @@ from flax import linen as nn
 
 from resnet_jax.layers.attention import SelectiveKernel
 from resnet_jax.layers.conv import he_normal_fan_out
-from resnet_jax.layers.pooling import blur_pool
+from resnet_jax.layers.pooling import blur, blur_pool
 from resnet_jax.layers.stochastic_depth import StochasticDepth
 from resnet_jax.models.resnet.shortcuts import add
 from resnet_jax.ops.relu import relu
@@ -49,7 +49,16 @@ class ResidualBlock(nn.Module):
     expansion: ClassVar[int] = 1
 
     def apply_shortcut(self, x: jax.Array) -> jax.Array | None:
-        return self.shortcut(x, self.filters * self.expansion, self.strides, self.conv, self.norm)
+        return self.shortcut(x, self.filters * self.expansion, self.strides, self.conv, self.norm, self.spacing())
+
+    @nn.nowrap
+    def spacing(self) -> int:
+        """Return the distance of the pixels that were neighbors where dilation replaces this block's stride; else 0."""
+        return self.dilation_before if self.strides == 1 and self.dilation > self.dilation_before else 0
+
+    def subsample_blurred(self, y: jax.Array) -> jax.Array:
+        """Return y blurred, and subsampled but where dilation replaces the stride."""
+        return blur(y, self.spacing()) if self.spacing() else blur_pool(y)
 
     def preactivate(self, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
         """Return x normalized and rectified, and the shortcut, which reads the same where the shape changes."""
@@ -77,10 +86,11 @@ class BasicBlock(ResidualBlock):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         residual = self.apply_shortcut(x)
-        blur = self.blur and self.strides == 2
-        y = self.conv(self.filters, 3, 1 if blur else self.strides, dilation=self.dilation_before, name="conv1")(x)
+        blurs = self.blur and (self.strides == 2 or self.spacing())
+        y = self.conv(self.filters, 3, 1 if blurs else self.strides, dilation=self.dilation_before, name="conv1")(x)
         y = nn.relu(self.norm(name="norm1")(y))
-        y = self.conv(self.filters, 3, dilation=self.dilation, name="conv2")(blur_pool(y) if blur else y)
+        y = self.subsample_blurred(y) if blurs else y
+        y = self.conv(self.filters, 3, dilation=self.dilation, name="conv2")(y)
         y = self.norm(name="norm2", scale_init=self.last_init(nn.initializers.ones))(y)
         return relu(self.merge(x, residual, self.finish_branch(y)))
 
@@ -108,16 +118,19 @@ class Bottleneck(ResidualBlock):
     def __call__(self, x: jax.Array) -> jax.Array:
         first, second = (self.strides, 1) if self.stride_on_1x1 else (1, self.strides)
         dilation = self.dilation if self.stride_on_1x1 else self.dilation_before
-        blur = self.blur and second == 2
+        blurs = self.blur and not self.stride_on_1x1 and (self.strides == 2 or self.spacing())
         width = self.filters * self.group_width // 64 * self.groups
+        if not width:
+            raise ValueError(f"groups of {self.group_width} channels at width 64 have none at width {self.filters}")
         residual = self.apply_shortcut(x)
         y = nn.relu(self.norm(name="norm1")(self.conv(width, 1, first, name="conv1")(x)))
         if self.selective:
-            y = SelectiveKernel(width, second, conv=self.conv, norm=self.norm, name="conv2")(y)
+            y = SelectiveKernel(width, second, dilation, conv=self.conv, norm=self.norm, name="conv2")(y)
         else:
             grouped = partial(self.conv, dilation=dilation, groups=self.groups)
-            y = nn.relu(self.norm(name="norm2")(grouped(width, 3, 1 if blur else second, name="conv2")(y)))
-        y = self.conv(self.filters * self.expansion, 1, name="conv3")(blur_pool(y) if blur else y)
+            y = nn.relu(self.norm(name="norm2")(grouped(width, 3, 1 if blurs else second, name="conv2")(y)))
+        y = self.subsample_blurred(y) if blurs else y
+        y = self.conv(self.filters * self.expansion, 1, name="conv3")(y)
         y = self.norm(name="norm3", scale_init=self.last_init(nn.initializers.ones))(y)
         return relu(self.merge(x, residual, self.finish_branch(y)))
 

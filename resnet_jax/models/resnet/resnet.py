@@ -93,12 +93,18 @@ class ResNet(nn.Module):
             (self.zero_init and self.standardize, "zero_init: a standardized kernel of zeros is divided by zero"),
             (self.merge != "add" and plain, f"merge={self.merge!r} needs a shortcut to merge"),
             (self.output_stride < stem.total_stride, f"output_stride: the stem alone has {stem.total_stride}"),
+            (self.blur_strides and self.dilates(), "blur_strides has no dilated form: leave output_stride out"),
             (self.norm == "group" and uneven, f"norm='group' needs multiples of {GROUPS} channels, not {uneven}"),
             (not 0 <= self.stochastic_depth < 1, "stochastic_depth must be at least 0 and below 1"),
         ):
             if refused:
                 raise ValueError(why)
         super().__post_init__()
+
+    @nn.nowrap
+    def dilates(self) -> bool:
+        """Return whether dilation replaces the stride of a stage."""
+        return STEMS[self.stem].total_stride * 2 ** (len(self.stage_sizes) - 1) > self.output_stride
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, features: bool = False):

@@ -2,7 +2,8 @@
 
 A shortcut maps the block's input [B,H,W,C] to the [B,H/strides,W/strides,filters] that the branch is added to, or to
 None, where nothing is added. It is called inside the block, so that its layers, `conv_proj` and `norm_proj`, are the
-block's.
+block's. Where dilation replaces the block's stride, `spacing` is the distance of the pixels that were neighbors; else
+it is 0.
 
 A merge joins a block's shortcut and its residual branch (Table 1 of He et al. 2016, arXiv:1603.05027), also inside the
 block: `merge(x, residual, y, conv=…, train=…)`, where x [B,H,W,C] is the block's input, residual the shortcut's output
@@ -17,15 +18,15 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from resnet_jax.layers.pooling import subsample
+from resnet_jax.layers.pooling import mean_of_pairs, subsample
 
 
-def none(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> None:
+def none(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable, spacing: int = 0) -> None:
     """Return None: a plain network has no shortcuts."""
     return None
 
 
-def zero_pad(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
+def zero_pad(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable, spacing: int = 0) -> jax.Array:
     """Return option A: x; where the shape changes, every `strides`-th pixel and zeros for the new channels.
 
     Half of the zeros are before the old channels and half after, as in the published CIFAR weights.
@@ -35,19 +36,23 @@ def zero_pad(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Cal
     return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (extra // 2, extra - extra // 2)))
 
 
-def project_on_change(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
+def project_on_change(
+    x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable, spacing: int = 0
+) -> jax.Array:
     """Return option B: x; where the shape changes, a normalized 1x1 convolution."""
     if strides == 1 and x.shape[-1] == filters:
         return x
     return project(x, filters, strides, conv, norm)
 
 
-def project(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
+def project(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable, spacing: int = 0) -> jax.Array:
     """Return option C: a normalized 1x1 convolution in every block."""
     return norm(name="norm_proj")(conv(filters, 1, strides, name="conv_proj")(x))
 
 
-def average_and_project(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
+def average_and_project(
+    x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable, spacing: int = 0
+) -> jax.Array:
     """Return option D (He et al. 2018, "Bag of tricks"): as B, but with the mean of 2x2 pixels instead of the stride.
 
     A stride in the 1x1 convolution would discard three quarters of the pixels.
@@ -55,10 +60,14 @@ def average_and_project(x: jax.Array, filters: int, strides: int, conv: Callable
     if strides == 2:
         odd = ((0, x.shape[1] % 2), (0, x.shape[2] % 2))
         x = nn.avg_pool(x, (2, 2), strides=(2, 2), padding=odd, count_include_pad=False)
+    elif spacing:
+        x = mean_of_pairs(x, spacing)
     return project_on_change(x, filters, 1, conv, norm)
 
 
-def bare_project_on_change(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable) -> jax.Array:
+def bare_project_on_change(
+    x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable, spacing: int = 0
+) -> jax.Array:
     """Return x; where the shape changes, a 1x1 convolution without normalization (pre-activation blocks)."""
     if strides == 1 and x.shape[-1] == filters:
         return x

@@ -1,24 +1,34 @@
 """Dilation instead of strides: the same network at a finer resolution."""
 
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 
+from resnet_jax.analysis.capture import apply_watched, name_of
 from resnet_jax.errors import InputError
+from resnet_jax.layers.conv import Conv
+from resnet_jax.layers.pooling import blur, blur_pool, mean_of_pairs
 from resnet_jax.models.registry import create_model
 from resnet_jax.models.resnet.blocks import BasicBlock, Bottleneck
 from resnet_jax.models.resnet.resnet import ResNet
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("image_size", [64, 75])
 @pytest.mark.parametrize("output_stride", [4, 8, 16])
-@pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
-def test_the_strided_network_s_values_are_among_the_dilated_one_s(block, output_stride, image_size):
+@pytest.mark.parametrize(
+    ("block", "shortcut", "image_size"),
+    [
+        *((block, "B", size) for block in (BasicBlock, Bottleneck) for size in (64, 75)),
+        *((block, "D", 75) for block in (BasicBlock, partial(BasicBlock, blur=True), partial(Bottleneck, blur=True))),
+    ],
+)
+def test_the_strided_network_s_values_are_among_the_dilated_one_s(block, shortcut, output_stride, image_size):
     images = np.random.default_rng(0).normal(size=(1, image_size, image_size, 3)).astype(np.float32)
-    strided = ResNet((1, 1, 2, 2), block, 0, width=4)
+    strided = ResNet((1, 1, 2, 2), block, 0, width=4, shortcut=shortcut)
     dilated = strided.clone(output_stride=output_stride)
     variables = strided.init(jax.random.key(0), images)
     coarse: Any = strided.apply(variables, images, features=True)
@@ -27,6 +37,47 @@ def test_the_strided_network_s_values_are_among_the_dilated_one_s(block, output_
         step = max(1, stride // output_stride)
         assert fine[stage].shape[1] == -(-image_size // min(stride, output_stride))
         np.testing.assert_allclose(fine[stage][:, ::step, ::step], coarse[stage], rtol=1e-4, atol=1e-5, err_msg=stage)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 12, 13])
+@pytest.mark.parametrize("distance", [1, 2, 4])
+def test_pairs_and_blurs_without_a_stride_hold_those_with_one(distance, size):
+    x = np.random.default_rng(0).normal(size=(1, size, size, 2)).astype(np.float32)
+    coarse = x[:, ::distance, ::distance]
+    np.testing.assert_allclose(blur(x, distance)[:, :: 2 * distance, :: 2 * distance], blur_pool(coarse), atol=1e-6)
+    odd = coarse.shape[1] % 2
+    means = nn.avg_pool(coarse, (2, 2), (2, 2), ((0, odd), (0, odd)), count_include_pad=False)
+    np.testing.assert_allclose(mean_of_pairs(x, distance)[:, :: 2 * distance, :: 2 * distance], means, atol=1e-6)
+
+
+def test_the_convolutions_of_a_selective_kernel_are_dilated_too():
+    model = create_model("skresnet50", num_classes=3, width=8, output_stride=8)
+    images = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
+    found: dict[str, int] = {}
+
+    def watch(module, arguments, output):
+        if isinstance(module, Conv) and "path" in module.name:
+            found[name_of(module)] = module.dilation
+
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    jax.eval_shape(lambda v, x: apply_watched(model, v, x, watch).shape, variables, images)
+    paths = {
+        f"{block}/conv2/path{k}_conv": k * dilation
+        for block, dilation in {
+            "stage2_block04": 1,
+            "stage3_block01": 1,
+            "stage3_block02": 2,
+            "stage4_block01": 2,
+            "stage4_block02": 4,
+        }.items()
+        for k in (1, 2)
+    }
+    assert paths.items() <= found.items()
+
+
+def test_blurred_strides_have_no_dilated_form():
+    with pytest.raises(InputError, match="blur_strides has no dilated form"):
+        create_model("resnet50", blur_strides=True, output_stride=8)
 
 
 def test_an_output_stride_below_the_stem_s_is_refused():
