@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from flax.traverse_util import flatten_dict
+
 from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
 from resnet_jax.export.compare import filled
@@ -17,8 +19,9 @@ from resnet_jax.inference.convert import write_trained
 from resnet_jax.inference.trained import Trained
 from resnet_jax.weights.formats import PRETRAINED
 from resnet_jax.weights.hub import upload
-from resnet_jax.weights.rules import has_torch_layout
+from resnet_jax.weights.rules import has_torch_layout, rules_for
 from resnet_jax.weights.shapes import options_of
+from resnet_jax.weights.torch_layout import torch_module
 
 # Networks that timm has, under our names and with our layout of PyTorch's weights (tests/parity).
 TIMM = re.compile(
@@ -74,6 +77,8 @@ def _write_files(trained: Trained, folder: Path) -> dict[str, str]:
     if in_torch:
         write_trained(folder / "resnet_jax.safetensors", trained, "ours", public_source(trained))
     config = timm_config(trained.name, trained.num_classes, trained.class_names, trained.preprocessing)
+    if in_torch:
+        config["pretrained_cfg"] |= replaced_layers(trained.name, trained.variables)
     (folder / "config.json").write_text(json.dumps(config, indent=2))
     (folder / "preprocessing.json").write_text(json.dumps(preprocessing_of(trained), indent=2))
     export(trained, folder / "model.onnx")
@@ -82,6 +87,18 @@ def _write_files(trained: Trained, folder: Path) -> dict[str, str]:
         shutil.copy(curves, folder)
     kinds = FILES if in_torch else FILES | {"model.safetensors": FILES["resnet_jax.safetensors"]}
     return {name: kind for name, kind in kinds.items() if (folder / name).exists()}
+
+
+def replaced_layers(name: str, variables: Any) -> dict[str, str]:
+    """Return torch's names of the layers that timm replaces for images of other channels, and for other classes."""
+    params = flatten_dict(variables["params"], sep="/")
+    first = next(path for path, leaf in params.items() if path.endswith("/kernel") and leaf.shape[-2] == 3)
+    rules = rules_for(name)
+    found = {
+        "first_conv": torch_module(first.removesuffix("/kernel"), rules),
+        "classifier": torch_module("head", rules),
+    }
+    return found if "head" in variables["params"] else {"first_conv": found["first_conv"]}
 
 
 def timm_config(

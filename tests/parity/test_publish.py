@@ -30,3 +30,10 @@ def test_timm_computes_our_logits_from_a_published_folder(tmp_path, name):
         logits = theirs(torch.from_numpy(images.transpose(0, 3, 1, 2))).numpy()
     ours = trained.model.apply(trained.variables, images, train=False)
     assert np.abs(np.asarray(ours) - logits).max() < 1e-4 * np.abs(logits).max()
+
+    # For a task of one's own timm replaces the head, and for gray images it sums the first kernel's channels.
+    other = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=5, in_chans=1)
+    assert other.get_classifier().out_features == 5
+    kernel = dict(theirs.named_parameters())[f"{theirs.pretrained_cfg['first_conv']}.weight"]
+    gray = dict(other.named_parameters())[f"{theirs.pretrained_cfg['first_conv']}.weight"]
+    torch.testing.assert_close(gray, kernel.sum(1, keepdim=True))
