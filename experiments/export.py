@@ -16,7 +16,7 @@ ones; one that differs is deleted.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resnet_jax.cli import parse_options, run_command
+from resnet_jax.cli import parse_options, refuse_given, run_command
 from resnet_jax.export.checks import Format
 from resnet_jax.export.compare import Exported
 from resnet_jax.export.write import export
@@ -58,6 +58,10 @@ class Options(WhichNetwork):
 def main(argv: Sequence[str]) -> None:
     """Export, and print what was written."""
     options = parse_options(Options, argv, "export", __doc__)
+    if not options.int8:
+        refuse_given(options, ["max_drop"], "for --int8")
+    if options.to == "safetensors" or (not options.to and options.out.endswith(".safetensors")):
+        refuse_given(options, ["size", "pictures"], "for programs, which are compared on pictures")
     check_not_read(options.out, options.weights)
     trained = load_named(options)
     show(

@@ -318,3 +318,16 @@ def test_fewer_workers_than_none_are_refused(tmp_path):
 def test_options_that_an_exported_network_does_not_have_are_refused(argv, line):
     with pytest.raises(InputError, match=line):
         predict.main(argv)
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["--out=net.onnx", "--max_drop=0.02"], "--max_drop is for --int8; leave it out"),
+        (["--out=net.safetensors", "--size", "64", "64", "--pictures=4"], "--size, --pictures are for programs"),
+        (["--out=net", "--to=safetensors", "--pictures=4"], "--pictures is for programs"),
+    ],
+)
+def test_options_without_effect_on_an_export_are_refused(argv, line):
+    with pytest.raises(InputError, match=line):
+        export.main(["--model=resnet8_cifar", *argv])
