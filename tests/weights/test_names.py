@@ -1,5 +1,8 @@
 """What is known of each set of weights, against torchvision's and timm's own records."""
 
+from pathlib import PurePosixPath
+
+import numpy as np
 import pytest
 
 from resnet_jax.models.registry import list_models
@@ -31,6 +34,9 @@ def test_weights_are_known_wherever_they_lie():
     cifar = known_weights("weights/resnet20-12fca82f.th")
     assert cifar is not None
     assert cifar.preprocessing.mean == (0.485, 0.456, 0.406)
+    googlenet = known_weights("googlenet-1378be20.pth")
+    assert googlenet is not None
+    assert googlenet.preprocessing.mean == googlenet.preprocessing.std == (0.5, 0.5, 0.5)
     assert known_weights("model.safetensors") is None
     assert default_weights("resnet50_v1") is None
 
@@ -64,3 +70,25 @@ def test_torchvision_published_these_accuracies(weights, originals):
     published = theirs.meta["_metrics"]["ImageNet-1K"]
     assert (weights.top1, weights.top5) == pytest.approx((published["acc@1"] / 100, published["acc@5"] / 100))
     assert theirs.transforms().resize_size == [weights.preprocessing.resize]
+
+
+def test_googlenet_sees_what_torchvisions_sees(originals):
+    torchvision, _ = originals
+    theirs = torchvision.models.GoogLeNet_Weights.IMAGENET1K_V1
+    weights = known_weights(f"downloads/{PurePosixPath(theirs.url).name}")
+    assert weights is not None
+    assert weights.model == "googlenet"
+    assert default_weights("googlenet") is None
+    published = theirs.meta["_metrics"]["ImageNet-1K"]
+    assert (weights.top1, weights.top5) == pytest.approx((published["acc@1"] / 100, published["acc@5"] / 100))
+    seen, transforms = weights.preprocessing, theirs.transforms()
+    assert ([seen.image_size], [seen.resize]) == (transforms.crop_size, transforms.resize_size)
+
+    torch = pytest.importorskip("torch")
+    pixels = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    mean, std = (torch.tensor(v)[:, None, None] for v in (transforms.mean, transforms.std))
+    # What torchvision.models.googlenet(weights=...) makes, without the download.
+    network = torchvision.models.GoogLeNet(transform_input=True, init_weights=False)
+    inside = network._transform_input((pixels - mean) / std)
+    ours = (pixels.numpy() - np.reshape(seen.mean, (3, 1, 1))) / np.reshape(seen.std, (3, 1, 1))
+    np.testing.assert_allclose(inside.numpy(), ours, atol=1e-6)
