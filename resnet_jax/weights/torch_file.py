@@ -35,7 +35,9 @@ STORAGES = {
 }
 
 GLOBALS: dict[tuple[str, str], Any] = {
-    **{("collections", name): lambda *_: Dict() for name in ("OrderedDict", "Counter", "defaultdict")},
+    # Python 2 gives the items to the constructor, as [[key, value], ...]; Python 3 sets them afterwards.
+    ("collections", "OrderedDict"): lambda items=(): Dict(items),
+    **{("collections", name): lambda *_: Dict() for name in ("Counter", "defaultdict")},
     **{
         (module, name): opaque(name)
         for module in ("builtins", "__builtin__")

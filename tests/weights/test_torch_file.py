@@ -16,6 +16,7 @@ from tests.weights.torch_writer import (
     Made,
     expanded,
     ordered,
+    ordered_by_python_2,
     parameter,
     quantized,
     save,
@@ -55,6 +56,12 @@ def assert_holds(tensors, state=STATE):
 @pytest.mark.parametrize("ending", [".pth", ".pth.tar", ".pt", ".th", ".ckpt", ".bin", ".PTH", ".Pt"])
 def test_every_ending_is_read_without_torch(tmp_path, ending, legacy):
     assert_holds(read_tensors(save(tmp_path / f"x{ending}", ordered(STATE), legacy=legacy)))
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_an_ordered_dictionary_of_python_2_keeps_its_items(tmp_path, legacy):
+    for saved in (ordered_by_python_2(STATE), {"state_dict": ordered_by_python_2(STATE), "epoch": 7}):
+        assert_holds(read_tensors(save(tmp_path / "x.pth", saved, legacy=legacy)))
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,10 @@ def ordered(items):
     return Made(Global("collections", "OrderedDict"), (), items)
 
 
+def ordered_by_python_2(items):
+    return Made(Global("collections", "OrderedDict"), ([list(pair) for pair in items.items()],))
+
+
 def save(path: Path, saved: Any, *, legacy: bool = False) -> Path:
     """Write what `torch.save` writes, now or (legacy) before PyTorch 1.6; arrays become tensors."""
     storages: list[np.ndarray] = []
