@@ -98,6 +98,17 @@ def test_hugging_faces_files_are_loaded(tmp_path, random_variables, model):
     assert_equal_trees(load_pretrained(model, tmp_path / "y.npz", num_classes=0), variables)
 
 
+def test_torchvisions_densenet_files_are_loaded(tmp_path, random_variables):
+    variables = random_variables("densenet121")
+    tensors = to_torch(variables, rules_for("densenet121"))
+    # The inverse of torchvision's own renaming, in models/densenet.py.
+    renamed = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12]\.)", r"\1.\2", n): t for n, t in tensors.items()}
+    assert "features.denseblock4.denselayer16.norm.2.running_var" in renamed
+    assert "features.denseblock1.denselayer1.conv.1.weight" in renamed
+    write_tensors(tmp_path / "densenet121-a639ec97.npz", renamed)
+    assert_equal_trees(load_pretrained("densenet121", tmp_path / "densenet121-a639ec97.npz"), variables)
+
+
 def test_bits_names():
     names = {
         "params/stem_conv/kernel": "resnet/root_block/standardized_conv2d/kernel",

@@ -8,3 +8,6 @@ RULES = [
     (r"^head_norm$", "features.norm5"),
     (r"^head$", "classifier"),
 ]
+
+# torchvision's own files (densenet121-a639ec97.pth) are older than its names, and it renames them as it loads them.
+OF_FILES = [*RULES, (r"(denselayer\d+/(norm|conv))(\d)$", r"\1.\3")]
