@@ -27,16 +27,8 @@ def download(hub_id: str) -> Path:
     Raises:
         InputError: they cannot be fetched, are not what the hub announces, or the extra `pretrained` is not installed.
     """
-    try:
+    with _in_one_line(hub_id, f"bring {FILE} from https://huggingface.co/{hub_id} and give its path"):
         path, announced = _fetch(hub_id, FILE)
-    except ImportError:
-        raise InputError(f"{hub_id}: the hub needs the extra `pretrained`: {PRETRAINED}") from None
-    except Exception as error:  # no network, no such repository, no such file, a proxy: one kind of exception each
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise InputError(
-            f"{hub_id}: cannot be fetched from the hub ({reason}); where there is no network, bring {FILE} from "
-            f"https://huggingface.co/{hub_id} and give its path"
-        ) from error
     # A large file's tag is its SHA-256.
     if re.fullmatch("[0-9a-f]{64}", announced):
         with path.open("rb") as file:
@@ -51,26 +43,66 @@ def download_config(hub_id: str, folder: Path) -> None:
     """Fetch the file that tells the preprocessing into the folder of weights, where the hub has one.
 
     Which of the files it is depends on the library that wrote them: transformers has one of each name.
+
+    Raises:
+        InputError: the hub cannot be asked for it, so that the preprocessing would be a guess.
     """
     for name in image_config.FILES:
         if not (folder / name).is_file():
-            with contextlib.suppress(Exception):
+            source = f"https://huggingface.co/{hub_id}"
+            remedy = f"bring {FILE} and {name}, if any, from {source}, and give the path of the former"
+            with _in_one_line(f"{hub_id}: {name}", remedy), contextlib.suppress(_AbsentError):
                 _fetch(hub_id, name)
         with contextlib.suppress(InputError):  # which is raised where the file is needed
             if image_config.preprocessing_beside(folder):
                 return
 
 
+class _AbsentError(Exception):
+    """The hub has no such file."""
+
+
+@contextlib.contextmanager
+def _in_one_line(what: str, remedy: str) -> Iterator[None]:
+    """Turn every error of the hub's library into an InputError."""
+    try:
+        yield
+    except ImportError:
+        raise InputError(f"{what}: the hub needs the extra `pretrained`: {PRETRAINED}") from None
+    except Exception as error:  # no network, no such repository, no such file, a proxy: one kind of exception each
+        raise InputError(
+            f"{what}: cannot be fetched from the hub ({_reason(error)}); where there is no network, {remedy}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
 def _fetch(hub_id: str, name: str) -> tuple[Path, str]:
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+    """Return a file's path in the cache and the tag that the hub announces, or raise one of many errors."""
+    from huggingface_hub import (
+        _CACHED_NO_EXIST,
+        get_hf_file_metadata,
+        hf_hub_download,
+        hf_hub_url,
+        try_to_load_from_cache,
+    )
 
     with _few_tries():
         try:
             # The library itself makes seven tries where there is no network, the last of a minute.
             announced = get_hf_file_metadata(hf_hub_url(hub_id, name), timeout=TIMEOUT).etag or ""
         except Exception as error:
-            cached = try_to_load_from_cache(hub_id, name)
-            refused = getattr(getattr(error, "response", None), "status_code", 500) < 500
+            status = getattr(getattr(error, "response", None), "status_code", 500)
+            if status == 404:
+                # This asks once more, and notes in the cache that there is none, which then holds without a network.
+                with contextlib.suppress(Exception):
+                    hf_hub_download(hub_id, name, etag_timeout=TIMEOUT)
+                raise _AbsentError(str(error)) from error
+            cached, refused = try_to_load_from_cache(hub_id, name), status < 500
+            if cached is _CACHED_NO_EXIST and not refused:
+                raise _AbsentError(f"no {name} when the hub was last asked") from error
             if refused or not isinstance(cached, str):
                 raise
             return Path(cached), Path(cached).resolve().name
@@ -129,9 +161,8 @@ def upload(hub_id: str, folder: Path, *, private: bool = False) -> str:
     except InputError:
         raise
     except Exception as error:  # no token, no network, no right: one kind of exception each
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise InputError(
-            f"{hub_id}: the hub did not take the upload ({reason}); log in with `hf auth login` and repeat "
+            f"{hub_id}: the hub did not take the upload ({_reason(error)}); log in with `hf auth login` and repeat "
             f"`{upload_command(hub_id, folder, private=private)}`: the folder is complete"
         ) from error
     return commit.commit_url

@@ -30,6 +30,8 @@ CONFIG = {
     }
 }
 
+REFUSALS = {"busy": 429, "down": 503, "private": 401}  # of the config alone, by owner
+
 
 @contextlib.contextmanager
 def hub(files):
@@ -45,10 +47,15 @@ def hub(files):
             owner, _, name = self.path[1:].partition("/something/resolve/main/")
             requests[owner, self.command] += name == "model.safetensors"
             data = files.get(name)
-            if data is None or owner == "unavailable":
-                self.send_response(503 if data else 404)
+            is_config = name in ("config.json", "preprocessor_config.json")
+            refusal = REFUSALS.get(owner if is_config else "")
+            if is_config and owner == "plain":
+                data = None
+            if data is None or refusal or owner == "unavailable":
+                self.send_response(refusal or (503 if data else 404))
                 if data is None:
                     self.send_header("X-Error-Code", "EntryNotFound")
+                    self.send_header("X-Repo-Commit", "0" * 40)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return owner, b""
@@ -116,8 +123,10 @@ def loaded(tmp_path_factory, random_variables):
         "config.json": json.dumps(CONFIG).encode(),
     }
     with hub(files) as (address, requests):
-        online, stderr = load(folder / "cache", address, ["someone", "altered", "stalled", "broken", "unavailable"])
-    offline, more = load(folder / "cache", address, ["someone", "altered", "absent"])
+        online, stderr = load(
+            folder / "cache", address, ["someone", "altered", "stalled", "broken", "unavailable", "plain", *REFUSALS]
+        )
+    offline, more = load(folder / "cache", address, ["someone", "altered", "absent", "plain", "busy"])
     return online, requests, offline, stderr + more
 
 
@@ -130,6 +139,27 @@ def test_the_hubs_config_tells_the_preprocessing(loaded):
 
 def test_the_cache_serves_where_there_is_no_network(loaded):
     assert loaded[2]["someone"] == loaded[0]["someone"]
+
+
+def test_the_preprocessing_is_assumed_where_the_hub_has_no_config(loaded):
+    (line,) = loaded[0]["plain"]
+    assert line.endswith("from CIFAR-10's usual values (assumed)")
+    assert loaded[2]["plain"] == loaded[0]["plain"]  # without a network too: the cache knows that there is none
+
+
+@pytest.mark.parametrize(
+    ("owner", "reason"),
+    [("busy", "429"), ("down", "503"), ("private", "401")],
+)
+def test_the_preprocessing_is_not_assumed_where_the_hub_does_not_answer(loaded, owner, reason):
+    line = loaded[0][owner]
+    assert line.startswith(f"{owner}/something: config.json: cannot be fetched from the hub (")
+    assert reason in line
+    assert line.endswith(
+        "where there is no network, bring model.safetensors and config.json, if any, from "
+        f"https://huggingface.co/{owner}/something, and give the path of the former"
+    )
+    assert "Connection refused" in loaded[2]["busy"]
 
 
 def test_an_altered_file_is_refused_and_not_kept(loaded):
