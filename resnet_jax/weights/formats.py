@@ -132,13 +132,21 @@ def write_tensors(
             temporary.touch()
             mode = temporary.stat().st_mode
             if path.suffix == ".safetensors":
-                _safetensors().numpy.save_file(arrays, temporary, metadata=facts)
-                _sort_metadata(temporary)
+                _write_safetensors(temporary, arrays, facts)
             else:
                 _write_npz(temporary, arrays, comment)
             temporary.chmod(mode)  # safetensors writes files that nobody else may read, whatever the umask
     except OSError as error:
         raise InputError(f"--out={path}: cannot be written ({error.strerror or error})") from error
+
+
+def _write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str]) -> None:
+    library = _safetensors()
+    try:
+        library.numpy.save_file(arrays, path, metadata=facts)
+    except library.SafetensorError as error:  # what the system said, such as a full disk
+        raise OSError(str(error)) from error
+    _sort_metadata(path)
 
 
 def _sort_metadata(path: Path) -> None:

@@ -88,6 +88,20 @@ def test_a_file_cut_short_is_named(tmp_path, ending, part):
         read_tensors(path)
 
 
+@pytest.mark.parametrize("ending", ["safetensors", "npz"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, ending):
+    resource = pytest.importorskip("resource", reason="limits the size of a file, which ends as a full disk does")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=rf"--out=.*x\.{ending}: cannot be written \(.*File too large") as caught:
+            write_tensors(tmp_path / f"x.{ending}", {"a": np.ones(1000, np.float32)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
 def test_pickled_objects_in_an_npz_are_refused(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.array([Payload(tmp_path / "ran")], object))
     with pytest.raises(InputError, match=r"x\.npz"):
