@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from resnet_jax.data.build import folder_rule
 from resnet_jax.data.notices import print_notice
@@ -57,30 +57,35 @@ def image_set(
 
 
 def refuse_training_images(networks: Sequence[Trained], images: ImageSet) -> None:
-    """Refuse an ensemble whose members held out different images of one folder: each was trained on the others'.
+    """Refuse an ensemble on images that a member was trained on, where parts of one folder are held out by a rule.
 
     Args:
-        networks: the members.
+        networks: the members, in any order.
         images: the set, as `image_set` has it for the first of them.
 
     Raises:
-        InputError: two members did.
+        InputError: a member's training and validation images of this folder are others.
     """
-    if images.split != "val" or not images.rule.option:
+    if images.split != "val" or len(networks) == 1:
         return
-
-    def held_out(network: Trained) -> Any:
+    folders = {place_of(images.dataset, images.data_dir)}
+    if images.rule.option and (first := networks[0].run):
+        folders.add(place_of(first.dataset, first.data_dir))  # --data_dir is then where that folder was moved to
+    rule = replace(images.rule, links_out=False)
+    for network in networks:
         run = network.run
-        return run and (run.dataset, run.data_dir, replace(folder_rule(run), links_out=False))
-
-    first = held_out(networks[0])
-    for network in networks[1:]:
-        other = held_out(network)
-        if first and other and first[:2] == other[:2] and first != other:
+        if run is None or place_of(run.dataset, run.data_dir) not in folders:
+            continue
+        if replace(folder_rule(run), links_out=False) != rule:
             raise InputError(
-                f"{network.source} was trained on images that {networks[0].source} held out; evaluate them on pictures "
-                "that none has seen: --split=test, or --dataset=folder --data_dir=ROOT"
+                f"{network.source} was trained on some of these images; evaluate the ensemble on pictures that no "
+                "member has seen: --split=test, or --dataset=folder --data_dir=ROOT"
             )
+
+
+def place_of(dataset: str, data_dir: str) -> tuple[str, str]:
+    """Return a data set's name and folder, the same however the folder is written: relative, or by a link."""
+    return dataset, str(Path(data_dir).expanduser().resolve()) if data_dir else ""
 
 
 def open_set(images: ImageSet, trained: Trained, image_size: int) -> Source:

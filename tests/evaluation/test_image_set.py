@@ -47,12 +47,32 @@ def test_folds_of_one_set_are_no_ensemble_on_what_each_held_out(trained, tmp_pat
     run = Config(dataset="folder", data_dir=str(tmp_path), folds=2)
     folds = [replace(trained, source=f"fold{k}", run=replace(run, fold=k)) for k in (0, 1)]
     images = image_set(folds[0])
-    with pytest.raises(InputError, match=r"^fold1 was trained on images that fold0 held out; .* --split=test, or"):
+    with pytest.raises(InputError, match=r"^fold1 was trained on some of these images; .* --split=test, or"):
         refuse_training_images(folds, images)
     refuse_training_images([folds[0], replace(folds[0], run=replace(run, seed=1))], images)
     refuse_training_images(folds, image_set(folds[0], split="test"))
     refuse_training_images(folds, image_set(folds[0], dataset="folder", data_dir="elsewhere"))
     refuse_training_images([folds[0], trained], images)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_fold_and_a_run_on_the_same_folder_are_no_ensemble_in_any_order(trained, tmp_path, order):
+    """The folder's own val/ is pooled with train/ for the folds: each has trained on images of the other."""
+    (tmp_path / "link").symlink_to(tmp_path)
+    run = Config(dataset="folder", data_dir=str(tmp_path))
+    folds = replace(run, folds=5, data_dir=str(tmp_path / "link"))
+    members = [replace(trained, source=f"net{k}", run=r) for k, r in enumerate((run, folds))][::order]
+    with pytest.raises(InputError, match=r"^net\d was trained on some of these images"):
+        refuse_training_images(members, image_set(members[0]))
+    refuse_training_images(members, image_set(members[0], split="test"))
+    refuse_training_images(members, image_set(members[0], dataset="folder", data_dir="elsewhere"))
+    with pytest.raises(InputError, match=r"^net1 was trained on some of these images"):
+        refuse_training_images(members, image_set(members[0], dataset="folder", data_dir=str(tmp_path)))
+
+
+def test_a_fold_alone_is_evaluated_on_a_folder_as_a_whole(trained, tmp_path):
+    fold = replace(trained, run=Config(dataset="folder", data_dir=str(tmp_path), folds=2))
+    refuse_training_images([fold], image_set(fold, dataset="folder", data_dir=str(tmp_path)))
 
 
 @pytest.mark.slow
