@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,12 @@ def group_by_options(workdirs: Sequence[str | Path]) -> tuple[list[SeedGroup], l
         runs.sort(key=lambda run: (run[0].seed, run[0].fold))
         configs, results, folders = zip(*runs, strict=True)
         seeds = tuple(config.seed for config in configs)
-        if len({(config.seed, config.fold) for config in configs}) < len(seeds):
-            raise InputError(f"two folders hold a run of {configs[0].model} with the same options and seeds {seeds}")
+        for (one, _, folder), (other, _, second) in pairwise(runs):
+            if (one.seed, one.fold) == (other.seed, other.fold):
+                raise InputError(
+                    f"{folder} and {second} hold runs of {one.model} with the same options and seed {one.seed}; name "
+                    "one of them"
+                )
         found.append(SeedGroup(configs[0], seeds, results, folders))
     return found, unfinished
 
@@ -80,8 +85,11 @@ def shared_options(config: Config) -> dict[str, Any]:
 
 
 def images_of(config: Config, facts: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what tells the images of a run from others: their digests; of a fold, how many they are together."""
-    digests = [facts.get(name) for name in ("train_examples", "test_examples")]
+    """Return what tells the images of a run from others: their digests; of a fold, how many they are together.
+
+    Names are not all: masks may be corrected beneath the same names.
+    """
+    digests = [facts.get(name) for name in ("train_examples", "test_examples", "mask_content")]
     counts = [facts.get(name, 0) for name in ("num_train", "num_test")]
     return facts["class_names"], *([sum(counts)] if config.folds else digests)
 

@@ -54,8 +54,9 @@ def test_seeds_are_one_line_and_options_are_lines_of_their_own(write_run):
 
 
 def test_the_same_run_twice_is_refused(write_run):
-    with pytest.raises(InputError, match="same options and seeds"):
-        group_by_options([write_run("a", BASE, 0.5), write_run("b", BASE, 0.5)])
+    runs = [write_run("a", BASE, 0.5), write_run("c", replace(BASE, seed=3), 0.5), write_run("b", BASE, 0.5)]
+    with pytest.raises(InputError, match=rf"^{runs[0]} and {runs[2]} hold runs of resnet18 with the same .* seed 0;"):
+        group_by_options(runs)
 
 
 def test_folders_without_runs_are_refused(tmp_path, write_run, capsys):
@@ -73,6 +74,17 @@ def test_runs_on_other_images_are_lines_of_their_own(write_run, capsys):
     assert group_lines(groups) == runs
     compare.main(runs)
     assert f"The lines differ in their images:\n{runs[0]}\n{runs[1]}\n" in capsys.readouterr().out
+
+
+def test_runs_before_and_after_their_masks_were_corrected_are_lines_of_their_own(write_run):
+    names = {"train_examples": "t", "test_examples": "v"}
+    runs = [
+        write_run("a", BASE, 0.5, names | {"mask_content": "old"}),
+        write_run("b", replace(BASE, seed=1), 0.5, names | {"mask_content": "corrected"}),
+        write_run("c", replace(BASE, seed=2), 0.5, names | {"mask_content": "corrected"}),
+    ]
+    groups, _ = group_by_options(runs)
+    assert [group.workdirs for group in groups] == [(runs[0],), (runs[1], runs[2])]
 
 
 def test_folds_of_one_set_are_one_line(write_run):
