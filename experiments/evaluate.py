@@ -43,7 +43,7 @@ class Options(WhichNetwork):
     scales: tuple[int, ...] = SCALES
     """Shorter sides with multi_scale, pixels; the whole image, for networks that take any size"""
     precise_bn: int = 0
-    """Recompute the batch statistics on so many training images. 0: the running averages"""
+    """Recompute the batch statistics on so many images of the run's training. 0: the running averages"""
     dataset: str = ""
     """Data set, as in training. Empty: the run's own"""
     data_dir: str = ""
@@ -86,7 +86,7 @@ def networks_of(options: Options) -> list[Trained]:
         check_of_pixels(options)
     if not options.precise_bn:
         return networks
-    folder = "" if options.dataset else options.data_dir  # the folder of another set lacks the training images
+    folder = "" if options.dataset else options.data_dir  # where the training images may have been moved to
     with_stats = partial(with_precise_stats, num_images=options.precise_bn, num_workers=options.num_workers)
     return [with_stats(network, data_dir=folder) for network in networks]
 

@@ -21,6 +21,7 @@ from resnet_jax.data.build_sizes import last_size
 from resnet_jax.data.notices import print_notice
 from resnet_jax.data.resolution import FixedSize
 from resnet_jax.errors import InputError
+from resnet_jax.evaluation.training_images import open_where_they_lie
 from resnet_jax.inference.trained import Trained
 from resnet_jax.layers.frozen_statistics import keep_statistics
 from resnet_jax.layers.norm import BatchNorm
@@ -124,11 +125,11 @@ def with_precise_stats(trained: Trained, num_images: int, *, data_dir: str = "",
         trained: network of a run; the training images of other weights are not known.
         num_images: rounded up to whole batches of those that the run normalized together (and these to what the
             devices can share).
-        data_dir: folder of the training images; empty is the run's own.
+        data_dir: where the training images may have been moved to: it counts where the run's own cannot be read.
         num_workers: as in `Config`.
 
     Raises:
-        InputError: it is no run's, the number is not positive, or the images cannot be read.
+        InputError: it is no run's, the number is not positive, or the images of the training cannot be read.
     """
     if trained.run is None:
         raise InputError(f"--precise_bn goes with runs: the training images of {trained.source} are not known")
@@ -140,10 +141,11 @@ def with_precise_stats(trained: Trained, num_images: int, *, data_dir: str = "",
     config = dataclasses.replace(
         run,
         batch_size=-(-run.batch_size // (run.accumulate * share)) * share,
-        data_dir=data_dir or run.data_dir,
         num_workers=num_workers,
     )
-    source = build_source(config, "train")
+    _, source = open_where_they_lie(
+        trained, data_dir, lambda folder: build_source(dataclasses.replace(config, data_dir=folder), "train")
+    )
     thawed = 0 < run.unfreeze_at * len(source) < trained.step * run.batch_size
     frozen = "" if thawed else run.freeze
     kept = kept_statistics(frozen, of_weights=run.freeze_statistics, has_decoder=hasattr(trained.model, "backbone"))

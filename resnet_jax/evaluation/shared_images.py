@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnet_jax.data.near_duplicates import MOST_IMAGES, SIDE, NearDuplicate, near_duplicates
-from resnet_jax.data.sources.source import ArraySource, Source, example_digest, pixels_of
+from resnet_jax.data.sources.source import ArraySource, Source, pixels_of
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.gallery import data_uri
 from resnet_jax.evaluation.image_set import ImageSet, image_set, open_set
 from resnet_jax.evaluation.predictions import names_of
+from resnet_jax.evaluation.training_images import open_where_they_lie
 from resnet_jax.inference.trained import Trained
 
 SHOWN = 20
@@ -62,18 +63,17 @@ def open_training_images(trained: Trained, images: ImageSet) -> tuple[ImageSet, 
     """
     run = trained.run
     assert run is not None
-    links_out, size = images.rule.links_out, trained.preprocessing.image_size
-    own = image_set(trained, split="train", links_out=links_out)
-    try:
-        return own, open_set(own, trained, size)
-    except InputError:
-        if images.dataset != run.dataset or images.data_dir == run.data_dir:
-            raise
-    moved = image_set(trained, data_dir=images.data_dir, split="train", links_out=links_out)
-    source, known = open_set(moved, trained, size), trained.facts.get("train_examples")
-    if known is not None and not isinstance(source, ArraySource) and example_digest(source) != known:
-        raise InputError(f"those in {run.data_dir} are gone, and {images.data_dir} has others")
-    return moved, source
+
+    def in_folder(data_dir: str) -> ImageSet:
+        other = "" if data_dir == run.data_dir else data_dir
+        return image_set(trained, data_dir=other, split="train", links_out=images.rule.links_out)
+
+    def open_folder(data_dir: str) -> Source:
+        return open_set(in_folder(data_dir), trained, trained.preprocessing.image_size)
+
+    other = images.data_dir if images.dataset == run.dataset else ""
+    data_dir, source = open_where_they_lie(trained, other, open_folder)
+    return in_folder(data_dir), source
 
 
 def shared_images(trained: Trained, source: Source, images: ImageSet, names: Sequence[str]) -> SharedImages:

@@ -8,9 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from PIL import Image
 
 from resnet_jax.config.options import Config
+from resnet_jax.data.build import build_source
 from resnet_jax.data.preprocessing import Preprocessing
+from resnet_jax.data.sources.source import example_digest
+from resnet_jax.errors import InputError
 from resnet_jax.evaluation.precise_bn import precise_batch_stats, with_precise_stats
 from resnet_jax.inference.trained import Trained
 from resnet_jax.layers.norm import BatchNorm
@@ -109,6 +113,35 @@ def test_statistics_of_a_run_are_computed_as_it_trained(options, kept, capsys):
     same = jax.tree.map(lambda a, b: bool(np.array_equal(a, b)), stats, variables["batch_stats"])
     assert {layer for layer, leaves in same.items() if all(jax.tree.leaves(leaves))} == kept
     assert ("--precise_bn changes nothing" in capsys.readouterr().err) == (len(kept) == 4)
+
+
+def test_statistics_are_those_of_the_training_images_whatever_folder_is_evaluated(tmp_path):
+    def write(folder, names, shade):
+        for name in names:
+            path = tmp_path / folder / "train" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (shade,) * 3).save(path)
+        return str(tmp_path / folder)
+
+    names = ["a/0.png", "a/1.png", "b/0.png", "b/1.png"]
+    own, other, copy = write("own", names, 50), write("other", names[:3], 200), write("copy", names, 50)
+    config = Config(dataset="folder", data_dir=own, image_size=8, batch_size=8)
+    model = Toy()
+    variables: Any = {"params": {}} | model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    facts = {"train_examples": example_digest(build_source(config, "train"))}
+    trained = Trained("toy", model, variables, Preprocessing(8, 8), None, "a-run", "folder", run=config, facts=facts)
+
+    def stats(network, data_dir):
+        return with_precise_stats(network, 8, data_dir=data_dir, num_workers=0).variables["batch_stats"]
+
+    expected = stats(trained, "")
+    jax.tree.map(np.testing.assert_array_equal, stats(trained, other), expected)
+    gone = replace(trained, run=replace(config, data_dir=str(tmp_path / "gone")))
+    jax.tree.map(np.testing.assert_array_equal, stats(gone, copy), expected)
+    with pytest.raises(InputError, match=r"^the training images in .*gone are gone, and .*other has others; put them"):
+        stats(gone, other)
+    with pytest.raises(InputError, match="gone is not a folder"):
+        stats(gone, "")
 
 
 def test_a_micro_batch_is_normalized_by_itself():
