@@ -46,7 +46,7 @@ def open_masks_for(trained: Trained, dataset: str = "", data_dir: str = "", spli
         InputError: they are missing, or are not those of the network.
     """
     run = trained.run
-    name = dataset or ("masks" if run is None or data_dir else run.dataset)
+    name = dataset or (run.dataset if run is not None else "masks")
     folder = data_dir or (run.data_dir if run is not None and not dataset else "")
     return open_masks_uncoded(split, folder or None, name).with_coding(coding_of(trained))
 

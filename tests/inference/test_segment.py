@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from experiments import predict as command
+from resnet_jax.config.options import Config
 from resnet_jax.data.sources.mask_coding import MaskCoding
 from resnet_jax.errors import InputError
+from resnet_jax.evaluation import masks
 from resnet_jax.evaluation.mask_report import true_shares, write_mask_report
 from resnet_jax.evaluation.masks import evaluate_masks
 from resnet_jax.inference.convert import write_trained
@@ -80,6 +82,29 @@ def test_the_report_of_weights_scores_at_the_size_of_their_training(tmp_path):
     assert 0 < report.matrix.sum() < 2 * 16 * 22  # a part is void
     np.testing.assert_allclose(report.scores["pixel_accuracy"], scores["pixel_accuracy"], rtol=1e-6)
     np.testing.assert_allclose(report.scores["miou"], scores["miou"], rtol=1e-6)
+
+
+def test_another_folder_is_of_the_data_set_of_the_run(monkeypatch):
+    """TFDS's masks stay those, and the folder is where they were prepared."""
+    opened = []
+    run = Config(dataset="masks:pets", data_dir="/old")
+    trained = replace(toy("fcn_resnet8_cifar", width=8), run=run)
+
+    def note(split, data_dir, name):
+        opened.append((name, data_dir))
+        raise InputError("noted")
+
+    monkeypatch.setattr(masks, "open_masks_uncoded", note)
+    weights = replace(trained, run=None)
+    for network, options in (
+        (trained, {}),
+        (trained, {"data_dir": "/new"}),
+        (trained, {"dataset": "masks", "data_dir": "/new"}),
+        (weights, {"data_dir": "/new"}),
+    ):
+        with pytest.raises(InputError, match="noted"):
+            masks.open_masks_for(network, **options)
+    assert opened == [("masks:pets", "/old"), ("masks:pets", "/new"), ("masks", "/new"), ("masks", "/new")]
 
 
 def test_a_bad_picture_among_several_leaves_no_masks(monkeypatch, tmp_path, capsys):
