@@ -37,6 +37,11 @@ class ImageSet:
     rule: FolderRule = AS_THEY_LIE
 
     @property
+    def identity(self) -> tuple[tuple[str, str], Split, FolderRule]:
+        """What two sets have in common that are of the same images, however their folder is written."""
+        return place_of(self.dataset, self.data_dir), self.split, replace(self.rule, links_out=False)
+
+    @property
     def title(self) -> str:
         """Name of the set in text; of a folder, its own."""
         return Path(self.data_dir).resolve().name if self.dataset in ("folder", "prepared") else self.dataset
@@ -125,7 +130,9 @@ def open_any_set(images: ImageSet, trained: Trained, image_size: int) -> Source:
 def changed_since_training(images: ImageSet, trained: Trained, source: Source) -> str:
     """Return a line on the run's own images where they are not those of its training; else ""."""
     run = trained.run
-    if run is None or (images.dataset, images.data_dir) != (run.dataset, run.data_dir) or images.split not in FACTS:
+    if run is None or images.split not in FACTS:
+        return ""
+    if place_of(images.dataset, images.data_dir) != place_of(run.dataset, run.data_dir):
         return ""
     number, digest = (trained.facts.get(name) for name in FACTS[images.split])
     kind = "training" if images.split == "train" else "validation"

@@ -89,7 +89,7 @@ def shared_images(trained: Trained, source: Source, images: ImageSet, names: Seq
         return SharedImages(left_out=f"The training images of {trained.source} are not known.")
     try:
         training, train = open_training_images(trained, images)
-        if training == images:
+        if training.identity == images.identity:
             return SharedImages(left_out="These are the training images themselves.")
         if (largest := max(len(train), len(source))) > MOST_IMAGES:
             return SharedImages(left_out=f"Left out: {largest:,} images are more than the {MOST_IMAGES:,} compared.")
