@@ -18,7 +18,7 @@ import tyro
 
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.errors import InputError
-from resnet_jax.evaluation.page import write_page
+from resnet_jax.evaluation.page import check_page, write_page
 from resnet_jax.studies.comparison import comparison_page
 from resnet_jax.studies.seed_groups import differing_options, group_by_options, group_lines, seed_table
 
@@ -36,6 +36,8 @@ class Options:
 def main(argv: Sequence[str]) -> None:
     """Print the table."""
     options = parse_options(Options, argv, "compare", __doc__)
+    if options.report:
+        check_page(Path(options.report), "report")
     groups, unfinished = group_by_options(options.workdirs)
     for workdir in unfinished:
         print(f"not finished: {workdir}")

@@ -71,6 +71,22 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
+def check_page(path: Path, option: str = "out") -> None:
+    """Refuse a page that could not be written, before anything is computed for it.
+
+    Args:
+        path: of the page.
+        option: that names it.
+
+    Raises:
+        InputError: there is no folder for it, or it is a folder or has the ending of a file that lies beside pages.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"--{option}={path}: there is no folder {path.parent}; make it, or name another")
+    if path.is_dir() or path.suffix in (".csv", ".json"):  # the endings of what is written beside it
+        raise InputError(f"--{option}={path} is no page; name a file, --{option}=FOLDER/report.html")
+
+
 def write_page(path: Path, html: str) -> None:
     """Write or replace a page, atomically.
 

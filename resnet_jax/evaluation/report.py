@@ -10,7 +10,6 @@ from resnet_jax.analysis.plots.calibration import svg_reliability
 from resnet_jax.analysis.plots.curves import svg_curves
 from resnet_jax.data.notices import print_notice
 from resnet_jax.data.sources.source import Source
-from resnet_jax.errors import InputError
 from resnet_jax.evaluation.calibration import BINS, Calibration, calibration
 from resnet_jax.evaluation.confusion import MOST_PAIRS, ConfusedPair, confused_pairs, confusion_matrix, shown_classes
 from resnet_jax.evaluation.gallery import Picture, drawn, pictures, worst
@@ -18,7 +17,7 @@ from resnet_jax.evaluation.image_set import ImageSet, Split, image_set, open_set
 from resnet_jax.evaluation.intervals import Proportion, proportion
 from resnet_jax.evaluation.mask_report import MaskReport, write_mask_report
 from resnet_jax.evaluation.options_shown import changed_options
-from resnet_jax.evaluation.page import Origin, origin_of, render, write_page
+from resnet_jax.evaluation.page import Origin, check_page, origin_of, render, write_page
 from resnet_jax.evaluation.predictions import Predictions, predict_set, sizes_of
 from resnet_jax.evaluation.shared_images import SharedImages, shared_images
 from resnet_jax.evaluation.stored_predictions import read_predictions, subject_of, table_name, write_predictions
@@ -119,10 +118,7 @@ def write_report(
     Raises:
         InputError: the data cannot be read, the set has other classes than the network, or a file cannot be written.
     """
-    if not out.parent.is_dir():
-        raise InputError(f"--out={out}: there is no folder {out.parent}; make it, or name another")
-    if out.is_dir() or out.suffix in (".csv", ".json"):  # the endings of what is written beside it
-        raise InputError(f"--out={out} is no page; name a file, --out=FOLDER/report.html")
+    check_page(out)
     if trained.classifies_pixels:
         return write_mask_report(
             trained, out, dataset=dataset, data_dir=data_dir, split=split, num_workers=num_workers, command=command

@@ -67,6 +67,15 @@ def test_folders_without_runs_are_refused(tmp_path, write_run, capsys):
     assert "not finished" in capsys.readouterr().out
 
 
+def test_a_page_that_cannot_be_written_is_refused_before_any_run_is_read(tmp_path):
+    for page, message in (
+        ("no/x.html", "there is no folder .*no; make it"),
+        ("", "is no page; name a file, --report="),
+    ):
+        with pytest.raises(InputError, match=rf"^--report={tmp_path / page}.*{message}"):
+            compare.main([str(tmp_path / "no run"), f"--report={tmp_path / page}"])
+
+
 def test_runs_on_other_images_are_lines_of_their_own(write_run, capsys):
     runs = [write_run(name, BASE, 0.5, {"train_examples": name, "test_examples": "same"}) for name in "ab"]
     groups, _ = group_by_options(runs)
