@@ -18,6 +18,7 @@ from resnet_jax.run.step import build_train_step, step_batches
 from resnet_jax.runtime.memory import device_memory, memory_remedy
 from resnet_jax.runtime.sharding import replicated
 from resnet_jax.runtime.watchdog import beat
+from resnet_jax.training.skipped import report_skipped
 
 MAY_FILL = 0.9  # of the memory: the allocator loses some between its pieces
 MOST_COMPILATIONS = 6
@@ -96,7 +97,7 @@ def check_fits(run: Run, size: int) -> None:
 def first_arguments(run: Run) -> tuple[Any, Any, Any]:
     """Return the arguments of a run's first step: state, sums and batch."""
     sums = jax.jit(run.task.zero_sums, out_shardings=replicated(run.mesh))()
-    _, batch = next(step_batches(run, 0))
+    _, batch = next(report_skipped(step_batches(run, 0), set()))
     return first_state(run), sums, batch
 
 

@@ -21,6 +21,7 @@ from resnet_jax.run.step import build_train_steps, step_batches
 from resnet_jax.runtime.distributed import is_first_process
 from resnet_jax.runtime.sharding import replicated
 from resnet_jax.training.loop import training_steps
+from resnet_jax.training.skipped import report_skipped
 
 STEPS, LOWEST, HIGHEST = 100, 1e-6, 10.0
 SMOOTHING = 0.9  # of the mean of the losses that the suggestion looks at
@@ -91,7 +92,7 @@ def rate_test(run: Run) -> RateTest:
         for step in training_steps(
             state,
             sums,
-            step_batches(run, 0),
+            report_skipped(step_batches(run, 0), set()),
             build_train_steps(run),
             total_steps=STEPS,
             log_every=1,

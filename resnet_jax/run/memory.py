@@ -9,6 +9,7 @@ from resnet_jax.run.build import Run
 from resnet_jax.run.step import step_batches
 from resnet_jax.runtime.memory import device_memory
 from resnet_jax.training.accumulate import batch_multiple
+from resnet_jax.training.skipped import report_skipped
 
 
 def smaller_batch(run: Run, step: jax.stages.Wrapped, state: Any, sums: Any, start: int) -> str:
@@ -37,7 +38,7 @@ def largest_batch(run: Run, step: jax.stages.Wrapped, state: Any, sums: Any, sta
     if limit is None:
         return None
     try:
-        _, batch = next(step_batches(run, start))
+        _, batch = next(report_skipped(step_batches(run, start), set()))
         needed = step_memory(step, *jax.tree.map(abstract, (state, sums, batch)))
     except Exception:  # the compilation itself may need the memory that there is not
         return None

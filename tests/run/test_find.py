@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from resnet_jax.errors import InputError
+from resnet_jax.run import find_rate as rates
 from resnet_jax.run.build import build_run
 from resnet_jax.run.find_batch import at_size, first_arguments, largest_step, largest_that_fits
 from resnet_jax.run.find_rate import SAFETY, find_rate, suggested_rate
 from resnet_jax.run.memory import abstract, step_memory
 from resnet_jax.run.step import build_train_step
 from resnet_jax.run.train import train
+from tests.data.images import encoded, smooth
 from tests.run.test_train import TOY
 
 
@@ -61,6 +63,32 @@ def test_the_largest_batch_fits_and_the_next_one_does_not():
 def test_a_model_that_does_not_fit_at_all_is_named():
     with pytest.raises(InputError, match="not even the smallest batch of resnet8_cifar at 8 px fits"):
         largest_that_fits(build_run(TOY), 1000)
+
+
+@pytest.fixture
+def with_a_broken_picture(tmp_path):
+    """The config of a run on four photographs, one of them no JPEG but by its name."""
+    for k, name in enumerate(["train/a", "train/b", "val/a", "val/b"]):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "0.jpg").write_bytes(encoded(smooth(seed=k), "JPEG"))
+    for name in "ab":
+        (tmp_path / "train" / name / "1.jpg").write_bytes(encoded(smooth(), "JPEG"))
+    (tmp_path / "train/a/0.jpg").write_bytes(b"broken")
+    photographs = {"dataset": "folder", "data_dir": str(tmp_path), "image_size": 8, "batch_size": 8}
+    return replace(TOY, **photographs, crop="random_resized", workdir=str(tmp_path / "run"))
+
+
+@pytest.mark.slow
+def test_a_picture_that_cannot_be_read_is_skipped_in_a_rate_test(with_a_broken_picture, capsys, monkeypatch):
+    monkeypatch.setattr(rates, "STEPS", 2)
+    assert len(rates.rate_test(build_run(replace(with_a_broken_picture, steps=2))).losses) == 2
+    assert "skipped an image that cannot be read, 1 so far: " in capsys.readouterr().out
+
+
+def test_a_picture_that_cannot_be_read_is_no_part_of_the_batch_that_is_measured(with_a_broken_picture):
+    _, _, batch = first_arguments(build_run(with_a_broken_picture))
+    assert {"image", "label"} <= set(batch)
+    assert "skipped" not in batch
 
 
 def test_the_step_that_is_measured_is_the_one_that_needs_the_most_memory():

@@ -17,10 +17,15 @@ def test_the_largest_batch_leaves_the_state_its_room(monkeypatch):
     """Activations of 80 bytes an example and a state of 400: 1000 bytes hold 7, of which 4 can be shared by 2 x 2."""
     analysis = SimpleNamespace(argument_size_in_bytes=400, temp_size_in_bytes=800)
     compiled = SimpleNamespace(memory_analysis=lambda: analysis)
-    step = cast(Any, SimpleNamespace(lower=lambda *shapes: SimpleNamespace(compile=lambda: compiled)))
+
+    def lower(state, sums, batch):
+        assert "skipped" not in batch  # messages are no arrays
+        return SimpleNamespace(compile=lambda: compiled)
+
+    step = cast(Any, SimpleNamespace(lower=lower))
     device = SimpleNamespace(memory_stats=lambda: {"bytes_limit": 1000})
     run = cast(Any, SimpleNamespace(config=replace(TOY, batch_size=10, accumulate=2)))
-    monkeypatch.setattr(memory, "step_batches", lambda run, start: iter([(1, {})]))
+    monkeypatch.setattr(memory, "step_batches", lambda run, start: iter([(1, {"skipped": ["1.jpg: empty"]})]))
     monkeypatch.setattr(jax, "local_devices", lambda: [device])
     monkeypatch.setattr(jax, "device_count", lambda: 2)
     assert largest_batch(run, step, jnp.zeros(3), {}, 0) == 4
