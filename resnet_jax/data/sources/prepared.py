@@ -1,12 +1,12 @@
 """Source of the sets that `experiments.prepare` wrote; `prepared.format` describes them."""
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from resnet_jax.data.prepared.format import check_shards, read_manifest, unpack
+from resnet_jax.data.sources.records import read_record
 from resnet_jax.data.sources.source import Example, check_label
 from resnet_jax.errors import InputError
 
@@ -33,15 +33,8 @@ class PreparedSource:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Example:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        try:
-            image, label, name = unpack(self.records[index])
-        except (RuntimeError, ValueError, struct.error) as error:
-            raise InputError(
-                f"{self.name} example {index} cannot be read: a shard is damaged; find out which with "
-                "python -m experiments.prepare --check --out=FOLDER"
-            ) from error
+        remedy = "find out which with python -m experiments.prepare --check --out=FOLDER"
+        image, label, name = read_record(self.records, index, self.name, remedy, unpack)
         name = f"{self.name} example {index} ({name})"
         return Example(image, check_label(label, len(self.class_names), name), name)
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from resnet_jax.data.sources.records import read_record
 from resnet_jax.data.sources.source import Example, check_label
 from resnet_jax.errors import InputError
 
 OUR_SETS = ("digits", "cifar10", "cifar100", "folder", "masks", "prepared", "fake")  # those of `load_source`
+DAMAGED = "copy the set's files again, or prepare it again"  # what to do
 IMAGENET_FILES = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")
 
 
@@ -40,7 +42,7 @@ class TfdsSource:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Example:
-        record = self.records[index]
+        record = read_record(self.records, index, self.name, DAMAGED)
         file = f" ({record['file_name'].decode()})" if "file_name" in record else ""
         name = f"{self.name} example {index}{file}"
         return Example(record["image"], check_label(record["label"], len(self.class_names), name), name)

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import numpy as np
 
 from resnet_jax.data.sources.mask_coding import Color, MaskCoding, read_mask
+from resnet_jax.data.sources.records import read_record
 from resnet_jax.data.sources.source import Example
-from resnet_jax.data.sources.tfds import encoded_records, opened_split
+from resnet_jax.data.sources.tfds import DAMAGED, encoded_records, opened_split
 from resnet_jax.errors import InputError
 
 PREFIX = "masks:"
@@ -41,12 +42,12 @@ class TfdsMasks:
 
     def __getitem__(self, index: int) -> Example:
         """Return the encoded picture, and as its label the mask: uint8 [H,W], or [H,W,1] of one class."""
-        record = self.records[index]
+        record = self._record(index)
         return Example(record["image"], self._labels(record, index), self._name(record, index))
 
     def picture_name(self, index: int) -> str:
         """Return what errors and reports call a picture."""
-        return self._name(self.records[index], index)
+        return self._name(self._record(index), index)
 
     def mask_name(self, index: int) -> str:
         """Return what errors call a picture's mask."""
@@ -54,7 +55,7 @@ class TfdsMasks:
 
     def raw_masks(self, index: int) -> list[tuple[np.ndarray, list[Color] | None]]:
         """Return the values of a picture's mask, int32 [H,W], and its palette, as a list of one."""
-        record = self.records[index]
+        record = self._record(index)
         return [read_mask(record[MASK], _mask_of(self._name(record, index)), self.coding.in_colors)]
 
     def mask(self, index: int) -> np.ndarray:
@@ -63,11 +64,14 @@ class TfdsMasks:
         Raises:
             InputError: a value is no class.
         """
-        return self._labels(self.records[index], index)
+        return self._labels(self._record(index), index)
 
     def with_coding(self, coding: MaskCoding) -> "TfdsMasks":
         """Return the same set, of other classes."""
         return replace(self, coding=coding)
+
+    def _record(self, index: int) -> Any:
+        return read_record(self.records, index, self.place, DAMAGED)
 
     def _name(self, record: Any, index: int) -> str:
         return record["file_name"].decode() if "file_name" in record else f"{self.place} example {index}"

@@ -121,6 +121,24 @@ def test_incomplete_files_are_refused(tmp_path, damage):
         tfds_source("toy", "train", str(tmp_path))
 
 
+def damage_a_record(file: Path, text: bytes) -> None:
+    """Flip a bit where a record has this text."""
+    data = bytearray(file.read_bytes())
+    data[data.index(text)] ^= 1
+    file.write_bytes(data)
+
+
+def test_a_damaged_record_is_one_line_and_leaves_the_others(tmp_path):
+    root = prepare(tmp_path, {"train": 5})
+    damage_a_record(next(root.glob("*train*")), b"3.png")
+    source = tfds_source("toy", "train", str(tmp_path))
+    with pytest.raises(InputError, match=r"^toy train example 3 cannot be read: a shard is damaged; copy .*[^\n]*$"):
+        source[3]
+    assert source[4].label == 1
+    with pytest.raises(IndexError):
+        source[5]
+
+
 def test_says_how_to_prepare_imagenet(tmp_path):
     with pytest.raises(InputError) as caught:
         load_source("imagenet2012", "train", str(tmp_path), 224)

@@ -8,8 +8,9 @@ import tensorflow_datasets as tfds
 
 from resnet_jax.data.mask_checks import check_masks
 from resnet_jax.data.sources.masks import mask_source
+from resnet_jax.data.sources.tfds_masks import tfds_masks
 from resnet_jax.errors import InputError
-from tests.data.sources.test_tfds import png, prepare, prepare_records
+from tests.data.sources.test_tfds import damage_a_record, png, prepare, prepare_records
 from tests.masked_pictures import picture
 
 
@@ -43,6 +44,17 @@ def test_reads_masks_with_their_pictures(tmp_path):
     np.testing.assert_array_equal(source[1].label, made[4][1])
     assert source.picture_name(1) == "test1.jpg"
     assert check_masks(source, 0).sizes.tolist() == [[24, 32]] * 2
+
+
+@pytest.mark.parametrize("read", ["__getitem__", "mask", "raw_masks", "picture_name"])
+def test_a_damaged_record_is_one_line(tmp_path, read):
+    prepare_masks(tmp_path, {"train": 3})
+    damage_a_record(next(tmp_path.rglob("*train.array_record*")), b"train1.jpg")
+    source = tfds_masks("toy_masks", "train", str(tmp_path))
+    with pytest.raises(
+        InputError, match=r"^toy_masks train example 1 cannot be read: a shard is damaged; copy the set"
+    ):
+        getattr(source, read)(1)
 
 
 def test_a_set_without_masks_is_refused(tmp_path):
