@@ -9,6 +9,7 @@ from resnet_jax.data.prepared.format import check_shards, read_manifest, unpack
 from resnet_jax.data.sources.records import read_record
 from resnet_jax.data.sources.source import Example, check_label
 from resnet_jax.errors import InputError
+from resnet_jax.files.open_files import make_room
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ def prepared_source(split: Literal["train", "val"], data_dir: str | None) -> Pre
     """Open one split; compare the size and the ends of every shard with the manifest, not its sum.
 
     Raises:
-        InputError: the folder is no finished prepared set, it has no such split, or a shard is missing or
-            differs.
+        InputError: the folder is no finished prepared set, it has no such split, a shard is missing or differs,
+            or there are more than this process may open.
     """
     if data_dir is None:
         raise InputError("--dataset=prepared needs --data_dir=OUT, the folder that experiments.prepare wrote")
@@ -58,6 +59,7 @@ def prepared_source(split: Literal["train", "val"], data_dir: str | None) -> Pre
         raise InputError(f"{root} has no split {split}, only {', '.join(manifest['splits'])}; prepare it with --splits")
     shards = manifest["splits"][split]["shards"]
     check_shards(root, shards)
+    make_room(len(shards), f"{root} {split}")
     from array_record.python.array_record_data_source import ArrayRecordDataSource
 
     try:

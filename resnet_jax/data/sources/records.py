@@ -1,5 +1,7 @@
 """Records of array_record shards: one that is damaged is one line, with the set and the record's number."""
 
+import errno
+import os
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -28,4 +30,8 @@ def read_record(
     try:
         return unpack(records[index])
     except (RuntimeError, ValueError, struct.error) as error:  # array_record's own is a RuntimeError of several lines
+        if os.strerror(errno.EMFILE) in str(error):  # training and validation together, or with what else is open
+            raise InputError(
+                f"{name} example {index} cannot be read: too many files are open; raise the limit, ulimit -n"
+            ) from error
         raise InputError(f"{name} example {index} cannot be read: a shard is damaged; {remedy}") from error

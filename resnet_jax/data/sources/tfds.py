@@ -12,6 +12,7 @@ from typing import Any, Literal
 from resnet_jax.data.sources.records import read_record
 from resnet_jax.data.sources.source import Example, check_label
 from resnet_jax.errors import InputError
+from resnet_jax.files.open_files import make_room
 
 OUR_SETS = ("digits", "cifar10", "cifar100", "folder", "masks", "prepared", "fake")  # those of `load_source`
 DAMAGED = "copy the set's files again, or prepare it again"  # what to do
@@ -102,7 +103,7 @@ def encoded_records(
 
     Raises:
         NotPrepared: it was prepared in another format.
-        InputError: its files are incomplete.
+        InputError: its files are incomplete, or more than this process may open.
     """
     import tensorflow_datasets as tfds
 
@@ -113,6 +114,7 @@ def encoded_records(
         )
     info = builder.info.splits[split]
     check_records(info)
+    make_room(len(info.shard_lengths), f"{name} {split}")
     decoders = {picture: tfds.decode.SkipDecoding() for picture in pictures}
     version = f"{builder.info.full_name} {split} {list(info.shard_lengths)}"
     return builder.as_data_source(split=split, decoders=decoders), version

@@ -5,8 +5,12 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -212,6 +216,30 @@ def test_damage_is_found_by_its_size_when_read_and_by_its_sum_when_checked(photo
     shard.unlink()
     with pytest.raises(InputError, match=r"00001-of-00003\.array_record is missing"):
         load_source("prepared", "train", str(out), 0)
+
+
+READ_ALL = """
+import resource, sys
+from resnet_jax.data.sources.load import load_source
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, int(sys.argv[2])))
+source = load_source("prepared", "train", sys.argv[1], 0)
+print(sum(bool(source[number].image) for number in range(len(source))))
+"""
+
+
+@pytest.mark.parametrize(
+    ("hard", "says"), [(200, "100\n"), (100, r"InputError: \S+ train has 100 shards, .* 100 files .*ulimit -n 164")]
+)
+def test_a_set_of_more_shards_than_open_files_is_read_or_refused_when_it_is_opened(tmp_path, hard, says):
+    picture = Image.new("RGB", (6, 5))
+    for name, count in (("train/a", 50), ("train/b", 50), ("val/a", 1), ("val/b", 1)):
+        (tmp_path / "many" / name).mkdir(parents=True)
+        for number in range(count):
+            picture.save(tmp_path / "many" / name / f"{number}.png")
+    prepare("folder", str(tmp_path / "many"), tmp_path / "out", Encoding(shard_size=1))
+    command = [sys.executable, "-c", READ_ALL, str(tmp_path / "out"), str(hard)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3])
+    assert re.search(says, done.stdout + done.stderr)
 
 
 def test_the_check_names_all_that_is_damaged(photographs, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """A tiny prepared set is written without TensorFlow, and read back without it."""
 
 import io
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,15 @@ def test_a_damaged_record_is_one_line_and_leaves_the_others(tmp_path):
     assert source[4].label == 1
     with pytest.raises(IndexError):
         source[5]
+
+
+def test_more_shards_than_may_be_open_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    prepare(tmp_path, {"train": 5})
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (64, 64))
+    with pytest.raises(
+        InputError, match=r"^toy train has 1 shards, which stay open, .* 64 files at most; .*ulimit -n 65"
+    ):
+        tfds_source("toy", "train", str(tmp_path))
 
 
 def test_says_how_to_prepare_imagenet(tmp_path):
