@@ -17,6 +17,7 @@ import tyro
 
 from resnet_jax.cli import parse_options, run_command
 from resnet_jax.inference.convert import convert
+from resnet_jax.weights.image_config import Interpolation
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,12 @@ class Options:
     """Checkpoint of the run: newest, best, or a step"""
     ema: bool = False
     """Take the average of the run's weights"""
+    mean: tuple[float, ...] = ()
+    """Means of R, G, B in [0, 1], of weights whose own is not known. Empty: the file does not say them"""
+    std: tuple[float, ...] = ()
+    """Standard deviations of R, G, B, of such weights. Empty: as --mean"""
+    interpolation: Interpolation = ""
+    """Resizing of the images of such weights. Empty: as --mean"""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -53,6 +60,9 @@ def main(argv: Sequence[str]) -> None:
         weights_key=options.weights_key,
         checkpoint=options.checkpoint,
         ema=options.ema,
+        mean=options.mean,
+        std=options.std,
+        interpolation=options.interpolation,
     )
     print(f"{options.out}: {name}, {count:,} parameters")
 

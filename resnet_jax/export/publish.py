@@ -91,7 +91,7 @@ def _write_files(trained: Trained, folder: Path) -> dict[str, str]:
 
 def replaced_layers(name: str, variables: Any) -> dict[str, str]:
     """Return torch's names of the layers that timm replaces for images of other channels, and for other classes."""
-    params = flatten_dict(variables["params"], sep="/")
+    params: dict[str, Any] = flatten_dict(variables["params"], sep="/")
     first = next(path for path, leaf in params.items() if path.endswith("/kernel") and leaf.shape[-2] == 3)
     rules = rules_for(name)
     found = {

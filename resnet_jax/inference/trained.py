@@ -16,7 +16,7 @@ from resnet_jax.errors import InputError
 from resnet_jax.inference.restore import restore
 from resnet_jax.models.registry import classifies_pixels, create_model
 from resnet_jax.weights.catalog import known_weights
-from resnet_jax.weights.image_config import Interpolation, completed
+from resnet_jax.weights.image_config import Interpolation, completed, is_guess
 from resnet_jax.weights.pretrained import WeightSet, exact_variables, open_weights
 
 
@@ -37,6 +37,7 @@ class Trained:
         run: config of the run that trained it; None for other weights.
         facts: that the run's config.json has besides; of other weights, what their file says of masks.
         step: of the run's checkpoint.
+        assumed: nothing tells the preprocessing, and it is the usual one.
         as_evaluated: the run's last evaluation is of these weights, at this size.
     """
 
@@ -53,6 +54,7 @@ class Trained:
     facts: Mapping[str, Any] = field(default_factory=dict)
     step: int = 0
     as_evaluated: bool = False
+    assumed: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -246,6 +248,7 @@ def trained_of(weights: WeightSet, num_classes: int = 0) -> Trained:
         source=weights.source,
         dataset=dataset,
         facts=weights.masks or {},
+        assumed=is_guess(weights.preprocessing_from),
     )
 
 

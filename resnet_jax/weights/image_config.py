@@ -26,6 +26,11 @@ Interpolation = Literal["", "bilinear", "bicubic"]
 RESAMPLE = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
+def is_guess(origin: str) -> bool:
+    """Return whether a preprocessing of this origin is assumed, and no user has said any of it."""
+    return origin.endswith(ASSUMED) and not origin.startswith("--")
+
+
 def find_preprocessing(
     name: str, folder: Path, described: Preprocessing | None, known: Weights | None, layout: Layout
 ) -> tuple[Preprocessing, str]:

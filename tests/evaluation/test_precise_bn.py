@@ -127,7 +127,7 @@ def test_statistics_are_those_of_the_training_images_whatever_folder_is_evaluate
     own, other, copy = write("own", names, 50), write("other", names[:3], 200), write("copy", names, 50)
     config = Config(dataset="folder", data_dir=own, image_size=8, batch_size=8)
     model = Toy()
-    variables: Any = {"params": {}} | model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    variables: Any = {"params": {}, **model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))}
     facts = {"train_examples": example_digest(build_source(config, "train"))}
     trained = Trained("toy", model, variables, Preprocessing(8, 8), None, "a-run", "folder", run=config, facts=facts)
 

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments import convert as convert_command
 from experiments import export
 from resnet_jax.errors import InputError
 from resnet_jax.inference.convert import convert
@@ -30,6 +31,30 @@ def test_a_network_with_options_is_loaded_again_after_conversions(tmp_path, caps
     logits: Any = trained.model.apply(trained.variables, np.zeros((1, 32, 32, 3), np.float32), train=False)
     assert logits.shape == (1, 10)
     assert "first.npz: images are resized to 32 pixels (bilinear), cropped to 32" in capsys.readouterr().err
+
+
+def test_a_guess_does_not_become_a_fact_by_conversion(tmp_path, capsys):
+    variables = random_variables(create_model("resnet8_cifar"), 32)
+    write_weights(tmp_path / "mine.npz", "resnet8_cifar", variables)
+    convert(str(tmp_path / "mine.npz"), tmp_path / "guessed.npz", model="resnet8_cifar")
+    assert "guessed.npz does not say how images are preprocessed" in capsys.readouterr().err
+    assert load_trained(model="resnet8_cifar", weights=tmp_path / "guessed.npz").assumed
+    halves = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+    later = load_trained(model="resnet8_cifar", weights=tmp_path / "guessed.npz", **halves)
+    assert later.preprocessing.mean == (0.5, 0.5, 0.5)
+    assert not later.assumed
+
+    capsys.readouterr()
+    argv = [
+        "--model=resnet8_cifar",
+        f"--out={tmp_path / 'said.npz'}",
+        *["--mean", ".5", ".5", ".5", "--std", ".5", ".5", ".5"],
+    ]
+    convert_command.main([str(tmp_path / "mine.npz"), *argv])
+    assert "does not say" not in capsys.readouterr().err
+    said = load_trained(model="resnet8_cifar", weights=tmp_path / "said.npz")
+    assert said.preprocessing == later.preprocessing
+    assert not said.assumed
 
 
 def test_the_weights_that_are_read_are_not_replaced(tmp_path):

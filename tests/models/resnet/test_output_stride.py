@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
@@ -42,7 +43,7 @@ def test_the_strided_network_s_values_are_among_the_dilated_one_s(block, shortcu
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 12, 13])
 @pytest.mark.parametrize("distance", [1, 2, 4])
 def test_pairs_and_blurs_without_a_stride_hold_those_with_one(distance, size):
-    x = np.random.default_rng(0).normal(size=(1, size, size, 2)).astype(np.float32)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, size, size, 2)), jnp.float32)
     coarse = x[:, ::distance, ::distance]
     np.testing.assert_allclose(blur(x, distance)[:, :: 2 * distance, :: 2 * distance], blur_pool(coarse), atol=1e-6)
     odd = coarse.shape[1] % 2
@@ -56,7 +57,7 @@ def test_the_convolutions_of_a_selective_kernel_are_dilated_too():
     found: dict[str, int] = {}
 
     def watch(module, arguments, output):
-        if isinstance(module, Conv) and "path" in module.name:
+        if isinstance(module, Conv) and "path" in name_of(module):
             found[name_of(module)] = module.dilation
 
     variables = jax.eval_shape(model.init, jax.random.key(0), images)
