@@ -3,16 +3,12 @@
 import math
 import os
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from resnet_jax.analysis.plots.curves import svg_curves
-from resnet_jax.data.augment.resize import resize_mask, short_side_size
 from resnet_jax.data.loader import worker_count
 from resnet_jax.data.mask_checks import absent_classes, check_masks
 from resnet_jax.data.notices import print_notice
@@ -25,6 +21,7 @@ from resnet_jax.evaluation.image_set import Split
 from resnet_jax.evaluation.masks import open_masks_for, task_of
 from resnet_jax.evaluation.options_shown import changed_options
 from resnet_jax.evaluation.page import Origin, of_split, origin_of, render, write_page
+from resnet_jax.evaluation.picture_scores import REMEDY, PictureScores, score_pictures
 from resnet_jax.evaluation.predictions import shown_name
 from resnet_jax.files.table import write_table
 from resnet_jax.inference.segment import (
@@ -37,7 +34,6 @@ from resnet_jax.inference.segment import (
 )
 from resnet_jax.inference.trained import Trained
 from resnet_jax.runtime.batch import IGNORE
-from resnet_jax.training.metrics import add_sums
 from resnet_jax.training.pixel_metrics import pixel_confusion, pixel_metrics_text, scores_of_confusion
 from resnet_jax.workdir.verified_log import verified_rows
 
@@ -146,23 +142,12 @@ def write_mask_report(
     """
     source, coding = open_masks_for(trained, dataset, data_dir, split), coding_of(trained)
     facts = check_masks(source, worker_count(num_workers, len(source)))
-    remedy = "evaluate it in tiles: python -m experiments.evaluate --tile=512"
-    labels_of, task = build_labeling(trained, coding, remedy=remedy), task_of(trained)
-    short = short_side_of(trained)  # scored at that size, as in the training
-    sums_of = jax.jit(lambda logits, batch: task.eval_sums(logits, batch, jnp.zeros(1)))
-    sums = []
-    for example in map(source.__getitem__, range(len(source))):
-        label, found = example.label, labels_of(pixels_of(example))
-        if short:
-            label = resize_mask(label, *short_side_size(label.shape[0], label.shape[1], short))
-        batch = {"label": label[None].astype(np.int32), "mask": np.ones(1, np.float32)}
-        sums.append(jax.device_get(sums_of(logits_of(found, coding), batch)))
-    each = [scores_of_confusion(pixel_confusion(one)) for one in sums]
-    total = reduce(add_sums, sums)
+    labels_of, task = build_labeling(trained, coding, remedy=REMEDY), task_of(trained)
+    total, each = score_pictures(source, labels_of, task, coding, short_side_of(trained))
     matrix = pixel_confusion(total)
     # Of binary masks a picture may have no pixel of a class, in truth and prediction: nothing about it is wrong.
     names = [shown_name(source.picture_name(index), f"{source.place}{os.sep}") for index in range(len(source))]
-    order = sorted(range(len(source)), key=lambda index: np.nan_to_num(each[index]["miou"], nan=1.0))
+    order = sorted(range(len(source)), key=lambda index: np.nan_to_num(each[index].miou, nan=1.0))
 
     def picture(index: int) -> MaskPicture:
         example = source[index]
@@ -170,8 +155,8 @@ def write_mask_report(
         found = at_size_of(image, labels_of(image))
         return MaskPicture(
             name=names[index],
-            miou=each[index]["miou"],
-            accuracy=each[index]["pixel_accuracy"],
+            miou=each[index].miou,
+            accuracy=each[index].accuracy,
             truth=data_uri(overlay_mask(image, label, coding)),
             predicted=data_uri(overlay_mask(image, found, coding)),
             errors=data_uri(error_map(image, label, found)),
@@ -201,9 +186,8 @@ def write_mask_report(
     return report
 
 
-def _table_row(name: str, scores: dict[str, Any]) -> tuple[str, str, str]:
-    miou = "" if np.isnan(scores["miou"]) else f"{scores['miou']:.6f}"
-    return name, miou, f"{scores['pixel_accuracy']:.6f}"
+def _table_row(name: str, scores: PictureScores) -> tuple[str, str, str]:
+    return name, "" if np.isnan(scores.miou) else f"{scores.miou:.6f}", f"{scores.accuracy:.6f}"
 
 
 def true_shares(matrix: np.ndarray) -> np.ndarray:
@@ -211,13 +195,6 @@ def true_shares(matrix: np.ndarray) -> np.ndarray:
     if matrix.ndim == 3:
         return matrix[:, 1].sum(axis=-1) / np.maximum(matrix.sum(axis=(1, 2)), 1)
     return matrix.sum(axis=1) / max(1, matrix.sum())
-
-
-def logits_of(labels: np.ndarray, coding: MaskCoding) -> jax.Array:
-    """Return logits [1,H,W,K] whose prediction the labels of a picture are."""
-    if coding.binary:
-        return jnp.where(labels[None] == 1, 10.0, -10.0)
-    return jax.nn.one_hot(labels[None], len(coding.class_names))
 
 
 def error_map(image: np.ndarray, label: np.ndarray, found: np.ndarray) -> np.ndarray:

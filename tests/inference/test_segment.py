@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 
+import jax
 import numpy as np
 import pytest
 
@@ -9,13 +10,14 @@ from experiments import predict as command
 from resnet_jax.config.options import Config
 from resnet_jax.data.sources.mask_coding import MaskCoding
 from resnet_jax.errors import InputError
-from resnet_jax.evaluation import masks
+from resnet_jax.evaluation import masks, picture_scores
 from resnet_jax.evaluation.mask_report import true_shares, write_mask_report
 from resnet_jax.evaluation.masks import evaluate_masks
 from resnet_jax.inference.convert import write_trained
 from resnet_jax.inference.segment import check_outputs, coding_of, mask_paths, short_side_of, shown_colors, threshold_of
 from resnet_jax.inference.trained import load_trained
 from resnet_jax.models.registry import create_model
+from resnet_jax.training.pixel_metrics import pixel_confusion
 from resnet_jax.weights.shapes import options_of
 from tests.export.toys import toy
 from tests.masked_pictures import write_pictures
@@ -82,6 +84,27 @@ def test_the_report_of_weights_scores_at_the_size_of_their_training(tmp_path):
     assert 0 < report.matrix.sum() < 2 * 16 * 22  # a part is void
     np.testing.assert_allclose(report.scores["pixel_accuracy"], scores["pixel_accuracy"], rtol=1e-6)
     np.testing.assert_allclose(report.scores["miou"], scores["miou"], rtol=1e-6)
+
+
+def test_of_each_picture_two_numbers_are_kept_and_memory_that_does_not_suffice_is_one_line(tmp_path, monkeypatch):
+    trained = toy("fcn_resnet8_cifar", width=8)
+    trained = replace(trained, class_names=None, facts={"mask_coding": asdict(coding_of(trained))})
+    source = masks.open_masks_for(trained, data_dir=str(write_pictures(tmp_path, {"val": 2})))
+    arguments = (source, lambda image: np.zeros(image.shape[:2], np.uint8), masks.task_of(trained), coding_of(trained))
+    total, each = picture_scores.score_pictures(*arguments, 0)
+    label = np.stack([source[k].label for k in (0, 1)])
+    counted = [(one != 255).sum() for one in label]
+    right = [(one == 0).sum() for one in label]
+    assert [one.accuracy for one in each] == pytest.approx(np.divide(right, counted))
+    assert pixel_confusion(total).sum() == sum(counted)
+    assert [len(one) for one in each] == [2, 2]
+
+    def exhausted(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(picture_scores, "logits_of", exhausted)
+    with pytest.raises(InputError, match=r"^the memory does not suffice; evaluate it in tiles: .* --tile=512$"):
+        picture_scores.score_pictures(*arguments, 0)
 
 
 def test_another_folder_is_of_the_data_set_of_the_run(monkeypatch):
