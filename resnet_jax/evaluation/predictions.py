@@ -11,6 +11,7 @@ import numpy as np
 
 from resnet_jax.data.sources.folder import FolderSource
 from resnet_jax.data.sources.own_pictures import is_csv
+from resnet_jax.data.sources.prepared import PreparedSource
 from resnet_jax.data.sources.source import Source
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.image_set import ImageSet
@@ -115,9 +116,10 @@ def sizes_of(source: Source) -> np.ndarray:
 
 
 def names_of(source: Source, images: ImageSet) -> list[str]:
-    """Return the names of all examples; of files, the paths below the folder of the data, wherever that lies."""
+    """Return the names of all examples, below the folder of the data, wherever that lies."""
     folder = Path(images.data_dir).expanduser()
-    root = f"{folder.parent if is_csv(images.data_dir) else folder}{os.sep}" if images.data_dir else ""
+    behind = " " if isinstance(source, PreparedSource) else os.sep  # OUT val example 3, ROOT/val/CLASS/3.jpg
+    root = f"{folder.parent if is_csv(images.data_dir) else folder}{behind}" if images.data_dir else ""
     if isinstance(source, FolderSource):  # known without reading the files
         names = [str(source.path(index)) for index in range(len(source))]
     else:

@@ -11,6 +11,7 @@ import numpy as np
 from flax import linen as nn
 
 from resnet_jax.data.sources.folder import FolderSource
+from resnet_jax.data.sources.prepared import PreparedSource
 from resnet_jax.data.sources.source import Source, example_digest
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.image_set import ImageSet
@@ -42,6 +43,8 @@ def subject_of(trained: Trained, source: Source, images: ImageSet) -> dict[str, 
         "mean": list(seen.mean),
         "std": list(seen.std),
         "views": trained.views,
+        # Older tables of prepared sets have names with the folder, which those of a copy do not equal.
+        **({"names": "below the folder"} if isinstance(source, PreparedSource) else {}),
     }
 
 

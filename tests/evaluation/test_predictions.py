@@ -4,16 +4,18 @@ import csv
 import dataclasses
 import json
 import os
+import shutil
 
 import jax
 import numpy as np
 import pytest
 
+from experiments import prepare
 from resnet_jax.data.sources.folder import FolderSource
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.evaluate import evaluate
 from resnet_jax.evaluation.image_set import image_set, open_set
-from resnet_jax.evaluation.predictions import of_scores, predict_set
+from resnet_jax.evaluation.predictions import names_of, of_scores, predict_set
 from resnet_jax.evaluation.report import predictions_of
 from resnet_jax.evaluation.scores import Scores
 from resnet_jax.evaluation.stored_predictions import read_predictions, subject_of, write_predictions
@@ -84,6 +86,17 @@ def test_names_are_below_the_folder_of_the_data(predicted):
     found, _ = predicted
     assert f"val/{CLASSES[1]}/{ODD_FILE}" in found.names
     assert found.class_names == tuple(sorted(CLASSES))
+
+
+def test_names_in_a_prepared_set_are_those_in_its_copy(network, tmp_path):
+    prepare.main([f"--data_dir={network.run.data_dir}", f"--out={tmp_path / 'out'}", "--splits=val", "--num_workers=0"])
+    shutil.copytree(tmp_path / "out", tmp_path / "copy")
+    found = []
+    for folder in ("out", "copy"):
+        images = image_set(network, dataset="prepared", data_dir=str(tmp_path / folder))
+        found.append(names_of(open_set(images, network, 16), images))
+    assert found[0] == found[1]
+    assert found[0][0].startswith("val example 0 (")
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path, predicted):
