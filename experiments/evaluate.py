@@ -74,6 +74,10 @@ def networks_of(options: Options) -> list[Trained]:
     """
     if options.scales != SCALES and options.protocol != "multi_scale":
         raise InputError("--scales goes with --protocol=multi_scale")
+    if not options.tile:
+        refuse_given(options, ("tile_margin",), "for tiles, --tile=512")
+    if options.protocol == "multi_scale" and not options.ensemble:
+        refuse_given(options, ("resize",), "not for --protocol=multi_scale, which resizes images to --scales")
     if not options.ensemble:
         networks = [load_named(options)]
     else:

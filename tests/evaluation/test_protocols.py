@@ -197,6 +197,8 @@ def test_protocols_that_a_network_cannot_have_are_refused(root):
         ({"ensemble": ("missing", "resnet20_cifar:x")}, "missing: there is no such folder"),
         ({"ensemble": ("a", "b"), "workdir": "c", "resize": 3}, "--workdir, --resize: not with --ensemble"),
         ({"workdir": "a", "scales": (3,)}, "--scales goes with --protocol=multi_scale"),
+        ({"workdir": "a", "tile_margin": 8}, "--tile_margin is for tiles, --tile=512; leave it out"),
+        ({"workdir": "a", "protocol": "multi_scale", "resize": 9}, "--resize is not for --protocol=multi_scale, which"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options, message):
