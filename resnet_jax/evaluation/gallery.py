@@ -15,6 +15,7 @@ from resnet_jax.data.sources.source import Source
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.predictions import Predictions
 from resnet_jax.inference.trained import Trained
+from resnet_jax.runtime.memory import memory_remedy
 
 SHOWN = 20
 SIDE = 160  # pixels of the longer side on the page
@@ -48,7 +49,7 @@ def drawn(predictions: Predictions, count: int = SHOWN) -> list[int]:
 
 
 def pictures(
-    trained: Trained, source: Source, predictions: Predictions, indices: Sequence[int]
+    trained: Trained, source: Source, predictions: Predictions, indices: Sequence[int], rows: int
 ) -> tuple[dict[int, Picture], str]:
     """Return pictures by the examples' numbers, with the Grad-CAM maps of the predicted classes.
 
@@ -57,6 +58,7 @@ def pictures(
         source: the set, opened at the network's image size.
         predictions: over the set.
         indices: of the examples.
+        rows: images at once, as in the evaluation.
 
     Returns:
         (pictures, why they have no maps); the second is "" where they have.
@@ -67,11 +69,23 @@ def pictures(
     images = [data_uri(image) for image in seen]
     maps, problem = [""] * len(chosen), ""
     try:
-        found = grad_cam(trained.model, trained.variables, normalized, predictions.predicted[chosen])
-        maps = [data_uri(overlay_map(image, map_)) for image, map_ in zip(seen, found.maps, strict=True)]
+        found = maps_of(trained, normalized, predictions.predicted[chosen], rows)
+        maps = [data_uri(overlay_map(image, map_)) for image, map_ in zip(seen, found, strict=True)]
     except InputError as error:
         problem = str(error)
     return {index: Picture(index, *uris) for index, *uris in zip(chosen, images, maps, strict=True)}, problem
+
+
+def maps_of(trained: Trained, images: np.ndarray, classes: np.ndarray, rows: int) -> np.ndarray:
+    """Return the Grad-CAM maps [N,H,W] of normalized images [N,H,W,3] for a class each, computed `rows` at once.
+
+    Raises:
+        InputError: the network has no stage, or the memory does not suffice.
+    """
+    parts = [slice(start, start + rows) for start in range(0, len(images), rows)]
+    with memory_remedy(lambda: f"take a smaller --batch_size than {rows}"):
+        found = [grad_cam(trained.model, trained.variables, images[part], classes[part]).maps for part in parts]
+    return np.concatenate(found)
 
 
 def data_uri(pixels: np.ndarray) -> str:

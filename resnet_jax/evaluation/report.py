@@ -126,7 +126,7 @@ def write_report(
     images = image_set(trained, dataset=dataset, data_dir=data_dir, split=split, links_out=links_out)
     source = open_set(images, trained, trained.preprocessing.image_size)
     predictions = predictions_of(trained, source, images, out.parent, batch_size=batch_size, num_workers=num_workers)
-    report = build_report(trained, source, images, predictions, command)
+    report = build_report(trained, source, images, predictions, command, trained.images_at_once(batch_size))
     write_page(out, page_of(report))
     return report
 
@@ -165,12 +165,14 @@ def predictions_of(
     return predictions
 
 
-def build_report(trained: Trained, source: Source, images: ImageSet, predictions: Predictions, command: str) -> Report:
-    """Return everything that the page of a network shows."""
+def build_report(
+    trained: Trained, source: Source, images: ImageSet, predictions: Predictions, command: str, rows: int
+) -> Report:
+    """Return everything that the page of a network shows; `rows` are the images at once."""
     folder = Path(trained.source) if trained.run is not None else None
     matrix = confusion_matrix(predictions.label, predictions.predicted, len(predictions.class_names))
     shown, chosen = worst(predictions), drawn(predictions)
-    found, no_maps = pictures(trained, source, predictions, [*shown, *chosen])
+    found, no_maps = pictures(trained, source, predictions, [*shown, *chosen], rows)
     return Report(
         trained=trained,
         images=images,

@@ -18,6 +18,7 @@ from experiments import report
 from resnet_jax.data.preprocessing import MEAN_STD, Preprocessing
 from resnet_jax.data.sources.load import load_source
 from resnet_jax.errors import InputError
+from resnet_jax.evaluation import gallery
 from resnet_jax.evaluation.gallery import data_uri, drawn, worst
 from resnet_jax.evaluation.image_set import ImageSet
 from resnet_jax.evaluation.options_shown import changed_options
@@ -195,6 +196,29 @@ def test_random_pictures_are_the_same_ones_again():
     assert drawn(many) == drawn(many)
     assert len(set(drawn(many))) == 20
     assert sorted(drawn(predictions([True] * 3, [0.1] * 3))) == [0, 1, 2]
+
+
+def test_maps_are_computed_as_many_at_once_as_the_evaluation_takes(monkeypatch):
+    trained, sizes = toy("resnet8_cifar"), []
+    images = np.random.default_rng(0).normal(size=(5, 16, 16, 3)).astype(np.float32)
+    classes = np.arange(5)
+    expected = gallery.maps_of(trained, images, classes, 5)
+    compute = gallery.grad_cam
+
+    def note(model, variables, images, classes):
+        sizes.append(len(images))
+        return compute(model, variables, images, classes)
+
+    monkeypatch.setattr(gallery, "grad_cam", note)
+    np.testing.assert_allclose(gallery.maps_of(trained, images, classes, 2), expected, atol=1e-4)
+    assert sizes == [2, 2, 1]
+
+    def exhausted(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(gallery, "grad_cam", exhausted)
+    with pytest.raises(InputError, match=r"^the memory does not suffice; take a smaller --batch_size than 2$"):
+        gallery.maps_of(trained, images, classes, 2)
 
 
 def test_a_picture_is_small():
