@@ -23,7 +23,7 @@ from resnet_jax.evaluation.options_shown import changed_options
 from resnet_jax.evaluation.page import Origin, of_split, origin_of, render, write_page
 from resnet_jax.evaluation.picture_scores import REMEDY, PictureScores, score_pictures
 from resnet_jax.evaluation.predictions import shown_name
-from resnet_jax.files.table import write_table
+from resnet_jax.files.table import refuse_other_table, write_table
 from resnet_jax.inference.segment import (
     at_size_of,
     build_labeling,
@@ -38,6 +38,7 @@ from resnet_jax.training.pixel_metrics import pixel_confusion, pixel_metrics_tex
 from resnet_jax.workdir.verified_log import verified_rows
 
 SHOWN = 10  # pictures of each kind
+COLUMNS = ("picture", "miou", "pixel_accuracy")
 WRONG, RIGHT = (220, 38, 38), (34, 160, 84)
 
 
@@ -138,8 +139,11 @@ def write_mask_report(
         command: that makes the report, for the page.
 
     Raises:
-        InputError: the pictures or masks cannot be used, or a file cannot be written.
+        InputError: the pictures or masks cannot be used, a file cannot be written, or another file has the name
+            of the table.
     """
+    table = of_split("pictures.csv", split)
+    refuse_other_table(out.with_name(table), COLUMNS)
     source, coding = open_masks_for(trained, dataset, data_dir, split), coding_of(trained)
     facts = check_masks(source, worker_count(num_workers, len(source)))
     labels_of, task = build_labeling(trained, coding, remedy=REMEDY), task_of(trained)
@@ -178,9 +182,9 @@ def write_mask_report(
         rows=verified_rows(folder, print_notice) if folder else [],
         training=changed_options(trained.run),
         origin=origin_of(command),
-        table=of_split("pictures.csv", split),
+        table=table,
     )
-    write_table(out.with_name(report.table), ("picture", "miou", "pixel_accuracy"), map(_table_row, names, each))
+    write_table(out.with_name(table), COLUMNS, map(_table_row, names, each))
     curves = svg_curves(report.rows) if report.rows else []
     write_page(out, render("mask_report.html", report=report, curves=curves))
     return report

@@ -20,7 +20,14 @@ from resnet_jax.evaluation.options_shown import changed_options
 from resnet_jax.evaluation.page import Origin, check_page, origin_of, render, write_page
 from resnet_jax.evaluation.predictions import Predictions, predict_set, sizes_of
 from resnet_jax.evaluation.shared_images import SharedImages, shared_images
-from resnet_jax.evaluation.stored_predictions import read_predictions, subject_of, table_name, write_predictions
+from resnet_jax.evaluation.stored_predictions import (
+    COLUMNS,
+    read_predictions,
+    subject_of,
+    table_name,
+    write_predictions,
+)
+from resnet_jax.files.table import refuse_other_table
 from resnet_jax.inference.trained import Trained
 from resnet_jax.workdir.verified_log import verified_rows
 
@@ -116,13 +123,15 @@ def write_report(
         command: that makes the report, for the page.
 
     Raises:
-        InputError: the data cannot be read, the set has other classes than the network, or a file cannot be written.
+        InputError: the data cannot be read, the set has other classes than the network, a file cannot be written,
+            or another file has the name of the table.
     """
     check_page(out)
     if trained.classifies_pixels:
         return write_mask_report(
             trained, out, dataset=dataset, data_dir=data_dir, split=split, num_workers=num_workers, command=command
         )
+    refuse_other_table(out.with_name(table_name(split)), COLUMNS)
     images = image_set(trained, dataset=dataset, data_dir=data_dir, split=split, links_out=links_out)
     source = open_set(images, trained, trained.preprocessing.image_size)
     predictions = predictions_of(trained, source, images, out.parent, batch_size=batch_size, num_workers=num_workers)

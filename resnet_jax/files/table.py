@@ -9,6 +9,26 @@ from resnet_jax.errors import InputError
 from resnet_jax.files.atomic import write_atomically
 
 
+def refuse_other_table(path: Path, header: Sequence[str]) -> None:
+    """Refuse to replace a file that is no table with this header, before anything is computed for it.
+
+    Raises:
+        InputError: there is such a file, or it cannot be read.
+    """
+    try:
+        with path.open(newline="") as file:
+            found = next(csv.reader(file), [])
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError, csv.Error):
+        found = []
+    if found != list(header):
+        raise InputError(
+            f"{path} is no table of a report and would be replaced; move it, or write the report elsewhere, "
+            "--out=FOLDER/report.html"
+        )
+
+
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write or replace a table atomically.
 

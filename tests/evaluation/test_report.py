@@ -178,6 +178,21 @@ def test_a_folder_that_is_not_there_is_refused_before_any_work(odd_run, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+def test_a_table_of_somebody_else_is_not_replaced(odd_run, tmp_path):
+    table = tmp_path / "predictions-train.csv"
+    for content in (b"name,mine\n", b"", b"\xff\xfe"):
+        table.write_bytes(content)
+        with pytest.raises(
+            InputError, match=rf"^{table} is no table of a report and would .* --out=FOLDER/report.html$"
+        ):
+            write_report(load_trained(odd_run), tmp_path / "x.html", split="train", num_workers=0)
+        assert table.read_bytes() == content
+        assert len(list(tmp_path.iterdir())) == 1
+    table.write_text("name,label,predicted,probability,loss\n")  # of another report
+    write_report(load_trained(odd_run), tmp_path / "x.html", split="train", num_workers=0)
+    assert table.read_text().count("\n") == 17
+
+
 def predictions(right, loss):
     right = np.array(right)
     names = tuple(f"{k}" for k in range(len(right)))
