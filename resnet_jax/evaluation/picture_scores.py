@@ -20,7 +20,7 @@ REMEDY = "evaluate it in tiles: python -m experiments.evaluate --tile=512"
 
 
 class PictureScores(NamedTuple):
-    """Scores of one picture, as in `MaskPicture`."""
+    """A picture's scores, as in `MaskPicture`."""
 
     miou: float
     accuracy: float
