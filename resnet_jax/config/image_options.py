@@ -63,7 +63,7 @@ class DataOptions:
     std: tuple[float, ...] = ()
     """Standard deviations of R, G, B. Empty: as --mean"""
     num_workers: int = -1
-    """Decoding processes. 0: threads; -1: all cores but one, 16 at most, or threads"""
+    """Decoding processes. 0: threads; -1: all usable cores but one, 16 at most, or threads"""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Loaders: batches of a source on the devices, and the part of preprocessing that runs there."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,6 +16,7 @@ from resnet_jax.data.shape_buckets import Shape, ShapedBatch, shaped_batches, wh
 from resnet_jax.data.sources.source import ArraySource, Source
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.batch import Batch
+from resnet_jax.runtime.cores import usable_cores
 from resnet_jax.runtime.sharding import put_whole, replicated, sharded, stack_sharded
 
 # Worker processes take a second to start: threads read 3,925 images of 160 px in 1.2 to 1.6 s, one process in 4.7, and
@@ -236,11 +236,11 @@ def process_share() -> dict[str, int]:
 
 
 def worker_count(num_workers: int, images: int | None = None) -> int:
-    """Return how many decoding processes to start: as given, or for -1 one for every core but one, at most 16, or none.
+    """Return how many decoding processes to start: as given, or for -1 one for every usable core but one, at most 16.
 
     Args:
         num_workers: as in `Config`.
-        images: that are read with them; for -1 threads of this process read fewer than FEW_IMAGES.
+        images: that are read with them; for -1 threads of this process, and no worker, read fewer than FEW_IMAGES.
 
     Raises:
         InputError: less than -1.
@@ -249,4 +249,4 @@ def worker_count(num_workers: int, images: int | None = None) -> int:
         raise InputError(f"--num_workers={num_workers} must be at least -1")
     if num_workers >= 0:
         return num_workers
-    return 0 if images is not None and images < FEW_IMAGES else max(1, min(16, (os.cpu_count() or 1) - 1))
+    return 0 if images is not None and images < FEW_IMAGES else max(1, min(16, usable_cores() - 1))

@@ -16,10 +16,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from resnet_jax.errors import InputError
+from resnet_jax.runtime.cores import usable_cores
 from resnet_jax.runtime.signals import held_back
 
 # Without worker processes. Decoding and resizing release the GIL; each thread holds one piece of a batch in memory.
-THREADS = min(8, os.cpu_count() or 1)
+THREADS = min(8, usable_cores())
 
 
 class Elements(Protocol):
