@@ -10,7 +10,7 @@ import numpy as np
 
 from resnet_jax.data.notices import print_notice
 from resnet_jax.data.sources.csv_file import csv_source, csv_splits
-from resnet_jax.data.sources.folder import FolderSource, folder_source, folder_splits
+from resnet_jax.data.sources.folder import FolderSource, folder_source, folder_splits, refuse_other_name
 from resnet_jax.data.sources.held_out import FolderRule, fold_split, held_out_split
 from resnet_jax.errors import InputError
 
@@ -24,13 +24,16 @@ def own_pictures(split: Literal["train", "val", "test"], data_dir: str | None, r
         rule: how training and validation images are told from each other.
 
     Raises:
-        InputError: the pictures cannot be used, or do not go with the rule.
+        InputError: the pictures cannot be used, do not go with the rule, or have a split under another name.
     """
     of_folder = partial(folder_source, links_out=rule.links_out, beside_test=bool(rule.option))
     open_split: Callable[..., FolderSource] = csv_source if is_csv(data_dir) else of_folder
     if split == "test" or not rule.option:
         return open_split(split, data_dir)
     splits = own_splits(data_dir)
+    if data_dir and splits and not is_csv(data_dir):
+        for missing in {"train", "val"}.difference(splits):
+            refuse_other_name(Path(data_dir).expanduser(), missing, beside_test=True)
     if rule.val_fraction:
         if splits == ("train",):
             return held_out_split(open_split("train", data_dir), split, rule.val_fraction)

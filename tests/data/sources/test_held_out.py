@@ -55,6 +55,17 @@ def test_links_out_of_the_folder_need_the_option(write_folder, tmp_path_factory)
     assert sum(map(len, split_by(FolderRule(0.5, links_out=True), root))) == 6
 
 
+@pytest.mark.parametrize("rule", [FolderRule(0.25), FolderRule(folds=2)])
+@pytest.mark.parametrize(
+    ("there", "other", "split"), [("train", "valid", "val"), ("train", "Dev", "val"), ("val", "training", "train")]
+)
+def test_a_split_under_another_name_is_not_left_out(write_folder, rule, there, other, split):
+    root = write_folder({f"{there}/ant": 4, f"{there}/bee": 4, f"{other}/ant": 2, f"{other}/bee": 2})
+    for asked in ("train", "val"):
+        with pytest.raises(InputError, match=rf"/{split} is not a folder, but .*/{other} is there; rename it, or link"):
+            load_source("folder", asked, str(root), 0, rule)
+
+
 def test_a_folder_that_is_its_own_validation_is_refused(write_folder):
     root = write_folder({"train/ant": 2, "train/bee": 2})
     (root / "val").symlink_to("train")
