@@ -17,11 +17,12 @@ from resnet_jax.run.train import train
 # The recipes for photographs are used at CIFAR's image size.
 RECIPES = {name: recipe.for_small_images() for name, recipe in IMAGENET.items()} | CIFAR
 DEFAULTS = Config(model="resnet20_cifar", recipe="he2015", dataset="cifar10", image_size=0)
+FAMILY = "resnet{depth}_cifar"
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the training of a command line."""
-    train(parse_config(argv, "cifar", __doc__, DEFAULTS, recipes=RECIPES, listed=CIFAR, family="resnet{depth}_cifar"))
+    train(parse_config(argv, "cifar", __doc__, DEFAULTS, recipes=RECIPES, listed=CIFAR, family=FAMILY))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from experiments import cifar, finetune, segment
 from resnet_jax.cli import is_given, parse_config, run_command, value_of
-from resnet_jax.config.options import Config, of_masks
+from resnet_jax.config.options import Config
 from resnet_jax.data.preprocessing import MEAN_STD
 from resnet_jax.data.sources.load import has_masks
 from resnet_jax.recipes import FOR_PHOTOGRAPHS, SEGMENTATION, TRANSFER, Recipe
@@ -27,8 +27,7 @@ DEFAULTS = Config(model="resnet50", recipe="goyal2017", dataset="imagenet2012", 
 def main(argv: Sequence[str]) -> None:
     """Draw one batch."""
     argv = finetune.with_init_from(argv)
-    defaults, recipes = defaults_of(argv)
-    family = segment.FAMILY if of_masks(defaults) else "resnet{depth}"
+    defaults, recipes, family = defaults_of(argv)
     config = parse_config(argv, "show_batch", __doc__, defaults, recipes=recipes, family=family)
     # The picture of a recipe's own batch would be too large; the options that divide that batch do not apply.
     if not is_given(argv, "batch_size"):
@@ -36,16 +35,18 @@ def main(argv: Sequence[str]) -> None:
     print(f"drawn to {show_batch(config)}")
 
 
-def defaults_of(argv: Sequence[str]) -> tuple[Config, Mapping[str, Recipe]]:
-    """Return defaults and recipes of the command that trains on the images of a command line."""
+def defaults_of(argv: Sequence[str]) -> tuple[Config, Mapping[str, Recipe], str]:
+    """Return defaults, recipes and family of networks of the command that trains on the images of a command line."""
     dataset = value_of(argv, "dataset", "")
     if has_masks(dataset):
-        return dataclasses.replace(segment.defaults_of(argv), batch_size=DEFAULTS.batch_size), SEGMENTATION
-    if dataset in MEAN_STD:  # small images keep their size: a whole set of them at 224 px would be many gigabytes
-        return dataclasses.replace(DEFAULTS, image_size=0), cifar.RECIPES
-    if value_of(argv, "recipe", "") in TRANSFER:
-        return dataclasses.replace(finetune.DEFAULTS, batch_size=DEFAULTS.batch_size), finetune.RECIPES
-    return DEFAULTS, FOR_PHOTOGRAPHS
+        defaults, recipes, family = segment.defaults_of(argv), SEGMENTATION, segment.FAMILY
+    elif dataset in MEAN_STD:
+        defaults, recipes, family = cifar.DEFAULTS, cifar.RECIPES, cifar.FAMILY
+    elif value_of(argv, "recipe", "") in TRANSFER:
+        defaults, recipes, family = finetune.DEFAULTS, finetune.RECIPES, "resnet{depth}"
+    else:
+        defaults, recipes, family = DEFAULTS, FOR_PHOTOGRAPHS, "resnet{depth}"
+    return dataclasses.replace(defaults, batch_size=DEFAULTS.batch_size), recipes, family
 
 
 if __name__ == "__main__":

@@ -101,6 +101,19 @@ def test_an_unknown_set_that_is_not_there_is_refused(tmp_path):
         imagenet.main(["--dry_run", "--dataset=folder", f"--data_dir={tmp_path / 'none'}", f"--workdir={tmp_path}"])
 
 
+@pytest.mark.parametrize("options", [[], ["--recipe=fast", "--depth=8"], ["--epochs=3", "--flip=none"]])
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "digits"])
+def test_the_batch_of_small_images_is_drawn_with_the_options_of_the_command_that_trains(dataset, options, monkeypatch):
+    configs = []
+    monkeypatch.setattr(show_batch, "show_batch", configs.append)
+    monkeypatch.setattr(cifar, "train", configs.append)
+    for command in (show_batch, cifar):
+        command.main([f"--dataset={dataset}", "--batch_size=16", *options])
+    drawn, trained = configs
+    assert drawn == replace(trained, workdir=drawn.workdir)
+    assert drawn.recipe == ("fast" if "--recipe=fast" in options else "he2015")
+
+
 @pytest.mark.slow
 def test_the_picture_of_a_batch_has_its_labels(tmp_path, monkeypatch):
     drawn = {}
