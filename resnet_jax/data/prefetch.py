@@ -17,6 +17,7 @@ import numpy as np
 
 from resnet_jax.errors import InputError
 from resnet_jax.runtime.cores import usable_cores
+from resnet_jax.runtime.main_guard import REMEDY, refuse_import_by_worker
 from resnet_jax.runtime.signals import held_back
 
 # Without worker processes. Decoding and resizing release the GIL; each thread holds one piece of a batch in memory.
@@ -43,8 +44,11 @@ def read_ahead(elements: Elements, num_workers: int, together: int = 1) -> Gener
         together: so many elements in a row become one, their arrays and lists appended.
 
     Raises:
-        InputError: a worker process died; errors of an element are raised as they are.
+        InputError: a worker process died, or this is one that only imports the script; errors of an element are raised
+            as they are.
     """
+    if num_workers:
+        refuse_import_by_worker()
     stream = _stream(elements, num_workers, together)
     _open_streams.add(stream)
     return stream
@@ -96,7 +100,7 @@ def _stream(elements: Elements, num_workers: int, together: int) -> Generator[di
             raise
         raise InputError(
             "a data worker process died, most often for want of memory or of /dev/shm (docker run --shm-size=8g); "
-            f"take fewer --num_workers, or 0 for threads ({error})"
+            f"take fewer --num_workers, or 0 for threads; where it ran the script again, {REMEDY} ({error})"
         ) from error
     finally:
         iterator.close()

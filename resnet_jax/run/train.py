@@ -36,6 +36,7 @@ from resnet_jax.run.validate import build_validation
 from resnet_jax.runtime.accelerator import check_accelerator
 from resnet_jax.runtime.distributed import barrier, connect, is_first_process, over_processes, stop_signal
 from resnet_jax.runtime.ending import ending_together
+from resnet_jax.runtime.main_guard import refuse_import_by_worker
 from resnet_jax.runtime.memory import memory_remedy
 from resnet_jax.runtime.signals import check_stop
 from resnet_jax.runtime.watchdog import watchdog
@@ -60,6 +61,7 @@ def train(config: Config) -> Row:
         NonFiniteError: the training diverged.
         InterruptedRunError: a signal stopped it, and it was saved.
     """
+    refuse_import_by_worker()  # before the lock of the folder, which the script's own process holds
     check_config(config)
     if not config.workdir:  # the commands have chosen one
         raise InputError("--workdir is empty; name a folder for the run, such as --workdir=runs/first")
