@@ -123,14 +123,14 @@ def test_another_folder_is_of_the_data_set_of_the_run(monkeypatch):
 
     monkeypatch.setattr(masks, "open_masks_uncoded", note)
     weights = replace(trained, run=None)
-    for network, options in (
-        (trained, {}),
-        (trained, {"data_dir": "/new"}),
-        (trained, {"dataset": "masks", "data_dir": "/new"}),
-        (weights, {"data_dir": "/new"}),
+    for network, dataset, data_dir in (
+        (trained, "", ""),
+        (trained, "", "/new"),
+        (trained, "masks", "/new"),
+        (weights, "", "/new"),
     ):
         with pytest.raises(InputError, match="noted"):
-            masks.open_masks_for(network, **options)
+            masks.open_masks_for(network, dataset, data_dir)
     assert opened == [("masks:pets", "/old"), ("masks:pets", "/new"), ("masks", "/new"), ("masks", "/new")]
 
 
