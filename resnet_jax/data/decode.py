@@ -42,6 +42,13 @@ Box = tuple[int, int, int, int]  # top, left, height and width of a part of an i
 class UnreadableImage(InputError):
     """An image that cannot be decoded: its file, and why."""
 
+    def of_begun_work(self) -> "UnreadableImage":
+        """Return the error with what becomes of a run or a preparation under way, which knows its set by the names."""
+        return UnreadableImage(
+            f"{self}; replaced under the same name, the same command goes on; removed, it is another set and needs a "
+            "new folder"
+        )
+
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
     """Decode one image file; its content decides the format, not its name.
@@ -142,13 +149,13 @@ def _errors_named(name: str) -> Iterator[None]:
         raise UnreadableImage(f"{name}: more than {MAX_PIXELS} pixels; scale it down") from None
     except Exception as error:  # Pillow's readers raise nearly anything on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableImage(f"{name}: damaged ({reason}); restore or remove the file") from error
+        raise UnreadableImage(f"{name}: damaged ({reason}); restore the file") from error
 
 
 def _opened(data: bytes) -> Image.Image:
     """Open an image file whose head is valid, and which is not too large to decode."""
     if not data:
-        raise _RefusedImage("empty, 0 bytes; restore or remove the file")
+        raise _RefusedImage("empty, 0 bytes; restore the file")
     if data.startswith(_ICON):  # Pillow decodes icons on opening
         _check_limit(*_icon_size(data), "ICO", _OTHER_FORMATS)
     try:
@@ -200,7 +207,7 @@ def _jpeg(data: bytes, image: Image.Image) -> np.ndarray:
     try:
         pixels = jpeg_pixels(data, "CMYK" if image.mode == "CMYK" else "RGB")
     except CorruptJpeg as error:
-        raise _RefusedImage(f"damaged ({error}); restore or remove the file") from error
+        raise _RefusedImage(f"damaged ({error}); restore the file") from error
     if pixels is not None and image.mode != "CMYK":
         return pixels
     del pixels  # of CMYK, Pillow's conversion counts

@@ -6,6 +6,7 @@ from itertools import takewhile
 
 import jax
 
+from resnet_jax.data.decode import UnreadableImage
 from resnet_jax.inference.tta import build_apply
 from resnet_jax.run.build import Run
 from resnet_jax.run.record import position
@@ -31,7 +32,7 @@ def build_validation(run: Run, progress: Progress, stop_requested: Callable[[int
 
     Returns:
         (step, state) -> the row for the log: loss in nats, accuracies as fractions, `num_examples`, and with an EMA its
-        own values as "ema_…". None where a signal cut it short.
+        own values as "ema_…". None where a signal cut it short. It raises an UnreadableImage of the first one.
     """
     apply = build_apply(run.model, run.config.eval_views)
     task, whole = run.task, replicated(run.mesh)
@@ -57,7 +58,10 @@ def build_validation(run: Run, progress: Progress, stop_requested: Callable[[int
             batches = takewhile(lambda _: not (alone and stop_requested(step)), run.data.test.batches())
             whole_weights = all_gather(weights) if run.config.fsdp else weights
             steps = [partial(eval_step, whole_weights[prefix]) for prefix in weights]
-            sums_of = loop.sum_batches_each(batches, steps)  # reading and decoding take longer than the network
+            try:
+                sums_of = loop.sum_batches_each(batches, steps)  # reading and decoding take longer than the network
+            except UnreadableImage as error:
+                raise error.of_begun_work() from error
             if float(sums_of[0]["count"]) < run.data.num_test:
                 return None
             for prefix, sums in zip(weights, sums_of, strict=True):

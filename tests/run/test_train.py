@@ -158,6 +158,21 @@ def test_a_damaged_validation_image_is_found_before_the_training(tmp_path):
     assert not (workdir / "config.json").exists()
 
 
+@pytest.mark.slow
+def test_a_validation_image_damaged_within_stops_the_run_until_it_is_replaced(tmp_path):
+    root, workdir = tmp_path / "photographs", tmp_path / "run"
+    photographs(root)
+    damaged = root / "val" / "light" / "2.jpg"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-20] + b"\xff\xd9")  # its head and its end are as they should be
+    images = {"dataset": "folder", "data_dir": str(root), "image_size": 16, "batch_size": 8}
+    config = replace(TOY, **images, steps=2, workdir=str(workdir))
+    with pytest.raises(InputError, match=r"light/2\.jpg: damaged .*; replaced under the same name, .*new folder$"):
+        train(config)
+    damaged.write_bytes(whole)
+    assert train(config)["num_examples"] == 12
+
+
 def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"--batch_size=60 cannot be shared by 8 devices; take 56"):
         train(replace(TOY, batch_size=60, workdir=str(tmp_path)))

@@ -130,10 +130,12 @@ def write(
     if (out / MANIFEST).exists():  # by the process that held the lock when we looked first
         return finished(out, settings)
     begin(out, settings)
-    shards = {
-        split: write_split(out, split, source, encoding, encoding.shard_size, num_workers)
-        for split, source in sources.items()
+    # Validation first: one of its images that cannot be read is found before hours of encoding.
+    written = {
+        split: write_split(out, split, sources[split], encoding, encoding.shard_size, num_workers)
+        for split in sorted(sources, key="val".__ne__)
     }
+    shards = {split: written[split] for split in sources}
     manifest = settings | {
         "class_names": list(next(iter(sources.values())).class_names),
         "skipped": list(chain(*(note.pop("skipped") for notes in shards.values() for note in notes))),

@@ -118,12 +118,12 @@ def test_what_was_killed_goes_on_and_ends_the_same(photographs, tmp_path, monkey
         patched.setattr(writing, "write_shard", stop_at_the_third)
         with pytest.raises(KeyboardInterrupt):
             prepare("folder", str(photographs), killed, SMALL)
-    assert written == [f"train/0000{k}-of-00003.array_record" for k in range(2)]
+    assert written == ["val/00000-of-00001.array_record", "train/00000-of-00003.array_record"]
     with pytest.raises(InputError, match=r"manifest\.json is missing: no prepared set, or an unfinished one"):
         load_source("prepared", "train", str(killed), 0)
-    kept = (killed / written[0]).stat().st_mtime_ns
-    prepare("folder", str(photographs), killed, SMALL)
-    assert (killed / written[0]).stat().st_mtime_ns == kept
+    kept = [(killed / file).stat().st_mtime_ns for file in written]
+    assert list(prepare("folder", str(photographs), killed, SMALL)["splits"]) == ["train", "val"]
+    assert [(killed / file).stat().st_mtime_ns for file in written] == kept
     assert files_of(killed) == files_of(whole)
 
 
@@ -265,9 +265,15 @@ def test_unreadable_training_images_are_left_out_and_listed(photographs, tmp_pat
 
 
 def test_too_many_unreadable_ones_or_one_to_evaluate_on_are_refused(photographs, tmp_path, monkeypatch):
-    (photographs / "val" / "a" / "0.png").write_bytes(b"")
-    with pytest.raises(InputError, match=r"val/a/0\.png: empty"):
+    to_evaluate_on = photographs / "val" / "a" / "0.png"
+    whole = to_evaluate_on.read_bytes()
+    to_evaluate_on.write_bytes(b"")
+    says = r"^\S*val/a/0\.png: empty, 0 bytes; restore the file; replaced under the same name, .* goes on; removed, "
+    with pytest.raises(InputError, match=says):
         prepare("folder", str(photographs), tmp_path / "out", SMALL)
+    assert not (tmp_path / "out" / "train").exists()  # it is found before the long work
+    to_evaluate_on.write_bytes(whole)
+    prepare("folder", str(photographs), tmp_path / "out", SMALL)
     monkeypatch.setattr(writing, "MAX_UNREADABLE", 1)
     for number in range(2):
         (photographs / "train" / "a" / f"{number}.png").write_bytes(b"")
