@@ -201,7 +201,7 @@ def refuse_other_name(root: Path, split: str, beside_test: bool) -> None:
         # Where there is no other, what is called test is what a training is validated on.
         is_test = split == "val" and not beside_test and is_test_folder(root, entry.name)
         if is_test or (entry.name.lower() in (split, *OTHER_NAMES[split]) and has_folders(Path(entry.path))):
-            held_out = "hold images out of the training's, --val_fraction=0.2; or " if is_test else ""
+            held_out = "in a training, --val_fraction=0.2; to prepare it, --splits=train; or " if is_test else ""
             raise InputError(
                 f"{root / split} is not a folder, but {root / entry.name} is there; {held_out}rename it, or link it: "
                 f"ln -s {entry.name} {root / split}"

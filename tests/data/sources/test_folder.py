@@ -128,7 +128,8 @@ def test_a_folder_without_a_test_split_says_so(write_folder):
 def test_what_is_called_test_is_no_validation_set_before_it_is_renamed(write_folder):
     with pytest.raises(
         InputError,
-        match=r"val is not a folder, but .*test is there; hold images out .* or rename it",
+        match=r"val is not a folder, but .*test is there; in a training, --val_fraction=0\.2; to prepare it, "
+        r"--splits=train; or rename it, or link it",
     ):
         folder_source("val", str(write_folder({"train/a": 1, "test/a": 1})))
 
