@@ -19,12 +19,14 @@ from resnet_jax.models.resnet.resnet import ResNet
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("output_stride", [4, 8, 16])
 @pytest.mark.parametrize(
-    ("block", "shortcut", "image_size"),
+    ("block", "shortcut", "output_stride", "image_size"),
     [
-        *((block, "B", size) for block in (BasicBlock, Bottleneck) for size in (64, 75)),
-        *((block, "D", 75) for block in (BasicBlock, partial(BasicBlock, blur=True), partial(Bottleneck, blur=True))),
+        *((block, "B", s, size) for block in (BasicBlock, Bottleneck) for s in (4, 8, 16) for size in (64, 75)),
+        *(
+            (block, "D", 8, 75)
+            for block in (BasicBlock, partial(BasicBlock, blur=True), partial(Bottleneck, blur=True))
+        ),
     ],
 )
 def test_the_strided_network_s_values_are_among_the_dilated_one_s(block, shortcut, output_stride, image_size):
