@@ -115,8 +115,13 @@ def check_may_begin(workdir: Path, third_save: float) -> None:
 
 
 def has_checkpoints(workdir: Path) -> bool:
-    """Return whether the folder holds checkpoints, good or set aside; one that was never finished is none."""
-    names = (path.name for path in (workdir / "checkpoints").glob("*"))
+    """Return whether the folder holds checkpoints, good or set aside; one that was never finished is none.
+
+    Raises:
+        OSError: that cannot be read, which is not the same as none.
+    """
+    folder = workdir / "checkpoints"
+    names = os.listdir(folder) if folder.is_dir() else []
     return any(name.isdigit() or ".damaged" in name for name in names)
 
 
@@ -135,7 +140,7 @@ def read_run_to_continue(workdir: Path) -> tuple[Config, dict[str, Any]] | None:
 
 def mark_saved(workdir: Path) -> None:
     """Note in config.json that there was a whole checkpoint, in runs of this version."""
-    with suppress(FileNotFoundError, InputError):  # a full disk, or a folder that is gone: others say so
+    with suppress(OSError, InputError):  # a full disk, or a folder that is gone: others say so
         path = workdir / "config.json"
         if (record := read_sealed(path, "")).get(SAVED) is False:
             write_sealed(path, record | {SAVED: True})
@@ -143,7 +148,7 @@ def mark_saved(workdir: Path) -> None:
 
 def mark_failed(workdir: Path) -> None:
     """Note in config.json that the run ended with an error, where nothing of it was saved."""
-    with suppress(FileNotFoundError, InputError):
+    with suppress(OSError, InputError):
         path = workdir / "config.json"
         if not has_checkpoints(workdir):
             write_sealed(path, read_sealed(path, "") | {FAILED: True})
