@@ -18,6 +18,7 @@ from resnet_jax.models.registry import classifies_pixels, create_model
 from resnet_jax.weights.catalog import known_weights
 from resnet_jax.weights.image_config import Interpolation, completed, is_guess
 from resnet_jax.weights.pretrained import WeightSet, exact_variables, open_weights
+from resnet_jax.workdir.folder import is_run
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,8 @@ def load_trained(
         raise InputError("--ema is of a run: only runs keep an average")
     if workdir and weights:
         raise InputError("--weights goes with --model=NAME, not with --workdir")
+    if weights and is_run(weights):
+        raise InputError(f"--weights={weights} is the folder of a run: name it as --workdir={weights}, without --model")
     if workdir and weights_key:
         raise InputError(f"--weights_key={weights_key} is of a file of weights; the average of a run is --ema")
     if workdir and num_classes:

@@ -8,11 +8,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from resnet_jax.layers.pooling import refuse_empty
+
 
 class AroundBackbone(nn.Module):
-    """Base of networks for dense prediction: images [B,H,W,3] of any size -> float32 logits [B,H,W,K].
+    """Base of networks for dense prediction: images [B,H,W,3] -> float32 logits [B,H,W,K].
 
-    A subclass names the part behind the encoder, and has its fields: the part's parameters stand beside "backbone".
+    The images may have any size of which the encoder leaves a pixel. A subclass names the part behind the encoder, and
+    has its fields: the part's parameters stand beside "backbone".
 
     Attributes:
         backbone: creates a network without a head, any whose `features=True` returns "stem" and stages, from `name`,
@@ -40,6 +43,8 @@ class AroundBackbone(nn.Module):
         backbone = self.backbone(name="backbone", **types, **group)
         outputs = backbone(images, train=train, features=True)
         decoder = self.decoder()
+        for stage in decoder.reads(outputs):
+            refuse_empty(*outputs[stage].shape[1:3])
         nn.share_scope(self, decoder)
         outputs |= decoder(outputs, images.shape[1:3], train)
         return outputs if features else outputs["logits"]

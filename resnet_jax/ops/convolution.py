@@ -39,9 +39,12 @@ def convolve(
     need for their gradients. A program that runs on the CPU of a machine with an accelerator has the plain lowering:
     the same values, slower in `lax.scan`.
     """
-    if groups > 1:
-        return _plain(x, kernel, strides, padding, dilation, groups)
     size = kernel.shape[0]
+    output = _output_size(x, size, strides, padding, dilation)
+    # Of an image without pixels nothing is computed; the other lowerings divide by its sides.
+    empty = any(isinstance(side, int) and side < 1 for side in (*x.shape[1:3], *output))
+    if groups > 1 or empty:
+        return _plain(x, kernel, strides, padding, dilation, groups)
     if size == 1 and not padding and (is_active("canonical") or is_active("matrix_product")):
         x = x[:, ::strides, ::strides]
         if not is_active("canonical"):
@@ -52,9 +55,8 @@ def convolve(
     if few and x.shape[1] % 2 == x.shape[2] % 2 == 0 and is_active("space_to_depth"):
         return convolve_in_blocks(x, kernel, padding)
     if is_active("canonical"):
-        output = _output_size(x, size, strides, padding, dilation)
         # The gradient of x is a convolution of g, which has the size of the output. Long images (2x64) lose a tenth.
-        if 0 < min(x.shape[1], x.shape[2], *output) < size:
+        if min(x.shape[1], x.shape[2], *output) < size:
             return _convolve_patches(x, kernel, output, strides, padding, dilation)
         return _canonical(x, kernel, strides, padding, dilation)
     if x.dtype != jnp.float32 and is_active("float32_gradients"):

@@ -21,6 +21,7 @@ from resnet_jax.run.cached_features import check_cache
 from resnet_jax.run.distill import add_teacher
 from resnet_jax.run.new_parts import ENCODER, around_encoder, with_head
 from resnet_jax.run.report import say_once
+from resnet_jax.weights.auxiliary import BUILDS_HEADS
 from resnet_jax.weights.checksum import checksum
 from resnet_jax.weights.layout import OURS, to_tensors
 from resnet_jax.weights.pretrained import open_weights, variables_of
@@ -31,7 +32,7 @@ from resnet_jax.workdir.folder import is_run
 OF_WEIGHTS = ("mean", "std", "interpolation", "eval_crop")
 
 # Options of a network that may be other than those of the network whose weights it starts from.
-MAY_DIFFER = {"norm", "output_stride"}
+MAY_DIFFER = {"norm", "output_stride", *BUILDS_HEADS}
 
 
 def read_initial(config: Config) -> Trained | None:

@@ -11,6 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from resnet_jax.config.options import Config
 from resnet_jax.models.counts import abstract_variables
 from resnet_jax.run.build import Run
+from resnet_jax.weights.auxiliary import auxiliary_paths
 from resnet_jax.weights.shapes import head_paths, initial_leaves, variable_shapes
 
 ENCODER = "backbone"
@@ -41,6 +42,8 @@ def with_head(
 ) -> tuple[Any, int]:
     """Return the variables with a head for `classes`, and how many of them it kept by name.
 
+    Auxiliary heads that the variables do not have are drawn as a new network's.
+
     Args:
         config: of the run.
         options: of the network.
@@ -51,11 +54,13 @@ def with_head(
     shapes = variable_shapes(config.model, len(classes), options)
     head = head_paths(config.model, shapes, len(classes), options)
     old: dict[tuple[str, ...], Any] = flatten_dict(variables)
-    new = initial_leaves(config.model, head, len(classes), config.seed, options)
+    lacking = [path for path in auxiliary_paths(config.model, len(classes), options) if path not in old]
+    new = initial_leaves(config.model, [*head, *lacking], len(classes), config.seed, options)
+    shared = [path for path in head if path not in lacking]
     index = {name: number for number, name in enumerate(names or ())}
-    fits = all(path in old and old[path].shape[:-1] == new[path].shape[:-1] for path in head)
+    fits = all(path in old and old[path].shape[:-1] == new[path].shape[:-1] for path in shared)
     pairs = [(k, index[name]) for k, name in enumerate(classes) if name in index] if fits else []
-    for path in head:
+    for path in shared:
         if pairs:
             leaf = np.array(new[path])
             ours, theirs = (list(numbers) for numbers in zip(*pairs, strict=True))

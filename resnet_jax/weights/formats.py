@@ -73,9 +73,13 @@ def read_file(path: str | Path, weights_key: str = "") -> TensorFile:
         InputError: the file is missing, damaged, of another kind, holds something else than tensors, or would run code.
     """
     path = Path(path)
-    if not has_known_ending(path) and not path.is_file():
+    if not has_known_ending(path) and not path.exists():
         raise InputError(f"{path}: weights are files ending in {', '.join(ENDINGS)}")
     try:
+        if path.is_dir():
+            inside = sorted(file.name for file in path.iterdir() if has_known_ending(file))
+            remedy = f"; name a file in it: {', '.join(inside[:5])}" if inside else " without files of weights"
+            raise InputError(f"{path}: a folder{remedy}")
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
     except OSError as error:

@@ -13,6 +13,7 @@ from resnet_jax.data.preprocessing import Preprocessing
 from resnet_jax.errors import InputError
 from resnet_jax.models.registry import classifies_pixels
 from resnet_jax.weights import catalog, description, formats, hub, keras, matching
+from resnet_jax.weights.auxiliary import options_for
 from resnet_jax.weights.checksum import vectors_digest
 from resnet_jax.weights.image_config import find_preprocessing
 from resnet_jax.weights.layout import OURS, Layout, LeafPath, Tensors, names_and_shapes, to_tensors, to_variables
@@ -126,6 +127,8 @@ def open_weights(name: str, source: str | Path | None = None, weights_key: str =
     refuse_another(name, source, stated.model or name)
     layouts = [OURS] if any("params/" in key for key in file.tensors) else layouts_for(name)
     tensors, layout, note = matching.match(file.tensors, variable_shapes(name, None, stated.options), layouts)
+    options = options_for(name, stated.options, tensors, layout)
+    without = "" if options == stated.options else "holds no auxiliary heads; only training needs them"
     same = catalog.BY_DIGEST.get(vectors_digest(tensors))
     if same:
         refuse_another(name, source, same.model)
@@ -139,9 +142,9 @@ def open_weights(name: str, source: str | Path | None = None, weights_key: str =
         preprocessing=preprocessing,
         preprocessing_from=origin,
         class_names=tuple(stated.class_names) if stated.class_names else None,
-        options=stated.options,
+        options=options,
         masks=stated.masks,
-        notes=tuple(f"{source}: {line}" for line in (file.note, note) if line),
+        notes=tuple(f"{source}: {line}" for line in (file.note, note, without) if line),
     )
 
 

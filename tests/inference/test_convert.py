@@ -95,6 +95,13 @@ def test_options_that_a_source_does_not_have_are_refused(tmp_path):
         load_trained(tmp_path, num_classes=5)
 
 
+def test_the_folder_of_a_run_given_as_weights_is_named(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "config.json").touch()
+    with pytest.raises(InputError, match=f"is the folder of a run: name it as --workdir={tmp_path}, without --model"):
+        load_trained(model="resnet8_cifar", weights=tmp_path)
+
+
 @pytest.mark.parametrize("option", ["image_size", "resize", "num_classes"])
 def test_a_negative_size_is_one_line(option):
     with pytest.raises(InputError, match=f"--{option}=-3 must be at least 1, or 0 for the network's own"):

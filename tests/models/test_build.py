@@ -70,6 +70,13 @@ def test_networks_for_dense_prediction_take_small_pictures(name):
     assert logits.shape == (1, 17, 40, 2)
 
 
+@pytest.mark.parametrize(("name", "image_size"), [("unet_vgg11", 15), ("fcn_alexnet", 30), ("fcn_vgg11", 15)])
+def test_pictures_of_which_an_encoder_leaves_nothing_are_refused(name, image_size):
+    model = create_model(name, num_classes=2)
+    with pytest.raises(InputError, match="images are too small"):
+        jax.eval_shape(lambda x: model.init(jax.random.key(0), x), jnp.zeros((1, image_size, 64, 3)))
+
+
 @pytest.mark.parametrize(("name", "image_size"), [("alexnet", 63), ("vgg11", 32), ("densenet121", 29)])
 def test_the_smallest_images_that_a_network_takes_are_accepted(name, image_size):
     check_classifier(create_model(name), name, image_size)

@@ -40,7 +40,7 @@ def assert_same(got, expected, tolerance=1e-5):
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         assert a.dtype == b.dtype
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, np.abs(b).max()))
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max(initial=1.0))
 
 
 def inputs(batch=2, height=9, width=8, channels=4, features=6, k=3, groups=1, dtype=jnp.float32):
@@ -86,6 +86,18 @@ def test_values_and_both_gradients_are_those_of_lax(
     with pytest.MonkeyPatch.context() as patch:
         small_parts(patch, part_bytes)
         got, expected = both(x, kernel)
+    assert_same(got, expected)
+
+
+@pytest.mark.parametrize(
+    ("side", "options"), [(0, {"padding": 1}), (0, {"k": 1}), (0, {"k": 1, "strides": 2}), (2, {}), (2, {"strides": 2})]
+)
+def test_nothing_comes_of_images_without_pixels(side, options):
+    """A U-Net halves images to nothing, and pads what is left."""
+    x, kernel = inputs(height=side, width=5, k=options.get("k", 3))
+    options = {name: value for name, value in options.items() if name != "k"}
+    got, expected = (values_and_gradients(partial(conv, **options), x, kernel) for conv in (convolve, plain))
+    assert 0 in got[0].shape
     assert_same(got, expected)
 
 

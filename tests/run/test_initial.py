@@ -222,6 +222,21 @@ def test_a_class_keeps_its_part_of_the_head_by_its_name():
     assert head["kernel"][:, 1].std() > 0
 
 
+def test_auxiliary_heads_that_weights_do_not_have_are_drawn():
+    name, names = "fcn_resnet18", ["ant", "bee"]
+    whole: Any = random_variables(create_model(name, num_classes=2), 32)
+    old = {kind: {top: tree for top, tree in leaves.items() if top != "aux1"} for kind, leaves in whole.items()}
+    variables, kept = with_head(replace(TOY, model=name), {}, old, names, names)
+    assert kept == 2
+    assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, whole)
+    np.testing.assert_array_equal(
+        variables["params"]["head"]["conv2"]["bias"], whole["params"]["head"]["conv2"]["bias"]
+    )
+    assert variables["params"]["aux1"]["conv1"]["kernel"].std() > 0
+    with_heads, without = (create_model(name, aux_head=aux) for aux in (True, False))
+    check_options(replace(TOY, init_from="fcn.pth"), name, without, with_heads)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "why"),

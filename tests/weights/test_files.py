@@ -139,3 +139,12 @@ def test_other_files_are_refused(tmp_path):
     write_tensors(tmp_path / "x.npz", {})
     with pytest.raises(InputError, match="holds no tensors"):
         read_tensors(tmp_path / "x.npz")
+
+
+def test_a_folder_is_answered_with_the_files_in_it(tmp_path):
+    with pytest.raises(InputError, match="a folder without files of weights"):
+        read_tensors(tmp_path)
+    write_tensors(tmp_path / "model.safetensors", {"a": np.zeros(1)})
+    (tmp_path / "config.json").touch()
+    with pytest.raises(InputError, match=r"a folder; name a file in it: model\.safetensors$"):
+        read_tensors(tmp_path)

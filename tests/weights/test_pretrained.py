@@ -19,6 +19,8 @@ from resnet_jax.weights import hub
 from resnet_jax.weights.formats import read_file, write_tensors
 from resnet_jax.weights.layout import OURS, to_tensors
 from resnet_jax.weights.pretrained import load_pretrained, open_weights, write_weights
+from resnet_jax.weights.rules import rules_for
+from resnet_jax.weights.torch_layout import to_torch
 from tests.server import serving
 from tests.weights.reading import read_tensors
 
@@ -84,6 +86,23 @@ def test_options_that_a_description_cannot_have_are_refused(tmp_path, variables,
     write_tensors(tmp_path / "x.safetensors", to_tensors(variables, OURS), {"model": MODEL, "options": text})
     with pytest.raises(InputError, match=r"x\.safetensors: its description cannot be read \(options "):
         load_pretrained(MODEL, tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(("name", "option"), [("googlenet", "aux_heads"), ("fcn_resnet18", "aux_head")])
+def test_a_file_without_auxiliary_heads_is_of_the_whole_network(tmp_path, random_variables, name, option):
+    """torchvision writes one with aux_logits=False or aux_loss=False."""
+    drawn = random_variables(name)
+    rest = {
+        kind: {top: tree for top, tree in leaves.items() if not top.startswith("aux")} for kind, leaves in drawn.items()
+    }
+    # The state dict names no option: that is what the missing tensors tell.
+    tensors = to_torch(rest, rules_for(name))
+    assert len(tensors) < len(to_torch(drawn, rules_for(name)))
+    write_tensors(tmp_path / "x.safetensors", tensors, {"format": "pt"})
+    weights = open_weights(name, tmp_path / "x.safetensors")
+    assert weights.options == {option: False}
+    assert weights.notes[-1].endswith("x.safetensors: holds no auxiliary heads; only training needs them")
+    assert_equal_trees(load_pretrained(name, tmp_path / "x.safetensors"), rest)
 
 
 class TestAnotherNetwork:
