@@ -9,6 +9,7 @@ below the given folders reproduce it, are within tolerance with fewer seeds, or 
 Reads config.json and result.json, and ten_crop.json where the paper tested on ten crops.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ def main(argv: Sequence[str]) -> None:
     if options.table == "reproduction":
         print(f"\n{evaluation_table(EVALUATIONS, folders)}")
     for problem in problems:
-        print(problem)
+        print(problem, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ else:
     pictures = np.stack([source[index].image for index in range(8)])
 images = np.asarray(net.preprocessing.normalize({"image": pictures})["image"])
 if class_words:
-    names = [word.replace("_", " ") for word in json.loads(Path(class_words).read_text()).values()]
+    names = [word.replace("_", " ") for word in json.loads(Path(class_words).read_text(encoding="utf-8")).values()]
 else:
     names = [net.class_name(k) for k in range(net.num_classes)]
 

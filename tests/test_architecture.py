@@ -83,7 +83,7 @@ def imported(source: str, package: str) -> set[str]:
 
 
 def imports_of(path: Path) -> set[str]:
-    return imported(path.read_text(), ".".join(path.parent.relative_to(ROOT).parts))
+    return imported(path.read_text(encoding="utf-8"), ".".join(path.parent.relative_to(ROOT).parts))
 
 
 def allowed(path: Path) -> set[str]:

@@ -37,7 +37,7 @@ def test_every_link_to_a_page_resolves(page):
 
 def blocks(page: Path) -> list[str]:
     """The Python of a page."""
-    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.mark.parametrize(

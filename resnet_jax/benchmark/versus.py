@@ -34,7 +34,7 @@ class Contender:
         """Start the process, so that it warms up before it is asked; `measure` does so where it has not been done."""
         self.close()
         self._had_object = False
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `close`)
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 (closed by `close`)
         self._process = subprocess.Popen(
             self._command,
             shell=isinstance(self._command, str),

@@ -1,5 +1,6 @@
 """Options that have no effect without another one: they are refused, so that nobody waits for what they would do."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -86,6 +87,10 @@ def check_new_run(config: Config) -> None:
     Raises:
         InputError: the first such option.
     """
+    if config.depth and not re.search(rf"resnet{config.depth}(?!\d)", config.model):
+        raise InputError(
+            f"--depth={config.depth} names another network than --model={config.model}; in Python model= alone names it"
+        )
     check_recipe(config)
     check_needs(config, NEEDS_OF_NEW_RUNS)
     first_rate = config.warmup_learning_rate or config.warmup_from

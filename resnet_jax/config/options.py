@@ -98,6 +98,11 @@ def from_json(values: dict[str, Any]) -> Config:
     return Config(**options)
 
 
+def thaw_step(config: Config, num_train: int) -> int:
+    """Return the steps after which --unfreeze_at lets what is frozen learn; 0: it never does."""
+    return round(config.unfreeze_at * num_train / config.batch_size)
+
+
 def progressive_sizes(text: str) -> tuple[int, int] | None:
     """Return the sizes in --progressive=LOW:HIGH, or None when it is empty.
 

@@ -84,7 +84,7 @@ def check_page(path: Path, option: str = "out") -> None:
     if not path.parent.is_dir():
         raise InputError(f"--{option}={path}: there is no folder {path.parent}; make it, or name another")
     if path.is_dir() or path.suffix in (".csv", ".json"):  # the endings of what is written beside it
-        raise InputError(f"--{option}={path} is no page; name a file, --{option}=FOLDER/report.html")
+        raise InputError(f"--{option}={path} is not a page; name a file, --{option}=FOLDER/report.html")
 
 
 def write_page(path: Path, html: str) -> None:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
+from resnet_jax.config.options import thaw_step
 from resnet_jax.data.build import build_source, build_train_loader
 from resnet_jax.data.build_sizes import last_size
 from resnet_jax.data.notices import print_notice
@@ -146,7 +147,7 @@ def with_precise_stats(trained: Trained, num_images: int, *, data_dir: str = "",
     _, source = open_where_they_lie(
         trained, data_dir, lambda folder: build_source(dataclasses.replace(config, data_dir=folder), "train")
     )
-    thawed = 0 < run.unfreeze_at * len(source) < trained.step * run.batch_size
+    thawed = 0 < thaw_step(run, len(source)) < trained.step
     frozen = "" if thawed else run.freeze
     kept = kept_statistics(frozen, of_weights=run.freeze_statistics, has_decoder=hasattr(trained.model, "backbone"))
     if not changes_statistics(trained, kept):

@@ -94,7 +94,7 @@ class Report:
 
 def write_report(
     trained: Trained,
-    out: Path,
+    out: str | Path,
     *,
     dataset: str = "",
     data_dir: str = "",
@@ -126,6 +126,7 @@ def write_report(
         InputError: the data cannot be read, the set has other classes than the network, a file cannot be written,
             or another file has the name of the table.
     """
+    out = Path(out)
     check_page(out)
     if trained.classifies_pixels:
         return write_mask_report(

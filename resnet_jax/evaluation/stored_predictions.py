@@ -92,7 +92,7 @@ def read_predictions(
     try:
         if read_sealed(path.with_suffix(".json"), "") != subject | {"table": _sum(path)}:
             return None
-        with path.open(newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, InputError):
         return None

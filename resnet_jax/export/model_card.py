@@ -68,8 +68,8 @@ def write_card(trained: Trained, repo: str, license: str, files: Mapping[str, st
         "curves": "curves.png" in files,
         "files": files,
     }
-    card = ModelCard.from_template(data, template_str=TEMPLATE.read_text(), **facts)
-    path.write_text(str(card))
+    card = ModelCard.from_template(data, template_str=TEMPLATE.read_text("utf-8"), **facts)
+    path.write_text(str(card), "utf-8")
 
 
 def without_folders(option: str) -> str:

@@ -79,8 +79,8 @@ def _write_files(trained: Trained, folder: Path) -> dict[str, str]:
     config = timm_config(trained.name, trained.num_classes, trained.class_names, trained.preprocessing)
     if in_torch:
         config["pretrained_cfg"] |= replaced_layers(trained.name, trained.variables)
-    (folder / "config.json").write_text(json.dumps(config, indent=2))
-    (folder / "preprocessing.json").write_text(json.dumps(preprocessing_of(trained), indent=2))
+    (folder / "config.json").write_text(json.dumps(config, indent=2), "utf-8")
+    (folder / "preprocessing.json").write_text(json.dumps(preprocessing_of(trained), indent=2), "utf-8")
     export(trained, folder / "model.onnx")
     curves = Path(trained.source) / "curves.png"
     if trained.run is not None and curves.is_file():

@@ -31,7 +31,7 @@ def write_web_page(trained: Trained, folder: Path, runtime: str | Path) -> None:
     page, script, description = PAGE_FILES
     for name in (page, script):
         shutil.copy(PAGE / name, folder)
-    (folder / description).write_text(json.dumps(describe(trained, normalized_inside=True), indent=2))
+    (folder / description).write_text(json.dumps(describe(trained, normalized_inside=True), indent=2), "utf-8")
     (folder / "onnxruntime").mkdir()
     with tempfile.TemporaryDirectory() as downloads:
         source = Path(runtime) if runtime else fetch_runtime(Path(downloads))

@@ -117,7 +117,7 @@ def _stablehlo(trained: Trained, out: Path, trial: Trial, with_preprocessing: bo
     # The program gets its name last.
     with written(out) as temporary, written(description) as text_file, ExitStack() as stack:
         temporary.write_bytes(program.data)
-        text_file.write_text(json.dumps(describe(trained, with_preprocessing, "[B,H,W,3]"), indent=2))
+        text_file.write_text(json.dumps(describe(trained, with_preprocessing, "[B,H,W,3]"), indent=2), "utf-8")
         read = {}
         if beside:
             arrays_file = stack.enter_context(written(arrays))

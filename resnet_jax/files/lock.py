@@ -28,7 +28,7 @@ def lock_folder(folder: Path, option: str, doing: str) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("a+")
+        file = (folder / LOCK).open("a+", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{option}={folder}: cannot be written ({error.strerror}); name another folder") from error
     with file:

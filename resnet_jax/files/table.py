@@ -16,7 +16,7 @@ def refuse_other_table(path: Path, header: Sequence[str]) -> None:
         InputError: there is such a file, or it cannot be read.
     """
     try:
-        with path.open(newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             found = next(csv.reader(file), [])
     except FileNotFoundError:
         return

@@ -71,12 +71,14 @@ def build_probabilities(trained: Trained, size: int) -> Callable[[np.ndarray], n
     return of_batch
 
 
-def predict(trained: Trained, paths: Sequence[str | Path], top: int = 5, batch_size: int = 64) -> list[dict[str, Any]]:
+def predict(
+    trained: Trained, paths: str | Path | Sequence[str | Path], top: int = 5, batch_size: int = 64
+) -> list[dict[str, Any]]:
     """Return for each image file {"image", "classes": [{"class", "probability"}, …]}, the likeliest class first.
 
     Args:
         trained: the network.
-        paths: image files of any size and format.
+        paths: an image file of any size and format, or several.
         top: how many classes; fewer where the network has fewer.
         batch_size: images at once: no more than these are in memory.
 
@@ -86,6 +88,8 @@ def predict(trained: Trained, paths: Sequence[str | Path], top: int = 5, batch_s
     """
     if trained.classifies_pixels:
         raise InputError(f"{trained.name} classifies pixels: its masks are those of segment.segment_images")
+    if isinstance(paths, str | Path):
+        paths = [paths]
     if not paths:
         raise InputError(NO_IMAGES)
     for name, value in (("batch_size", batch_size), ("top", top)):

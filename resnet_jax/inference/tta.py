@@ -72,7 +72,7 @@ def averaged_logits(apply: Callable[[jax.Array], Any], images: jax.Array, views:
         InputError: there are no such views.
     """
     if views not in VIEWS:
-        raise InputError(f"--views={views}: there are no such views; known are {', '.join(VIEWS)}")
+        raise InputError(f"there are no views {views!r}; known are {', '.join(VIEWS)}")
     (weight, view), *others = VIEWS[views]
     mean = weight * seen_back(view, apply(view(images)))
     for weight, view in others:
@@ -89,7 +89,7 @@ def seen_back(view: View, logits: jax.Array) -> jax.Array:
     if logits.ndim == 2 or view is as_it_is:
         return logits
     if view is not mirror:
-        raise InputError("--eval_views=flip_translate is for classifiers; take center or flip")
+        raise InputError("the views flip_translate are for classifiers; take center or flip")
     return mirror(logits)
 
 

@@ -29,7 +29,8 @@ class SqueezeExcite(nn.Module):
 class EfficientChannelAttention(nn.Module):
     """Channel weights from a convolution along the channels (Wang et al. 2020): [B,H,W,C] -> [B,H,W,C].
 
-    Its width grows with the logarithm of C: 3 for 64 channels, 7 for 2,048.
+    Its width grows with the logarithm of C: 3 for 64 channels, 7 for 2,048. Its kernel is stored in float32. `conv`,
+    which every kind of attention is given, is not used.
     """
 
     conv: Callable

@@ -33,7 +33,7 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
         InputError: no network named, or an option that it does not have.
     """
     if not config.model:
-        raise InputError("name a network: --model=NAME or --depth=LAYERS")
+        raise InputError("name a network: --model=NAME or --depth=LAYERS; in Python, Config(model=NAME)")
     options: dict[str, Any] = {name: getattr(config, name) for name in NETWORK_OPTIONS if getattr(config, name)}
     build = partial(create_model, config.model, num_classes=num_classes, dtype=jnp.dtype(config.dtype).type)
     model = build(**options)

@@ -27,7 +27,7 @@ class Counts(NamedTuple):
 
 def known_counts() -> dict[str, Counts]:
     """Return the counts of all networks by name, as they are kept."""
-    return {name: Counts(*counts) for name, counts in json.loads(FILE.read_text()).items()}
+    return {name: Counts(*counts) for name, counts in json.loads(FILE.read_text("utf-8")).items()}
 
 
 def count(name: str) -> Counts:
@@ -41,4 +41,4 @@ def count(name: str) -> Counts:
 def write_counts(counts: Mapping[str, Counts]) -> None:
     """Keep the counts of all networks, one a line."""
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(one)}" for name, one in counts.items())
-    FILE.write_text(f"{{\n{lines}\n}}\n")
+    FILE.write_text(f"{{\n{lines}\n}}\n", "utf-8")

@@ -5,7 +5,7 @@ from typing import Any
 
 import optax
 
-from resnet_jax.config.options import MOST_STEPS, Config
+from resnet_jax.config.options import MOST_STEPS, Config, thaw_step
 from resnet_jax.errors import InputError
 from resnet_jax.optim.ema import Ema
 from resnet_jax.optim.freeze import frozen_by, leave_frozen
@@ -88,7 +88,7 @@ def build_thaw(config: Config, num_train: int) -> int:
     Raises:
         InputError: it would not within the training.
     """
-    steps = round(config.unfreeze_at * num_train / config.batch_size)
+    steps = thaw_step(config, num_train)
     if config.unfreeze_at and not 0 < steps < build_length(config, num_train):
         raise InputError(
             f"--unfreeze_at={config.unfreeze_at:g} is step {steps:,} of {build_length(config, num_train):,}; "

@@ -99,4 +99,4 @@ def check_same_state(step: int, digest: str) -> None:
 def digest_of_code() -> str:
     """Return a digest of the package's own files, for copies that no git commit describes."""
     package = Path(resnet_jax.__file__).parent
-    return digest_of({str(path.relative_to(package)): path.read_text() for path in package.rglob("*.py")})
+    return digest_of({str(path.relative_to(package)): path.read_text("utf-8") for path in package.rglob("*.py")})

@@ -22,8 +22,8 @@ from resnet_jax.optim.build import build_length, build_optimizer
 from resnet_jax.optim.optimizers import DECAYS
 from resnet_jax.run.build import check_network
 
-# Training images of the sets that recipes are written for, where the data are not at hand.
 SMALL_SIZES = {"cifar10": 32, "cifar100": 32, "digits": 8}
+# Training images of the sets that recipes are written for, where the data are not at hand.
 TRAINING_IMAGES = {"imagenet2012": 1_281_167, "cifar10": 50_000, "cifar100": 50_000}
 ROWS = 13  # of the printed table
 POINTS = 600  # of the plot
@@ -40,7 +40,7 @@ class Trace:
         decay: part of a decaying weight that the step takes away; NaN where it depends on the weights (LARS,
             LAMB, RMSprop).
         image_size: pixels a side.
-        ema: part of itself that the average keeps in that step; 1 where it is not updated, or none is kept.
+        ema: part of itself that the average keeps in its next update, which that step may be; 1 where none is kept.
     """
 
     step: np.ndarray
@@ -111,9 +111,10 @@ def trace_of(config: Config, images: int, points: int) -> Trace:
     ema = optimizer.ema
     rate = np.asarray(jax.vmap(optimizer.schedule)(jnp.asarray(step)))
     sizes = build_sizes(config, config.image_size, images)
-    # At the update nearest to each step: between updates the average rests.
-    updates = jnp.asarray((step // config.ema_every + 1) * config.ema_every)
-    kept = np.ones(len(step)) if ema is None else np.asarray(jax.vmap(ema.decay_at)(updates))
+    kept = np.ones(len(step))
+    if ema is not None:  # between updates the average rests
+        updates = jnp.asarray((step // ema.every + 1) * ema.every)
+        kept = np.asarray(jax.vmap(ema.decay_at)(updates))
     # Under momentum, a constant L2 gradient takes effect 1 / (1 - momentum) times.
     l2 = (config.decay or DECAYS[config.optimizer][0]) == "l2"
     gain = 1 / (1 - config.momentum) if l2 and config.momentum < 1 else 1.0

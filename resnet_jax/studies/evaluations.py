@@ -39,7 +39,7 @@ def read_scores(path: Path) -> dict[str, float]:
         InputError: the file is another one.
     """
     try:
-        scores = {name: float(value) for name, value in json.loads(path.read_text()).items()}
+        scores = {name: float(value) for name, value in json.loads(path.read_text("utf-8")).items()}
         return scores | {name: scores[name] for name in ("top1", "num_examples")}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(

@@ -119,7 +119,7 @@ def preprocessing_beside(folder: Path) -> tuple[Preprocessing, str] | None:
         if not path.is_file():
             continue
         try:
-            preprocessing = read(json.loads(path.read_text()))
+            preprocessing = read(json.loads(path.read_text("utf-8")))
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}") from error
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:

@@ -43,7 +43,7 @@ def read_tfjs(source: str | Path) -> Tensors:
     manifest = Path(source) if Path(source).name == MANIFEST else Path(source) / MANIFEST
     tensors: Tensors = {}
     try:
-        for group in json.loads(manifest.read_text())["weightsManifest"]:
+        for group in json.loads(manifest.read_text("utf-8"))["weightsManifest"]:
             if any(Path(name).name != name for name in group["paths"]):
                 raise InputError(f"{manifest} names files outside its folder")
             data = b"".join((manifest.parent / name).read_bytes() for name in group["paths"])

@@ -96,7 +96,7 @@ def append_row(path: Path, row: Row) -> None:
     """
     size = path.stat().st_size if path.exists() else 0
     try:
-        with path.open("a") as file:
+        with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
     except OSError:
         with suppress(OSError):

@@ -63,7 +63,7 @@ def read_sealed(path: Path, remedy: str) -> dict[str, Any]:
         FileNotFoundError: there is none.
     """
     try:
-        return unseal(json.loads(path.read_text()))
+        return unseal(json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         raise
     except OSError as error:

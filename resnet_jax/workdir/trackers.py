@@ -91,7 +91,7 @@ def wandb_id(workdir: Path, start: int) -> str:
     """
     path = workdir / WANDB_ID
     with suppress(FileNotFoundError):
-        return path.read_text().strip()
+        return path.read_text("utf-8").strip()
     new = workdir.name if start else secrets.token_hex(8)
     write_atomically(path, f"{new}\n")
     return new

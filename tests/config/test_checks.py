@@ -36,9 +36,19 @@ def test_a_seed_has_32_bits(seed):
     refused(f"--seed={seed} must be between 0 and 4294967295", seed=seed)
 
 
-def test_an_output_stride_is_a_power_of_two():
-    refused("--output_stride=12: take 8, 16 or 32", output_stride=12)
+@pytest.mark.parametrize("stride", [1, 4, 12, 64])
+def test_an_output_stride_is_8_16_or_32(stride):
+    refused(f"--output_stride={stride}: take 8, 16 or 32", output_stride=stride)
     check_config(Config(output_stride=16))
+
+
+def test_a_depth_in_python_does_not_contradict_the_model():
+    """Commands make the model of it before; a run of theirs has both."""
+    with pytest.raises(InputError, match="--depth=50 names another network than --model=resnet18; in Python"):
+        check_new_run(Config(model="resnet18", depth=50))
+    with pytest.raises(InputError, match="--depth=5 names another network"):
+        check_new_run(Config(model="resnet56_cifar", depth=5))
+    check_new_run(Config(model="unet_resnet50", depth=50))
 
 
 def test_the_largest_seed_is_accepted():

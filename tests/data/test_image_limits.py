@@ -115,7 +115,7 @@ def test_the_crop_of_a_thin_strip_needs_little_memory(crop):
 
 def resident_mib(which: str) -> float:
     """Return the process's memory, VmRSS now or VmHWM at its peak."""
-    (kib,) = re.findall(rf"^{which}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    (kib,) = re.findall(rf"^{which}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"), re.MULTILINE)
     return int(kib) / 2**10
 
 
@@ -124,7 +124,7 @@ def resident_mib(which: str) -> float:
 def test_the_file_of_a_thin_strip_needs_little_memory(crop):
     """Pillow's own memory included, which tracemalloc does not see: 10 GB when the whole was resized."""
     data = encoded(smooth(3, 65_500), "JPEG")
-    Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is held now
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # sets the peak back to what is held now
     before = resident_mib("VmRSS")
     assert crop(decode_image(data, "strip.jpg")).shape[-3:] == (224, 224, 3)
     assert resident_mib("VmHWM") - before < 100

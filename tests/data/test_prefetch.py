@@ -91,7 +91,7 @@ def start(tmp_path):
 
 def alive(pid: int) -> bool:
     status = Path(f"/proc/{pid}/status")
-    return status.exists() and "State:\tZ" not in status.read_text()
+    return status.exists() and "State:\tZ" not in status.read_text(encoding="utf-8")
 
 
 @pytest.fixture

@@ -99,6 +99,7 @@ def test_layers_that_kept_their_statistics_in_training_keep_them():
         ({"freeze": "stem_*"}, {"stem_norm"}),
         ({"freeze": "stem_*", "unfreeze_at": 0.5}, set()),  # of 1,437 images, of which 70 batches are three quarters
         ({"freeze": "stem_*", "unfreeze_at": 1.0}, {"stem_norm"}),
+        ({"freeze": "stem_*", "unfreeze_at": 0.7761}, {"stem_norm"}),  # 69.7 steps: the 70th was the last frozen one
         ({"freeze_statistics": True}, {"stem_norm", "stage1_block01", "stage2_block01", "stage3_block01"}),
     ],
 )

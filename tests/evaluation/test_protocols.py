@@ -167,6 +167,11 @@ def test_in_an_ensemble_each_network_weighs_the_same_at_all_its_scales(root):
     assert_result(result, root, lambda image: np.mean([multi_scale(n, image, scales) for n in networks], axis=0))
 
 
+def test_an_empty_list_of_networks_is_refused():
+    with pytest.raises(InputError, match="no network to evaluate"):
+        evaluate([])
+
+
 def test_protocols_that_a_network_cannot_have_are_refused(root):
     network = toy(root)
     with pytest.raises(InputError, match=r"--protocol=twelve_crop: .*flip_translate, ten_crop, multi_scale"):

@@ -157,7 +157,7 @@ def test_weights_of_no_run_have_a_report_too(tmp_path):
     variables = model.init(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))
     mean, std = MEAN_STD["digits"]
     trained = Trained("dense", model, variables, Preprocessing(8, 8, mean, std), None, "file.npz", "digits")
-    found = write_report(trained, tmp_path / "report.html", num_workers=0)
+    found = write_report(trained, str(tmp_path / "report.html"), num_workers=0)
     html = (tmp_path / "report.html").read_text()
     page = check_whole(html)
     assert isinstance(found, Report)
@@ -173,7 +173,7 @@ def test_a_folder_that_is_not_there_is_refused_before_any_work(odd_run, tmp_path
     with pytest.raises(InputError, match="there is no folder"):
         write_report(load_trained(odd_run), tmp_path / "no" / "report.html")
     for out in (tmp_path, tmp_path / "predictions.csv"):
-        with pytest.raises(InputError, match="is no page; name a file"):
+        with pytest.raises(InputError, match="is not a page; name a file"):
             write_report(load_trained(odd_run), out)
     assert not list(tmp_path.iterdir())
 

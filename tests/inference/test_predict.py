@@ -55,6 +55,10 @@ def test_the_batch_does_not_change_the_result(trained, paths, batch_size):
         np.testing.assert_allclose([c["probability"] for c in entry["classes"]], np.sort(row)[::-1], atol=2e-6)
 
 
+def test_a_single_path_is_one_image(trained, paths):
+    assert predict(trained, paths[2]) == predict(trained, paths[2:3])
+
+
 def peak(trained, paths) -> int:
     tracemalloc.start()
     predict(trained, paths, top=1, batch_size=4)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,6 +13,7 @@ from resnet_jax.config.options import Config
 from resnet_jax.data.order import Order
 from resnet_jax.data.preprocessing import MEAN_STD
 from resnet_jax.errors import InputError
+from resnet_jax.optim.build import build_ema
 from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION
 from resnet_jax.run.dry_run import SMALL_SIZES, dry_run, trace_of
 from tests.masked_pictures import write_pictures
@@ -67,6 +69,17 @@ def test_the_trace_is_what_training_does():
     assert [trace.image_size[s] for s in (0, 1199, 1200, 1300, 1599)] == [160, 160, 192, 192, 192]
     # Of SGD with L2 and momentum 0.9, a decaying weight loses ten times rate x coefficient.
     assert trace.decay[200] == pytest.approx(10 * 1.7 * 1e-4)
+
+
+@pytest.mark.parametrize("ema_every", [1, 4, 100])
+def test_the_trace_of_an_average_is_that_of_its_next_update(ema_every):
+    config = Config(model="x", steps=10, batch_size=8, ema=0.9, ema_every=ema_every)
+    every = min(ema_every, 10)  # once at least, at the end
+    ema = build_ema(config, 10)
+    assert ema is not None
+    expected = [float(ema.decay_at(jnp.asarray((step // every + 1) * every))) for step in range(10)]
+    np.testing.assert_allclose(trace_of(config, images=80, points=10).ema, expected, rtol=1e-6)
+    assert expected[-1] < 1
 
 
 @pytest.mark.parametrize(("images", "batch"), [(1_281_167, 4096), (1_281_167, 256), (9_469, 256), (2_500, 64)])

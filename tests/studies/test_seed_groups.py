@@ -70,7 +70,7 @@ def test_folders_without_runs_are_refused(tmp_path, write_run, capsys):
 def test_a_page_that_cannot_be_written_is_refused_before_any_run_is_read(tmp_path):
     for page, message in (
         ("no/x.html", "there is no folder .*no; make it"),
-        ("", "is no page; name a file, --report="),
+        ("", "is not a page; name a file, --report="),
     ):
         with pytest.raises(InputError, match=rf"^--report={tmp_path / page}.*{message}"):
             compare.main([str(tmp_path / "no run"), f"--report={tmp_path / page}"])

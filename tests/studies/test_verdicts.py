@@ -151,13 +151,13 @@ def test_the_command_prints_the_table_of_what_is_there(tmp_path, capsys):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "config.json").write_text('{"model_type": "of another program"}')
     tables.main(["--table=cifar", f"--runs={tmp_path / 'a'},{tmp_path / 'b'}"])
-    printed = capsys.readouterr().out
+    printed, problems = capsys.readouterr()
     rows = {line.split(" | ")[0]: line for line in printed.splitlines() if line.startswith("| `")}
     assert len(rows) == len(TABLES["cifar"])
     first = rows["| `python -m experiments.cifar --model=resnet20_cifar --recipe=he2015`"]
     assert "| <= 8.75 | 0.2 | 5 of 5 | 8.76 ± 0.11 | reproduced |" in first
     assert sum("| not run |" in row for row in rows.values()) == len(rows) - 1
-    assert "b/config.json is left out" in printed
+    assert "b/config.json is left out" in problems
 
 
 def test_a_config_that_is_not_as_it_was_written_is_left_out(tmp_path):

@@ -117,7 +117,7 @@ def short_side_size(height: int, width: int, short: int) -> tuple[int, int]:
 def resize(image: np.ndarray, height: int, width: int, interpolation: Interpolation = "bilinear") -> np.ndarray:
     """Resize the image [H,W,C] to [height,width,C], antialiased."""
     if interpolation == "random":
-        raise InputError("--interpolation=random is for the random crops of training; take bilinear or bicubic here")
+        raise InputError("the interpolation random is for the random crops of training; take bilinear or bicubic here")
     if interpolation == "fast":
         return fast_resize(image, height, width)
     resample = Image.Resampling[interpolation.upper()]

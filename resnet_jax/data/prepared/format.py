@@ -55,7 +55,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
     """
     path = root / MANIFEST
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text("utf-8"))
         found = manifest["format"]
         if found == FORMAT:
             _check_fields(manifest)

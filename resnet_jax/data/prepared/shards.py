@@ -136,7 +136,7 @@ def read_note(path: Path) -> Note | None:
     if not (path.is_file() and note.is_file()):
         return None
     try:
-        content = json.loads(note.read_text())
+        content = json.loads(note.read_text("utf-8"))
         return content if path.stat().st_size == content["bytes"] else None
     except (ValueError, KeyError, TypeError):  # damaged: the shard is written again
         return None

@@ -221,7 +221,7 @@ def begin(out: Path, settings: dict[str, Any]) -> None:
     path = out / SETTINGS
     if path.exists():
         try:
-            begun = json.loads(path.read_text())
+            begun = json.loads(path.read_text("utf-8"))
             begun["splits"]
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is damaged ({error}); remove {out} and begin again") from error

@@ -12,4 +12,4 @@ def wnids() -> tuple[str, ...]:
     spec = find_spec("tensorflow_datasets")
     assert spec is not None
     assert spec.origin is not None
-    return tuple((Path(spec.origin).parent / "datasets/imagenet2012/labels.txt").read_text().split())
+    return tuple((Path(spec.origin).parent / "datasets/imagenet2012/labels.txt").read_text("utf-8").split())

@@ -156,6 +156,6 @@ def test_a_folder_may_be_called_like_a_file(write_folder, tmp_path):
 
 def test_a_picture_that_is_named_through_the_folder_above_is_the_same(write_csv):
     path = Path(write_csv(""))
-    path.write_text(f"{SPLIT}../{path.parent.name}/p/0.png,bee,val\n")
+    path.write_text(f"{SPLIT}../{path.parent.name}/p/0.png,bee,val\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"p/0\.png has label 'ant' in line 2 and 'bee' in line 6; keep one"):
         opened(str(path))
