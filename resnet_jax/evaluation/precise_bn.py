@@ -16,13 +16,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
-from resnet_jax.config.options import thaw_step
 from resnet_jax.data.build import build_source, build_train_loader
 from resnet_jax.data.build_sizes import last_size
 from resnet_jax.data.notices import print_notice
 from resnet_jax.data.resolution import FixedSize
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.training_images import open_where_they_lie
+from resnet_jax.inference.restore import frozen_at
 from resnet_jax.inference.trained import Trained
 from resnet_jax.layers.frozen_statistics import keep_statistics
 from resnet_jax.layers.norm import BatchNorm
@@ -147,8 +147,7 @@ def with_precise_stats(trained: Trained, num_images: int, *, data_dir: str = "",
     _, source = open_where_they_lie(
         trained, data_dir, lambda folder: build_source(dataclasses.replace(config, data_dir=folder), "train")
     )
-    thawed = 0 < thaw_step(run, len(source)) < trained.step
-    frozen = "" if thawed else run.freeze
+    frozen = frozen_at(trained.step, run, len(source))
     kept = kept_statistics(frozen, of_weights=run.freeze_statistics, has_decoder=hasattr(trained.model, "backbone"))
     if not changes_statistics(trained, kept):
         print_notice("--precise_bn changes nothing: the run kept the statistics of all normalizations, or has none")

@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from resnet_jax.config.options import Config
+from resnet_jax.config.options import Config, thaw_step
 from resnet_jax.errors import InputError
 from resnet_jax.models.build import build_model
 from resnet_jax.models.resnet.scan import unrolled
@@ -121,3 +121,8 @@ def _check_log(workdir: Path, manager: Any, newest: int) -> None:
     """Refuse to choose by a log that is not as it was when the newest checkpoint was saved."""
     if (sums := recorded_sums(manager, newest)) is not None:
         metrics_log.check_rows(workdir / "metrics.jsonl", sums)
+
+
+def frozen_at(step: int, config: Config, num_train: int) -> str:
+    """Return what --freeze still kept in the last of a run's first `step` steps; empty: nothing, or no longer."""
+    return "" if 0 < thaw_step(config, num_train) < step else config.freeze
