@@ -40,7 +40,6 @@ from functools import cache
 from itertools import product
 from typing import Any, Literal
 
-from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.benchmark.checkpointing import measure_resume
 from resnet_jax.benchmark.communication import tables
 from resnet_jax.benchmark.compile_time import machine, measure_compile
@@ -54,6 +53,7 @@ from resnet_jax.config.options import Config
 from resnet_jax.data.loader import worker_count
 from resnet_jax.data.sources.fake import NUM_CLASSES
 from resnet_jax.errors import InputError
+from resnet_jax.files.markdown_table import markdown_table
 from resnet_jax.models.build import build_model
 from resnet_jax.run.build import Run, build_run
 from resnet_jax.runtime.compilation_cache import disable_cache

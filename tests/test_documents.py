@@ -57,8 +57,9 @@ def test_the_blocks_of_the_readme_run_as_they_stand(tmp_path, monkeypatch):
     run, networks = blocks(ROOT / "README.md")
     names: dict[str, Any] = {}
     exec(run, names)
-    assert names["result"]["top1"] == names["scores"]["top1"] > 0.5
-    assert names["predictions"][0]["image"] == "runs/mine/curves.png"
+    result, scores, predictions = names["main"]()
+    assert result["top1"] == scores["top1"] > 0.5
+    assert predictions[0]["image"] == "runs/mine/curves.png"
     names = {}
     exec(networks, names)
     assert names["outputs"]["logits"].shape == (1, 10)

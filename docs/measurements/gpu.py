@@ -26,8 +26,8 @@ import gpu_training
 import jax
 from gpu_speed import Sizes
 
-from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.benchmark.roofline import measure_roofline
+from resnet_jax.files.markdown_table import markdown_table
 from resnet_jax.runtime.compilation_cache import enable_cache
 from resnet_jax.workdir.folder import git_commit, versions
 

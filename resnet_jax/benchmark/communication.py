@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from resnet_jax.analysis.markdown_table import markdown_table
+from resnet_jax.files.markdown_table import markdown_table
 from resnet_jax.models.counts import abstract_variables, parameter_count
 from resnet_jax.models.registry import create_model
 

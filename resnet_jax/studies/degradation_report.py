@@ -8,12 +8,12 @@ from statistics import mean
 from typing import Any
 
 from resnet_jax.analysis.error_curves import ErrorCurve, error_curve, last_training_error
-from resnet_jax.analysis.markdown_table import markdown_table, mean_cell
 from resnet_jax.analysis.plots.canvas import Drawing
 from resnet_jax.analysis.plots.error_curves import draw_error_curves
 from resnet_jax.config.options import Config
 from resnet_jax.data.notices import print_notice
 from resnet_jax.files.atomic import write_atomically
+from resnet_jax.files.markdown_table import markdown_table, mean_cell
 from resnet_jax.studies.degradation import kind_and_depth
 from resnet_jax.studies.final_training_error import read_training_error
 from resnet_jax.studies.published import TABLES
@@ -124,8 +124,8 @@ def study_row(name: str, runs: Sequence[StudyRun]) -> tuple[str, ...]:
         name,
         str(len(finished)),
         measured(finished),
-        spread([error for run in finished if (error := last_training_error(run.rows)) is not None]),
-        spread([100 * (1 - run.result["top1"]) for run in finished if run.result]),
+        mean_cell([error for run in finished if (error := last_training_error(run.rows)) is not None]),
+        mean_cell([100 * (1 - run.result["top1"]) for run in finished if run.result]),
         paper_error(name, runs),
         "; ".join(sorted({length(run) for run in runs})) or "-",
         "; ".join(open_runs) or ("-" if runs else "not run"),
@@ -137,7 +137,7 @@ def measured(finished: Sequence[StudyRun]) -> str:
     errors = training_errors(finished)
     lacking = len(finished) - len(errors)
     note = f" ({lacking} not measured: run the command without --summary)" if lacking else ""
-    return spread(errors) + note
+    return mean_cell(errors) + note
 
 
 def paper_error(name: str, runs: Sequence[StudyRun]) -> str:
@@ -168,11 +168,6 @@ def comparisons(by_name: dict[str, list[StudyRun]]) -> list[str]:
 def training_errors(runs: Sequence[StudyRun]) -> list[float]:
     """Return the training errors of the final networks that were measured, in percent."""
     return [run.training_error for run in runs if run.training_error is not None]
-
-
-def spread(values: Sequence[float]) -> str:
-    """Format the mean, and the standard deviation of several values."""
-    return mean_cell(values, plus_minus="+-")
 
 
 def length(run: StudyRun) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.intervals import proportion
+from resnet_jax.files.markdown_table import markdown_table
 
 COLUMNS = ("evaluation", "published error %", "ours %", "95 % interval", "images", "status", "source")
 ROUNDING = 0.005  # published errors have two decimals

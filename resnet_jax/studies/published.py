@@ -27,7 +27,7 @@ TABLES = {
         _residual("resnet32_cifar", error=7.51),
         _residual("resnet44_cifar", error=7.17),
         _residual("resnet56_cifar", error=6.97),
-        # The best of five runs was 6.43; their mean, 6.61 +- 0.16, is what five of ours can be compared with.
+        # The best of five runs was 6.43; their mean, 6.61 ± 0.16, is what five of ours can be compared with.
         _residual("resnet110_cifar", recipe="he2015_deep", error=6.61),
         _residual("resnet1202_cifar", recipe="he2015_deep", error=7.93, tolerance=0.5, seeds=1),
     ),

@@ -7,10 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from resnet_jax.analysis.markdown_table import markdown_table, mean_cell
 from resnet_jax.config.options import FREE_TO_CHANGE, Config, resolve
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.options_shown import as_option
+from resnet_jax.files.markdown_table import markdown_table, mean_cell
 from resnet_jax.workdir.folder import read_result, read_run_config
 
 # Options that may differ between the runs of one group.

@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from resnet_jax.analysis.markdown_table import markdown_table, mean_cell
 from resnet_jax.config.options import Config, differences
 from resnet_jax.errors import InputError
+from resnet_jax.files.markdown_table import markdown_table, mean_cell
 from resnet_jax.studies.claim import Claim
 from resnet_jax.studies.evaluations import read_scores
 from resnet_jax.workdir.folder import read_result, read_run_config

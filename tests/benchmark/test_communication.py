@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from experiments import benchmark
-from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.benchmark import communication
 from resnet_jax.benchmark.communication import (
     DGX_H100,
@@ -19,6 +18,7 @@ from resnet_jax.benchmark.communication import (
     statistics_seconds,
 )
 from resnet_jax.errors import InputError
+from resnet_jax.files.markdown_table import markdown_table
 from resnet_jax.models.known_counts import known_counts
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text()

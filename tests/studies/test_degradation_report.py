@@ -37,9 +37,9 @@ def test_the_table_has_means_deviations_and_the_papers_values(study):
     trained = "cifar10, 400 steps of 128, schedule step"
     assert lines["plain20_cifar"] == [
         "2",
-        "6.00 +- 1.41",
-        "11.00 +- 1.41",
-        "12.50 +- 0.71",
+        "6.00 ± 1.41",
+        "11.00 ± 1.41",
+        "12.50 ± 0.71",
         "about 9 (figure)",
         trained,
         "-",

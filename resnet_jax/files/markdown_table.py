@@ -10,16 +10,13 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def mean_cell(
-    values: Sequence[float], *, over: Callable[[Sequence[float]], float] = mean, plus_minus: str = "±"
-) -> str:
+def mean_cell(values: Sequence[float], *, over: Callable[[Sequence[float]], float] = mean) -> str:
     """Format the mean of some values with two decimals, "-" of none, and the standard deviation (n - 1) of several.
 
     Args:
         values: the numbers.
         over: what is formatted in place of their mean.
-        plus_minus: stands before the standard deviation.
     """
     if not values:
         return "-"
-    return f"{over(values):.2f}" + (f" {plus_minus} {stdev(values):.2f}" if len(values) > 1 else "")
+    return f"{over(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
