@@ -32,12 +32,12 @@ import resnet_jax
 from resnet_jax.analysis.activations import feature_maps, response_std
 from resnet_jax.analysis.capture import blocks
 from resnet_jax.analysis.grad_cam import grad_cam
-from resnet_jax.analysis.markdown_table import markdown_table
 from resnet_jax.analysis.parameters import first_filters, norm_scales, weight_histograms
 from resnet_jax.analysis.plots.activations import draw_feature_maps, draw_responses
 from resnet_jax.analysis.plots.grad_cam import draw_grad_cam
 from resnet_jax.analysis.plots.parameters import draw_filters, draw_norm_scales, draw_weight_histograms
 from resnet_jax.evaluation.image_set import image_set, open_set
+from resnet_jax.files.markdown_table import markdown_table
 from resnet_jax.inference.predict import probabilities, read_images
 
 # %% tags=["parameters"]

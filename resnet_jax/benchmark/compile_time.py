@@ -10,6 +10,7 @@ import jax
 from resnet_jax.run.build import Run
 from resnet_jax.run.state import first_state
 from resnet_jax.run.step import build_train_step
+from resnet_jax.runtime.machine import describe_machine
 from resnet_jax.training.metrics import zero_sums
 
 
@@ -44,14 +45,8 @@ def measure_compile(run: Run, count: int) -> dict[str, float | None]:
 
 
 def machine() -> dict[str, Any]:
-    """Return the device and the versions that a measurement belongs to."""
-    devices = jax.devices()
-    return {
-        "device": devices[0].device_kind,
-        "devices": len(devices),
-        "cpu_count": os.cpu_count(),
-        "jax": jax.__version__,
-    }
+    """Return the machine and the versions that a measurement belongs to."""
+    return {**describe_machine(), "cpu_count": os.cpu_count(), "jax": jax.__version__}
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float, float]:

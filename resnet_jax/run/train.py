@@ -36,6 +36,7 @@ from resnet_jax.run.validate import build_validation
 from resnet_jax.runtime.accelerator import check_accelerator
 from resnet_jax.runtime.distributed import barrier, connect, is_first_process, over_processes, stop_signal
 from resnet_jax.runtime.ending import ending_together
+from resnet_jax.runtime.machine import describe_machine
 from resnet_jax.runtime.main_guard import refuse_import_by_worker
 from resnet_jax.runtime.memory import memory_remedy
 from resnet_jax.runtime.signals import check_stop
@@ -117,7 +118,8 @@ def train(config: Config) -> Row:
             run = dataclasses.replace(run, initial=initial.variables)
             data |= initial.facts
         if is_first_process():
-            folder.write_config(workdir, config, data | {"forms": active_lowerings()})
+            facts = {"forms": active_lowerings(), "machine": describe_machine()}
+            folder.write_config(workdir, config, data | facts)
             if other := folder.other_code(workdir):
                 say_once(other)
         barrier("config.json is written")

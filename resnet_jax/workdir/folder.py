@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, fields, replace
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ def mark_failed(workdir: Path) -> None:
 
 
 def write_config(workdir: Path, config: Config, facts: dict[str, Any]) -> None:
-    """Write config.json: every option, what was found out besides (`facts`), the code's commit, the versions.
+    """Write config.json: every option, what else was found out (`facts`), the time, the code's commit, the versions.
 
     The one that is there stays: it records what the run was started with. That of a run that failed before anything was
     saved is replaced, its log set aside, and its name at a tracker forgotten.
@@ -173,6 +174,7 @@ def write_config(workdir: Path, config: Config, facts: dict[str, Any]) -> None:
         "config": asdict(with_absolute_paths(config)),
         **facts,
         SAVED: False,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": git_commit(),
         "versions": versions(),
     }

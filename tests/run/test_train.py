@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import jax
@@ -58,6 +59,10 @@ def test_a_run_leaves_the_folder_that_is_promised(finished):
     config = json.loads((finished / "config.json").read_text())
     assert config["config"]["seed"] == 0
     assert config["versions"]["jax"] == jax.__version__
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(config["started"])) < timedelta(hours=1)
+    assert config["machine"]["devices"] == 8
+    assert config["machine"]["cores"] >= 1
+    assert config["machine"]["processor"]
     assert config["class_names"] == [str(digit) for digit in range(10)]
     result = json.loads((finished / "result.json").read_text())
     assert result["step"] == 12
