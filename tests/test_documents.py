@@ -2,6 +2,7 @@
 
 import ast
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def test_every_link_to_a_page_resolves(page):
 
 def blocks(page: Path) -> list[str]:
     """The Python of a page."""
-    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    found = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    return [textwrap.dedent(block) for block in found]
 
 
 @pytest.mark.parametrize(
