@@ -87,7 +87,7 @@ def predict_exported(options: Options) -> list[dict[str, Any]]:
     """Return the predictions of an ONNX file.
 
     Raises:
-        InputError: it or an image cannot be read, or the options name a network besides.
+        InputError: it or an image cannot be read, or the options name a network too.
     """
     names = [field.name for field in fields(WhichNetwork)]
     refuse_given(options, [*names, *OF_PIXELS, "batch_size"], "of no use with --onnx, whose file is the network")

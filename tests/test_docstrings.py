@@ -10,7 +10,7 @@ NODES = [(path, node) for path in FILES for node in ast.walk(ast.parse(path.read
 
 
 def openings(kind) -> dict[str, str]:
-    """The first lines of the docstrings of functions or classes, by file and name; properties are no functions."""
+    """The first lines of the docstrings of functions or classes, by file and name; properties are not functions."""
     return {
         f"{path.relative_to(ROOT)}:{node.lineno} {node.name}": text.partition("\n")[0]
         for path, node in NODES

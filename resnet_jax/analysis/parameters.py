@@ -45,7 +45,7 @@ def first_filters(model: nn.Module, variables: Any, images: np.ndarray) -> np.nd
     name = main_convs(model, variables, images)[0]
     kernel = np.asarray(leaves_of(variables["params"], name)["kernel"], np.float32)
     if kernel.shape[2] != 3:
-        raise InputError(f"{type(model).__name__}: {name} reads {kernel.shape[2]} channels; its filters are no images")
+        raise InputError(f"{type(model).__name__}: {name} reads {kernel.shape[2]} channels; its filters are not images")
     filters = kernel.transpose(3, 0, 1, 2)
     largest = np.abs(filters).max(axis=(1, 2, 3), keepdims=True)
     return 0.5 + 0.5 * filters / np.maximum(largest, np.finfo(np.float32).tiny)

@@ -50,7 +50,7 @@ class Config(
 MOST_STEPS = 2**31 - 1  # of a training, which counts them in int32
 
 # Values of options that neither the command line nor weights decide: 224 pixels of 256, as in fb.resnet.torch.
-IF_LEFT_OPEN = {"eval_crop": 0.875, "interpolation": "bilinear"}
+IF_UNSET = {"eval_crop": 0.875, "interpolation": "bilinear"}
 
 # Options that may differ between the processes of a run: where and how each works, and never what it computes.
 OF_A_PROCESS = {
@@ -78,9 +78,9 @@ def differences(old: Config, new: Config) -> list[str]:
 
 
 def resolve(config: Config, name: str) -> Any:
-    """Return the value that an option has; of one that is left open, that of `IF_LEFT_OPEN`."""
+    """Return the value that an option has; of one that is unset, that of `IF_UNSET`."""
     value = getattr(config, name)
-    return value or IF_LEFT_OPEN.get(name, value)
+    return value or IF_UNSET.get(name, value)
 
 
 def of_masks(config: Config) -> bool:

@@ -42,7 +42,7 @@ class ModelOptions:
     experiments.cifar makes resnet{depth}_cifar of it.
     """
     width: int = 0
-    """Filters of the first stage, of U-Nets with --skips=add of the decoder. 0: its own"""
+    """Filters of the first stage (U-Nets with --skips=add: of the decoder). 0: its own"""
     stem: Literal["", "imagenet", "cifar"] = ""
     """7x7 at stride 2 and pooling, or 3x3. Empty: the network's own"""
     shortcut: Literal["", "A", "B", "C", "none"] = ""
@@ -95,10 +95,10 @@ class LoggingOptions:
     checkpoint_every: int = 0
     """Steps between checkpoints. 0: as --eval_every
 
-    Evaluated steps are saved besides, so that the best can be kept.
+    Evaluated steps are saved too, so that the best can be kept.
     """
     keep: int = 2
-    """Newest checkpoints to keep, besides the best"""
+    """Number of newest checkpoints to keep; the best is kept too"""
     tensorboard: bool = False
     """Write WORKDIR/tensorboard (extra `tensorboard`)"""
     wandb: bool = False
@@ -118,9 +118,9 @@ class DevicesOptions:
     process_id: int = -1
     """Number of this process, from 0"""
     connect_timeout: float = 60.0
-    """Seconds until all processes must have come"""
+    """Seconds to wait for all processes to connect"""
     stall_minutes: float = 10.0
-    """End with status 70 after so long without a step. 0: never
+    """Minutes without a step after which the run ends with status 70. 0: never
 
     The stacks of all threads are printed. Before the first step it is three times as long, and later never less than
     twice the longest compilation or evaluation of the run.

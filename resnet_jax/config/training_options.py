@@ -119,7 +119,7 @@ class LossOptions:
     loss: Literal["cross_entropy", "binary_cross_entropy", "dice", "entropy_and_dice", "focal"] = "cross_entropy"
     """Loss
 
-    Of softmax, or of a sigmoid a class; dice, its sum with cross-entropy, and focal loss are for masks.
+    Cross-entropy of a softmax, or of one sigmoid per class; for masks also dice, its sum with cross-entropy, and focal.
     """
     target_threshold: float = -1.0
     """With binary cross-entropy: targets above it become 1, others 0. Negative: unchanged"""
@@ -127,7 +127,7 @@ class LossOptions:
     """Weight of an example in the loss. Empty: 1
 
     balanced: in inverse proportion to the number of examples of its class, 1 on average over the training set; of mixed
-    examples, the mean of their classes. Of masks, that of a pixel: balanced; median_frequency, which counts the
+    examples, the mean of their classes. For masks, the weight of a pixel: balanced; median_frequency, which counts the
     pixels of the pictures that have the class; or log_frequency, ENet's, by ln(1.02 + a class's share): milder.
     The loss of an evaluation is never weighted.
     """
@@ -165,5 +165,5 @@ class AverageOptions:
     lookahead: bool = False
     """Reset the weights to their average at every update (Zhang et al. 2019)
 
-    The average is then not evaluated besides.
+    The average is then not evaluated separately.
     """

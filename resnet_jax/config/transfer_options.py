@@ -10,12 +10,12 @@ class TransferOptions:
     init_from: str = ""
     """Weights to start from: a file, a hub id, or a run's folder
 
-    Images are normalized and resized as these weights need it. Of the head, classes of the same name are kept.
+    Images are normalized and resized as these weights need it. The head keeps the classes whose names match.
     """
     init_checkpoint: str = "newest"
     """Checkpoint of the run in --init_from: newest, best, or a step"""
     weights_key: str = ""
-    """Weights to take of several in a file, such as state_dict_ema; of a run: ema, its average
+    """Which set of weights of a file with several, such as state_dict_ema; of a run: ema, its average
 
     The file or run is that of --init_from, or else the teacher's; where both are given it is refused.
     """

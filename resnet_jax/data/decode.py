@@ -45,8 +45,8 @@ class UnreadableImage(InputError):
     def of_begun_work(self) -> "UnreadableImage":
         """Return the error with what becomes of a run or a preparation under way, which knows its set by the names."""
         return UnreadableImage(
-            f"{self}; replaced under the same name, the same command goes on; removed, it is another set and needs a "
-            "new folder"
+            f"{self}; replace it under the same name, and the same command continues; without it, it is another set and "
+            "needs a new folder"
         )
 
 
@@ -66,8 +66,8 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         uint8 [H,W,3].
 
     Raises:
-        UnreadableImage: the bytes are no image, are damaged, hold values without an agreed range, or would take more
-            than MAX_DECODE_BYTES to decode.
+        UnreadableImage: the bytes are not an image, are damaged, hold values without an agreed range, or would take
+            more than MAX_DECODE_BYTES to decode.
     """
     with _errors_named(name):
         return _decoded(data, _opened(data))

@@ -29,7 +29,7 @@ class Loader:
     """Batches, and a function that finishes each inside the compiled step.
 
     Attributes:
-        batches: from `(start, stop)`, in steps, to the batches of training, which have the run's key besides (uint32
+        batches: from `(start, stop)`, in steps, to the batches of training, which also have the run's key (uint32
             [2], replicated); from `()` to one pass of evaluation.
         prepare: pure: (batch, in training also the steps done before it) -> {"image" float32 [B,H,W,3] normalized,
             "label", "mask", …}.

@@ -9,11 +9,11 @@ from PIL import Image
 from resnet_jax.data.sources.source import Source, pixels_of
 
 SIDE = 16  # pixels of a thumbnail; smaller images say too little
+DIGITS = 5  # of a similarity
 # Measured: the most alike of different photographs have 0.82 (imagenette, 37 million pairs) and 0.51 (hymenoptera, 243
 # and 153). Copies of 350 photographs as JPEG of quality 50, as WebP of quality 40, at half the size, at 64 pixels, or
 # 1.2 times as bright, have 0.91 or more, and as JPEG of quality 10 at least 0.86. The correlation of the thumbnails,
 # which a horizon decides, is up to 0.975 between different photographs.
-DIGITS = 5  # of a similarity
 THRESHOLD = 0.85
 MOST_IMAGES = 20_000  # of the larger set
 _ROWS = 1024  # thumbnails that are compared with all others at once

@@ -147,7 +147,7 @@ def to_device(batches: Iterator[Batch], sharding: Sharding, ahead: int = 2) -> I
     """Transfer batches to the devices, `ahead` of them before they are needed.
 
     Args:
-        batches: this process's rows; entries that are no arrays stay unchanged.
+        batches: this process's rows; entries that are not arrays stay unchanged.
         sharding: of the global arrays, over their first axis.
         ahead: batches to hold on the device beside the one in use.
 

@@ -40,7 +40,7 @@ WHOLE = Tiling()
 
 
 def open_masks_for(trained: Trained, dataset: str = "", data_dir: str = "", split: Split = "val") -> MaskSource:
-    """Open the pictures and masks that a network is to be evaluated on; what is left open is the run's own.
+    """Open the pictures and masks that a network is to be evaluated on; options that are not given are the run's own.
 
     Raises:
         InputError: they are missing, or are not those of the network.

@@ -130,7 +130,7 @@ def with_precise_stats(trained: Trained, num_images: int, *, data_dir: str = "",
         num_workers: as in `Config`.
 
     Raises:
-        InputError: it is no run's, the number is not positive, or the images of the training cannot be read.
+        InputError: it is not a run's, the number is not positive, or the images of the training cannot be read.
     """
     if trained.run is None:
         raise InputError(f"--precise_bn goes with runs: the training images of {trained.source} are not known")

@@ -35,7 +35,7 @@ class Predictions:
         probability: float32 [N], of the predicted class.
         loss: float32 [N], minus the logarithm of the true class's probability, nats.
         class_names: K names.
-        sizes: int64 [N], bytes of the files; empty of sets that are no files.
+        sizes: int64 [N], bytes of the files; empty of sets that are not files.
     """
 
     names: tuple[str, ...]
@@ -90,7 +90,7 @@ def of_scores(
     """Return the predictions that scores amount to; of equal scores the first class wins, as in training.
 
     Raises:
-        InputError: scores are no numbers.
+        InputError: scores are not numbers.
     """
     if broken := np.isnan(scores.log_scores).any(axis=1).sum():
         raise InputError(
@@ -128,5 +128,5 @@ def names_of(source: Source, images: ImageSet) -> list[str]:
 
 
 def shown_name(name: str, root: str) -> str:
-    """Return a name as tables and pages have it, below `root`; bytes that are no UTF-8 become question marks."""
+    """Return a name as tables and pages have it, below `root`; bytes that are not UTF-8 become question marks."""
     return os.fsencode(name.removeprefix(root)).decode(errors="replace")

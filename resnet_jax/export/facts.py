@@ -15,7 +15,7 @@ ROUNDED = ("top1", "top5", "miou", "pixel_accuracy")
 
 
 def describe(trained: Trained, normalized_inside: bool, axes: str = "[B,3,H,W]") -> dict[str, str]:
-    """Return the description of a network as names and values; those that are no text are JSON.
+    """Return the description of a network as names and values; those that are not text are JSON.
 
     Args:
         trained: the network.

@@ -58,7 +58,7 @@ def export(
         beside: leave the arrays of a StableHLO file in a .safetensors file beside it.
         onnxruntime_web: folder of that package, for "web"; "" fetches it with npm.
         dataset: set of the pictures to compare on, any that training takes; "" is the run's own validation set, or
-            bundled digits of a network that is no run's.
+            bundled digits of a network that is not a run's.
         data_dir: folder of their data; "" is the run's own.
         num_pictures: how many are compared.
 

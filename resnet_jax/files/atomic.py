@@ -47,6 +47,6 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write or replace a text file atomically, as UTF-8; names of files that are no UTF-8 have question marks."""
+    """Write or replace a text file atomically, as UTF-8; names of files that are not UTF-8 have question marks."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="replace")

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from resnet_jax.errors import InputError
 
-SPARE = 64  # files that a training has open besides: its log, checkpoints, devices and pipes to its workers
+SPARE = 64  # other files that a training has open: its log, checkpoints, devices and pipes to its workers
 
 
 def make_room(count: int, place: str) -> None:

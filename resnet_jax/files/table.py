@@ -10,7 +10,7 @@ from resnet_jax.files.atomic import write_atomically
 
 
 def refuse_other_table(path: Path, header: Sequence[str]) -> None:
-    """Refuse to replace a file that is no table with this header, before anything is computed for it.
+    """Refuse to replace a file that is not a table with this header, before anything is computed for it.
 
     Raises:
         InputError: there is such a file, or it cannot be read.
@@ -24,7 +24,7 @@ def refuse_other_table(path: Path, header: Sequence[str]) -> None:
         found = []
     if found != list(header):
         raise InputError(
-            f"{path} is no table of a report and would be replaced; move it, or write the report elsewhere, "
+            f"{path} is not a report's table and would be replaced; move it, or write the report elsewhere, "
             "--out=FOLDER/report.html"
         )
 

@@ -54,7 +54,7 @@ def convert(
     check_not_read(out, source)
     of_run = is_run(source)
     if not (of_run or model):
-        raise InputError(f"{source} is no run's folder: name the network with --model=NAME")
+        raise InputError(f"{source} is not a run's folder: name the network with --model=NAME")
     where: dict[str, Any] = {"workdir": source} if of_run else {"model": model, "weights": source}
     trained = load_trained(
         **where,

@@ -27,8 +27,8 @@ OUT, IN = "out of ", "into "
 def fold_batch_norm(model: nn.Module, variables: Any, image_size: int) -> tuple[Apply, Any]:
     """Return the same network without the normalizations that can be folded, whichever it is made of.
 
-    A normalization stays where its input is no convolution's (the first of a pre-activation block), or has other
-    readers besides (DenseNet's), where the kernel is standardized, and in a loop over blocks of another network.
+    A normalization stays where its input is not a convolution's (the first of a pre-activation block), or has other
+    readers too (DenseNet's), where the kernel is standardized, and in a loop over blocks of another network.
 
     Args:
         model: the network; `scan` and `remat` are of no use in inference and are left.

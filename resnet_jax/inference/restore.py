@@ -28,7 +28,7 @@ class Restored:
 
     Attributes:
         config: of the run.
-        facts: that config.json has besides.
+        facts: what else config.json has.
         model: the network, unrolled.
         variables: its trained variables.
         step: of the checkpoint.

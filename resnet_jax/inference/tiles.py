@@ -46,12 +46,12 @@ def tiled(apply: Callable[[Any, jax.Array], jax.Array], tile: int, margin: int) 
         margin: pixels around it that the network sees.
 
     Raises:
-        InputError: they are no multiples of GRID.
+        InputError: they are not multiples of GRID.
     """
     for name, value in (("tile", tile), ("tile_margin", margin)):
         if value % GRID or value < 0:
             near = max(GRID, -(-value // GRID) * GRID)
-            raise InputError(f"--{name}={value} is no multiple of {GRID}, from {GRID} on; take {near}")
+            raise InputError(f"--{name}={value} must be a positive multiple of {GRID}; take {near}")
 
     def logits(variables: Any, images: jax.Array) -> jax.Array:
         height, width = images.shape[1:3]

@@ -36,7 +36,7 @@ class Trained:
         views: a key of `tta.VIEWS`, over which its own evaluation averages.
         batch_size: images at once in its own evaluation.
         run: config of the run that trained it; None for other weights.
-        facts: that the run's config.json has besides; of other weights, what their file says of masks.
+        facts: what else the run's config.json has; of other weights, what their file says of masks.
         step: of the run's checkpoint.
         assumed: nothing tells the preprocessing, and it is the usual one.
         as_evaluated: the run's last evaluation is of these weights, at this size.

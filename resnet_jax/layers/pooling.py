@@ -98,8 +98,8 @@ def binomial_blur(x: jax.Array) -> jax.Array:
 def mean_of_pairs(x: jax.Array, distance: int) -> jax.Array:
     """Return the mean of each pixel of x [B,H,W,C] and of those `distance` to the right, below, and both.
 
-    Of pairs that the edge cuts only the pixel itself counts. Every 2 `distance`-th value is that of a mean over 2x2
-    pixels with stride 2 of every `distance`-th pixel.
+    Of pairs that the edge cuts only the pixel itself counts. Sampled every 2 `distance` pixels, the result equals the
+    mean over 2x2 windows, with stride 2, of an image that was sampled every `distance` pixels.
     """
     for axis in (1, 2):
         size = x.shape[axis]
@@ -111,7 +111,7 @@ def mean_of_pairs(x: jax.Array, distance: int) -> jax.Array:
 def blur(x: jax.Array, distance: int) -> jax.Array:
     """Blur x [B,H,W,C] as `blur_pool` does, but without its stride, and with pixels `distance` away for neighbors.
 
-    Every 2 `distance`-th value is that of `blur_pool` of every `distance`-th pixel.
+    Sampled every 2 `distance` pixels, the result equals `blur_pool` of an image sampled every `distance` pixels.
     """
     for axis in (1, 2):
         n = x.shape[axis]

@@ -31,7 +31,7 @@ def known_counts() -> dict[str, Counts]:
 
 
 def count(name: str) -> Counts:
-    """Count a network."""
+    """Return the counts of a network, computed anew."""
     size = 32 if name.endswith("_cifar") else 224
     model = create_model(name)
     parameters = parameter_count(abstract_variables(model, size)["params"])

@@ -72,7 +72,7 @@ def on_backbone(name: str) -> Callable[..., nn.Module] | None:
 
 
 def list_models() -> list[str]:
-    """Return every name that `create_model` knows, sorted; CIFAR's ResNets exist at any depth besides."""
+    """Return every name that `create_model` knows, sorted; CIFAR's ResNets exist at any other depth too."""
     return sorted(MODELS, key=lambda name: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", name)])
 
 

@@ -58,5 +58,5 @@ def is_active(lowering: str) -> bool:
         return lowering in DEFAULTS.get(jax.default_backend(), ())
     names = [name for name in listed.split(",") if name]
     if unknown := [name for name in names if name not in LOWERINGS]:
-        raise InputError(f"RESNET_JAX_FORMS={listed}: {unknown[0]} is no lowering; known are {', '.join(LOWERINGS)}")
+        raise InputError(f"RESNET_JAX_FORMS={listed}: {unknown[0]} is not a lowering; known are {', '.join(LOWERINGS)}")
     return lowering in names

@@ -38,7 +38,7 @@ def _maximum(x: jax.Array, size: int, strides: int, pads: Pads) -> jax.Array:
 
 def _forward(x: jax.Array, size: int, strides: int, pads: Pads):
     y = _plain(x, size, strides, pads)
-    shape = jnp.zeros((0, *x.shape[1:3], 0), x.dtype)
+    shape = jnp.zeros((0, *x.shape[1:3], 0), x.dtype)  # height and width; what is saved must be an array
     return y, (compute_unfused(lambda: first_maximum(x, y, size, strides, pads)), shape)
 
 

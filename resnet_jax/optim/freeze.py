@@ -22,7 +22,7 @@ def frozen_by(patterns: str) -> IsFrozen:
             paths or of the modules above them, "stage1_*" or "*/norm2"; several with commas between. Empty: nothing.
 
     Raises:
-        InputError: an end of a range is no layer.
+        InputError: an end of a range is not a layer.
     """
     tests = [_test_of(part) for part in _parts(patterns)]
     return lambda path: any(test(path) for test in tests)
@@ -44,7 +44,7 @@ def _in_range(part: str) -> IsFrozen:
     first, _, last = part.partition("..")
     for name in (first, last):
         if name != "stem" and not BLOCK.fullmatch(name):
-            raise InputError(f"--freeze={part}: {name!r} is no layer; take stem, stage1, …, or stage1_block01, …")
+            raise InputError(f"--freeze={part}: {name!r} is not a layer; take stem, stage1, …, or stage1_block01, …")
     low, high = layer_of(first), layer_of(last)
     assert low is not None
     assert high is not None

@@ -17,7 +17,7 @@ def matrix_mask(params: Any) -> Any:
     """Return True for what Muon updates: kernels of convolutions and dense layers between stem and head.
 
     As in airbench94_muon, where the first convolution is frozen, and as Muon's authors advise for first and last
-    layers. Kernels of three axes (efficient channel attention's) are no matrices.
+    layers. Kernels of three axes (efficient channel attention's) are not matrices.
     """
 
     def is_matrix(path: str, leaf: Any) -> bool:

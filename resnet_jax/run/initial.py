@@ -28,7 +28,7 @@ from resnet_jax.weights.pretrained import open_weights, variables_of
 from resnet_jax.weights.shapes import options_of
 from resnet_jax.workdir.folder import is_run
 
-# Options that the weights answer where they are left open: 0 or empty.
+# Options that the weights answer where they are unset: 0 or empty.
 OF_WEIGHTS = ("mean", "std", "interpolation", "eval_crop")
 
 # Options of a network that may be other than those of the network whose weights it starts from.
@@ -57,8 +57,8 @@ def read_initial(config: Config) -> Trained | None:
         return trained
     if config.init_checkpoint != "newest":
         raise InputError(
-            f"--init_checkpoint={config.init_checkpoint} is of a run, and --init_from={config.init_from} is no run's "
-            "folder"
+            f"--init_checkpoint={config.init_checkpoint} is of a run, and --init_from={config.init_from} is not the "
+            "folder of one"
         )
     try:
         return _read_file(config, config.model)

@@ -60,7 +60,7 @@ def _welcome(address: str, host: str, port: int, num_processes: int, seconds: fl
             except TimeoutError:
                 missing = [str(i) for i in range(1, num_processes) if i not in came]
                 problem = (
-                    f"process {', '.join(missing)} of --num_processes={num_processes} did not come to "
+                    f"process {', '.join(missing)} of --num_processes={num_processes} did not connect to "
                     f"--coordinator_address={address} within {seconds:g} s; start all of them together, or wait "
                     "longer (--connect_timeout)"
                 )

@@ -131,7 +131,7 @@ def check_stop(what: str) -> None:
         InterruptedRunError: one did.
     """
     if _received:
-        raise InterruptedRunError(f"stopped by a signal before {what}; the same command goes on there")
+        raise InterruptedRunError(f"stopped by a signal before {what}; the same command continues there")
 
 
 def _end_at_the_third(numbers: socket.socket, count: int) -> None:

@@ -62,7 +62,7 @@ def kind_and_depth(name: str) -> tuple[str, int]:
     """
     found = re.fullmatch(r"([a-z]+)(\d+)_cifar", name)
     if not found:
-        raise InputError(f"{name} is no network of the study; they are named like plain20_cifar")
+        raise InputError(f"{name} is not a network of the study; they are named like plain20_cifar")
     return found[1], int(found[2])
 
 
@@ -97,7 +97,7 @@ def train_all(configs: Sequence[Config], after_each: Callable[[], object]) -> No
 
     Raises:
         InputError: something the user gave cannot be used.
-        InterruptedRunError: a signal asked the run to stop; the same command goes on from there.
+        InterruptedRunError: a signal asked the run to stop; the same command continues from there.
         NonFiniteError: some of the runs diverged; the others are finished.
     """
     for config in configs:  # before anything is written

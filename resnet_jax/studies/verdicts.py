@@ -57,7 +57,7 @@ def find_runs(folders: Iterable[Path]) -> tuple[list[FoundRun], list[str]]:
     """Find every run below some folders, and return a line for each config.json that is damaged or no run's.
 
     Raises:
-        InputError: a folder is not there.
+        InputError: a folder does not exist.
     """
     runs, problems = [], []
     for folder in folders:

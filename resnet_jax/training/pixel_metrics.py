@@ -218,6 +218,6 @@ def pixel_metrics(sums: Sums, class_names: Sequence[str] = ()) -> dict[str, floa
 
 
 def pixel_metrics_text(metrics: Mapping[str, float]) -> str:
-    """Return the metrics that are there, and are no NaN, as text: "mean IoU 0.6399, pixel accuracy 0.9172, …"."""
+    """Return the metrics that are there, and are not NaN, as text: "mean IoU 0.6399, pixel accuracy 0.9172, …"."""
     known = {name: metrics[name] for name in NAMES if not math.isnan(metrics.get(name, math.nan))}
     return ", ".join(f"{NAMES[name]} {value:.4f}" for name, value in known.items())

@@ -249,7 +249,7 @@ def _numbers(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _as_float32(tensor: np.ndarray) -> np.ndarray:
-    # ml_dtypes' types are no np.floating to numpy.
+    # ml_dtypes' types are not np.floating to numpy.
     return np.asarray(tensor, np.float32) if _is_floating(tensor.dtype) else tensor
 
 

@@ -74,7 +74,7 @@ def _candidates(saved: Any, path: tuple[str, ...]) -> Iterator[tuple[str, dict[s
     inside = [pair for key, value in named.items() for pair in _candidates(value, (*path, key))]
     own = {key: value for key, value in named.items() if is_tensor(value)}
     if own and len(own) > sum(len(tensors) for _, tensors in inside):
-        # Numbers and text among the tensors, such as an epoch, are no weights; an object may have been meant as one.
+        # Numbers and text among the tensors, such as an epoch, are not weights; an object may have been meant as one.
         objects = {key: value for key, value in named.items() if isinstance(value, Opaque)}
         yield ".".join(path), own | objects
     else:

@@ -41,7 +41,7 @@ def open_manager(
     Args:
         directory: absolute; it and its parents are made.
         keep: how many of the newest checkpoints stay.
-        best_step: of the given steps, the one to keep besides; None for none.
+        best_step: of the given steps, the one to keep too; None for none.
 
     Raises:
         InputError: the folder cannot be made.
@@ -215,7 +215,7 @@ def _restore_item(manager: ocp.CheckpointManager, step: int, **item: Any) -> Any
 
 
 def _check_same_arrays(manager: ocp.CheckpointManager, step: int, stored: Fingerprint, target: Any) -> None:
-    """Refuse a whole checkpoint of another network or another version of the code, which is no damage."""
+    """Refuse a whole checkpoint of another network or another version of the code, which is not damage."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(target)
     if differ := sorted(stored.keys() ^ {described(path, leaf) for path, leaf in leaves}):
         raise InputError(

@@ -20,7 +20,7 @@ SCORES = {"ema_top1": "top-1", "top1": "top-1", "ema_miou": "mean IoU", "miou": 
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a metrics file, without lines that are no rows, such as a last one that a crash cut off."""
+    """Return the rows of a metrics file, without lines that are not rows, such as a last one that a crash cut off."""
     return [row for row in parsed_lines(path) if row is not None]
 
 

@@ -26,7 +26,7 @@ def unseal(sealed: dict[str, Any]) -> dict[str, Any]:
     """Return the record without its digest; one that never had a digest is returned as it is.
 
     Raises:
-        ValueError: it is no object, or not the one that was sealed.
+        ValueError: it is not an object, or not the one that was sealed.
     """
     if not isinstance(sealed, dict):
         raise ValueError("it is not a JSON object")

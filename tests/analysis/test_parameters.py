@@ -41,11 +41,11 @@ def test_scales_come_in_the_order_of_the_layers():
 
 
 def test_a_network_without_scales_whose_first_filters_are_of_no_image_is_refused():
-    """airbench's: its first layer whitens patches by kernels that are no parameters."""
+    """airbench's: its first layer whitens patches by kernels that are not parameters."""
     model = create_model("airbench94_cifar")
     variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape), abstract_variables(model, 32))
     images = np.zeros((1, 32, 32, 3), np.float32)
-    with pytest.raises(InputError, match="reads 24 channels; its filters are no images"):
+    with pytest.raises(InputError, match="reads 24 channels; its filters are not images"):
         first_filters(model, variables, images)
     with pytest.raises(InputError, match="has no scale; give a network whose normalizations do"):
         norm_scales(model, variables, images)

@@ -35,7 +35,7 @@ def test_an_epoch_shows_the_first_examples_of_its_order_in_all_their_views(seed,
         shown = epoch_order(seed, e, n)[: -(-n // repeats)]
         assert len(seen) == n
         assert len(set(seen)) == n
-        # The last example has fewer views where n is no multiple of them.
+        # The last example has fewer views where n is not a multiple of them.
         whole = [(i, v) for i in shown[: n // repeats] for v in range(repeats)]
         assert seen == sorted(whole + [(i, v) for i in shown[n // repeats :] for v in range(n % repeats)])
 

@@ -183,7 +183,7 @@ def test_a_table_of_somebody_else_is_not_replaced(odd_run, tmp_path):
     for content in (b"name,mine\n", b"", b"\xff\xfe"):
         table.write_bytes(content)
         with pytest.raises(
-            InputError, match=rf"^{table} is no table of a report and would .* --out=FOLDER/report.html$"
+            InputError, match=rf"^{table} is not a report's table and would .* --out=FOLDER/report.html$"
         ):
             write_report(load_trained(odd_run), tmp_path / "x.html", split="train", num_workers=0)
         assert table.read_bytes() == content

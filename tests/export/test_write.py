@@ -128,7 +128,7 @@ def test_a_file_that_computes_no_number_is_not_kept(tmp_path, monkeypatch):
 def test_an_older_file_stays_when_a_new_one_fails(tmp_path, monkeypatch):
     (tmp_path / "net.onnx").write_text("the older one")
     monkeypatch.setattr(write_onnx, "logits_of", lambda network, images: np.zeros((16, 10)))
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="differ from ours by"):
         export(TOY, tmp_path / "net.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
     assert (tmp_path / "net.onnx").read_text() == "the older one"

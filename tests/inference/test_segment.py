@@ -80,7 +80,7 @@ def test_the_report_of_weights_scores_at_the_size_of_their_training(tmp_path):
     found = load_trained(model="fcn_resnet8_cifar", weights=tmp_path / "net.npz", num_classes=10)
     root = str(write_pictures(tmp_path / "root", {"val": 2}))
     (tmp_path / "pictures.csv").write_text("mine\n")
-    with pytest.raises(InputError, match=r"pictures.csv is no table of a report and would be replaced; move it"):
+    with pytest.raises(InputError, match=r"pictures.csv is not a report's table and would be replaced; move it"):
         write_mask_report(found, tmp_path / "report.html", data_dir=root, num_workers=0)
     (tmp_path / "pictures.csv").unlink()
     report = write_mask_report(found, tmp_path / "report.html", data_dir=root, num_workers=0)

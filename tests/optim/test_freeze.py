@@ -46,7 +46,7 @@ def test_a_pattern_freezes_ranges_of_layers_modules_and_leaves(pattern, frozen):
 
 
 def test_a_range_of_no_layers_is_refused():
-    with pytest.raises(InputError, match=r"--freeze=stem\.\.neck: 'neck' is no layer; take stem, stage1"):
+    with pytest.raises(InputError, match=r"--freeze=stem\.\.neck: 'neck' is not a layer; take stem, stage1"):
         frozen_by("stem..neck")
 
 

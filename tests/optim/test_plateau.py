@@ -40,7 +40,7 @@ def test_the_rate_falls_after_so_many_epochs_without_a_lower_loss():
 
 
 def test_the_losses_of_an_epoch_are_averaged():
-    # Epochs of two steps, means of 2, 1.5, 2 and 1.5: the fourth is the second in a row that is no lower.
+    # Epochs of two steps, means of 2, 1.5, 2 and 1.5: the fourth is the second in a row that is not lower.
     losses = [1, 3, 2, 1, 3, 1, 1, 2, 1, 2]
     assert rates(losses, 2) == pytest.approx([0.5] * 7 + [0.05] * 3)
 

@@ -23,7 +23,7 @@ def logits_of(output: Any) -> dict[str, Any]:
     return {"logits": output["out"], "aux1": output["aux"]}
 
 
-# 65 and 100 are no multiples of the stride, so that resizing has other weights at every pixel.
+# 65 and 100 are not multiples of the stride, so that resizing has other weights at every pixel.
 @pytest.mark.parametrize(("name", "image_size"), [("fcn_resnet50", 65), ("fcn_resnet50", 100), ("fcn_resnet101", 64)])
 def test_evaluation(name, image_size):
     errors = evaluation_errors(pair(name, image_size))

@@ -1,5 +1,6 @@
 """Dry runs and pictures of batches."""
 
+import re
 from dataclasses import replace
 
 import jax.numpy as jnp
@@ -92,25 +93,24 @@ def test_images_grow_in_ffcvs_epochs_whatever_the_batch(images, batch):
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "why"),
     [
-        ["--model=nonsense"],
-        ["--optimizer=lamb", "--decay=l2"],
-        ["--auto_augment=bogus"],
-        ["--folds=1"],
-        ["--dataset=folder", "--padding_mode=reflect"],
-        ["--mean", "0.5", "0.5", "--std", "0", "0", "0"],
+        (["--model=nonsense"], "--model=nonsense: there is no such network"),
+        (["--optimizer=lamb", "--decay=l2"], "--optimizer=lamb --decay=l2"),
+        (["--auto_augment=bogus"], "--auto_augment=bogus"),
+        (["--folds=1"], "--folds=1 --fold=0: take 2 folds"),
+        (["--dataset=folder", "--padding_mode=reflect"], "--padding_mode=reflect does nothing here"),
+        (["--mean", "0.5", "0.5", "--std", "0", "0", "0"], "--mean 0.5 0.5: give three numbers"),
     ],
-    ids=" ".join,
 )
-def test_a_dry_run_refuses_what_training_would(wrong, tmp_path):
-    with pytest.raises(InputError):
+def test_a_dry_run_refuses_what_training_would(wrong, why, tmp_path):
+    with pytest.raises(InputError, match=re.escape(why)):
         imagenet.main(["--dry_run", f"--workdir={tmp_path}", *wrong])
     assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_set_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="none"):
         imagenet.main(["--dry_run", "--dataset=folder", f"--data_dir={tmp_path / 'none'}", f"--workdir={tmp_path}"])
 
 

@@ -51,7 +51,7 @@ def test_a_run_that_is_interrupted_in_either_phase_ends_as_the_unbroken_one(
 
 @pytest.mark.slow
 def test_a_plateau_lowers_the_rate_in_the_log_and_is_continued(tmp_path, monkeypatch):
-    # Without a rate the loss of a batch is random, and of six epochs of one step some are no better.
+    # Without a rate the loss of a batch is random, and of six epochs of one step some are not better.
     config = replace(TOY, schedule="plateau", plateau_patience=1, batch_size=1436, learning_rate=1e-4, log_every=1)
     config = replace(config, batch_size=1432, steps=6, eval_every=6)
     whole = train(replace(config, workdir=str(tmp_path / "whole")))

@@ -1,4 +1,4 @@
-"""Steps that do not fit in memory: the largest batch that would; and requests that are no larger than what is due."""
+"""Steps that do not fit in memory: the largest batch that would; and requests that are not larger than what is due."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ def test_the_largest_batch_leaves_the_state_its_room(monkeypatch):
     compiled = SimpleNamespace(memory_analysis=lambda: analysis)
 
     def lower(state, sums, batch):
-        assert "skipped" not in batch  # messages are no arrays
+        assert "skipped" not in batch  # messages are not arrays
         return SimpleNamespace(compile=lambda: compiled)
 
     step = cast(Any, SimpleNamespace(lower=lower))

@@ -35,7 +35,7 @@ def test_processes_that_all_come_have_met():
 def test_a_process_that_never_comes_is_named_by_those_that_wait():
     first, second = outcomes((0, 3), (1, 3), seconds=1)
     assert first == second
-    assert "process 2 of --num_processes=3 did not come" in first
+    assert "process 2 of --num_processes=3 did not connect" in first
     assert "--connect_timeout" in first
 
 

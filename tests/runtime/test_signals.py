@@ -92,7 +92,7 @@ def test_a_signal_that_comes_too_late_for_a_training_is_heard_by_what_follows(sc
     output = process.stdout.read()
     assert process.wait(30) == 75, output
     assert output.endswith(
-        "finished all the same\nstopped by a signal before the report; the same command goes on there\n"
+        "finished all the same\nstopped by a signal before the report; the same command continues there\n"
     )
 
 

@@ -77,7 +77,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
 def _check_fields(manifest: dict[str, Any]) -> None:
     names = manifest["class_names"]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise ValueError("class_names is no list of names")
+        raise ValueError("class_names is not a list of names")
     for split, content in manifest["splits"].items():
         shards = content["shards"]
         if not isinstance(shards, list) or not shards:

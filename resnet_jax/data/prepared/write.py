@@ -114,7 +114,7 @@ def prepare(
         with lock_folder(out, "--out", "is preparing a set in it"):
             return write(out, settings, sources, encoding, num_workers)
     except OSError as error:
-        remedy = "; make room, then the same command goes on" if error.errno in NO_ROOM else ""
+        remedy = "; make room, then the same command continues" if error.errno in NO_ROOM else ""
         raise InputError(f"cannot write to {out}: {error}{remedy}") from error
 
 

@@ -86,7 +86,7 @@ def read_rows(path: Path) -> tuple[Row, ...]:
     try:
         text = path.read_text("utf-8-sig")
     except FileNotFoundError:
-        raise InputError(f"{path} is not there; give --data_dir=FILE.csv, or a folder") from None
+        raise InputError(f"{path} does not exist; give --data_dir=FILE.csv, or a folder") from None
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8; save it as UTF-8") from None
     except OSError as error:
@@ -192,6 +192,6 @@ def check_there(path: Path, rows: list[Row]) -> None:
     """
     if missing := [row for row in rows if not os.path.isfile(path.parent / row.path)]:
         raise InputError(
-            f"{path}, line {missing[0].line}: {missing[0].path} is not there ({len(missing):,} of {len(rows):,} "
+            f"{path}, line {missing[0].line}: {missing[0].path} does not exist ({len(missing):,} of {len(rows):,} "
             f"pictures are missing); paths begin at {path.parent}, or at /"
         )

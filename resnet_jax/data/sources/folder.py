@@ -75,7 +75,7 @@ def folder_source(
 ) -> FolderSource:
     """Open one split, in the order of torchvision's ImageFolder: sub-folders of a class belong to it.
 
-    Hidden files are skipped; other files that are no images are counted by ending in a line on standard error. Where
+    Hidden files are skipped; other files that are not images are counted by ending in a line on standard error. Where
     `data_dir` has no split, its own class folders are the set to evaluate on.
 
     Args:
@@ -154,7 +154,7 @@ def class_folders(root: Path, folder: Path, inside: Path | None) -> dict[str, li
     accents.
 
     Raises:
-        InputError: there are none, one cannot be read, has a name that is no UTF-8, or is a link out of `inside`.
+        InputError: there are none, one cannot be read, has a name that is not UTF-8, or is a link out of `inside`.
     """
     for path, remedy in ((root, "give --data_dir=ROOT"), (folder, f"put the images in {folder}/CLASS/")):
         if not path.is_dir():
@@ -169,7 +169,7 @@ def class_folders(root: Path, folder: Path, inside: Path | None) -> dict[str, li
                 entry.name.encode()
             except UnicodeEncodeError:
                 shown = os.fsencode(entry.path).decode(errors="replace")
-                raise InputError(f"{shown}: the name of this class folder is no UTF-8; rename it") from None
+                raise InputError(f"{shown}: the name of this class folder is not UTF-8; rename it") from None
             classes.setdefault(unicodedata.normalize("NFC", entry.name), []).append(entry.name)
     if not classes:
         raise InputError(f"{folder} has no class folders; put the images in {folder}/CLASS/")

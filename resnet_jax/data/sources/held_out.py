@@ -37,7 +37,7 @@ class FolderRule:
 def held_out_split(source: FolderSource, split: Literal["train", "val"], fraction: float) -> FolderSource:
     """Return one split of pictures that have none, class by class: new images do not move old ones.
 
-    But for one: where no image of a class, or each, would be for validation, the nearest one is moved.
+    Exception: if none or all of a class's images would be for validation, the one closest to the threshold is moved.
 
     Args:
         source: all images.

@@ -50,7 +50,7 @@ class MaskCoding:
             name: of the file, for errors.
 
         Raises:
-            InputError: a value is no class.
+            InputError: a value is not a class.
         """
         if self.binary:
             if len(self.values) > 1 and all((raw == value).any() for value in self.values):
@@ -79,7 +79,7 @@ class MaskCoding:
             if self.binary:
                 remedy = "write masks in gray with these values, or name one that does not count, --void_value"
             raise InputError(
-                f"{name} has {counts[0]:,} pixels of {self._shown(seen[0])}, which is no class"
+                f"{name} has {counts[0]:,} pixels of {self._shown(seen[0])}, which is not a class"
                 f"{f', and {len(seen) - 1} more such values' if len(seen) > 1 else ''}; known are "
                 f"{', '.join(self._shown(v) for v in sorted(values)[:12])}; {remedy}"
             )
@@ -123,7 +123,7 @@ def read_mask(data: bytes, name: str, in_colors: bool = False) -> tuple[np.ndarr
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
-        raise UnreadableImage(f"{name} cannot be read: it is no image; write it again") from error
+        raise UnreadableImage(f"{name} cannot be read: it is not an image; write it again") from error
     except Exception as error:  # Pillow's readers raise nearly anything on damaged files
         raise UnreadableImage(f"{name} cannot be read ({error}); write it again") from error
 
@@ -172,7 +172,7 @@ def coding_of_file(path: Path, void_value: int) -> MaskCoding:
         raise InputError(f"--colors={path} mixes R G B NAME and VALUE NAME; masks have colors or values")
     for what, found in (("value", [str(e[0]) for e in entries]), ("name", [e[1] for e in classes])):
         if twice := next((x for x in found if found.count(x) > 1), None):
-            raise InputError(f"--colors={path} has the {what} {twice} twice; leave one of them")
+            raise InputError(f"--colors={path} has the {what} {twice} twice; remove one of them")
     in_colors = kinds == {3}
     void = [e[0] for e in entries if e[1].lower() in VOID_NAMES]
     values = [e[0] for e in classes]

@@ -70,7 +70,7 @@ class MaskFiles:
         """Return the labels of a picture: uint8 [H,W], or [H,W,K].
 
         Raises:
-            InputError: a mask cannot be read, or has a value that is no class.
+            InputError: a mask cannot be read, or has a value that is not a class.
         """
         names = self.masks[index]
         raw = self.raw_masks(index)
@@ -128,7 +128,7 @@ def mask_files(folder: Path) -> MaskFiles:
     if classes and stray:
         raise InputError(
             f"{masks} holds masks ({stray[0]}) and folders ({', '.join(classes[:3])}), which are "
-            "for classes that overlap; leave the ones or the others there"
+            "for classes that overlap; keep only one of the two kinds"
         )
     for name, part in zip(classes or [""], found, strict=True):
         lacking = [stem for stem in pictures if stem not in part]

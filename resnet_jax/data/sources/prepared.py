@@ -48,7 +48,7 @@ def prepared_source(split: Literal["train", "val"], data_dir: str | None) -> Pre
     """Open one split; compare the size and the ends of every shard with the manifest, not its sum.
 
     Raises:
-        InputError: the folder is no finished prepared set, it has no such split, a shard is missing or differs,
+        InputError: the folder is not a finished prepared set, it has no such split, a shard is missing or differs,
             or there are more than this process may open.
     """
     if data_dir is None:

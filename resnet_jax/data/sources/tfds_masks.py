@@ -62,7 +62,7 @@ class TfdsMasks:
         """Return the labels of a picture: uint8 [H,W], or [H,W,1] of one class.
 
         Raises:
-            InputError: a value is no class.
+            InputError: a value is not a class.
         """
         return self._labels(self._record(index), index)
 

@@ -268,7 +268,7 @@ def test_too_many_unreadable_ones_or_one_to_evaluate_on_are_refused(photographs,
     to_evaluate_on = photographs / "val" / "a" / "0.png"
     whole = to_evaluate_on.read_bytes()
     to_evaluate_on.write_bytes(b"")
-    says = r"^\S*val/a/0\.png: empty, 0 bytes; restore the file; replaced under the same name, .* goes on; removed, "
+    says = r"^\S*val/a/0\.png: empty, 0 bytes; restore the file; replace it under the same name, .* continues; without"
     with pytest.raises(InputError, match=says):
         prepare("folder", str(photographs), tmp_path / "out", SMALL)
     assert not (tmp_path / "out" / "train").exists()  # it is found before the long work
@@ -306,7 +306,7 @@ class FailingWriter:
 @pytest.mark.parametrize("method", ["write", "close"])
 @pytest.mark.parametrize(
     ("code", "remedy"),
-    [(errno.ENOSPC, "; make room, then the same command goes on"), (errno.EDQUOT, "; make room"), (errno.EIO, "$")],
+    [(errno.ENOSPC, "; make room, then the same command continues"), (errno.EDQUOT, "; make room"), (errno.EIO, "$")],
 )
 def test_a_shard_that_cannot_be_written_is_one_line(method, code, remedy, photographs, tmp_path, monkeypatch):
     writer = partial(FailingWriter, method=method, why=os.strerror(code))

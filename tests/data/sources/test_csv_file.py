@@ -128,7 +128,7 @@ def test_a_class_of_the_test_split_alone_does_not_touch_training(write_csv):
         (SPLIT + "p/0.png,bee,train\n", r"p/0\.png has label 'ant' in line 2 and 'bee' in line 6; keep one"),
         (SPLIT + "p/0.png,ant,val\n", r"p/0\.png has split 'train' in line 2 and 'val' in line 6; keep one"),
         (SPLIT + "p/../p/0.png,bee,train\n", r"p/0\.png has label 'ant' in line 2 and 'bee' in line 6; keep one"),
-        (SPLIT + "p/8.png,ant,train\np/9.png,ant,train\n", r"line 6: p/8\.png is not there \(2 of 4 pictures are"),
+        (SPLIT + "p/8.png,ant,train\np/9.png,ant,train\n", r"line 6: p/8\.png does not exist \(2 of 4 pictures are"),
         (SPLIT + "p/4.png,cat,val\n", r"train and val must have the same classes, but train lacks cat"),
         (SPLIT + "p/4.png,cat,train\n", r"train and val must have the same classes, but val lacks cat"),
         ("path,label,split\np/0.png,ant,val\n", r"has no rows of split train, only of val"),
@@ -142,7 +142,7 @@ def test_what_is_wrong_is_one_line(write_csv, text, why):
 
 
 def test_a_missing_file_and_another_encoding_are_refused(write_csv, tmp_path):
-    with pytest.raises(InputError, match=r"none\.csv is not there"):
+    with pytest.raises(InputError, match=r"none\.csv does not exist"):
         opened(str(tmp_path / "none.csv"))
     with pytest.raises(InputError, match=r"is not UTF-8; save it as UTF-8"):
         opened(write_csv("path,label\np/0.png,Kähler\n", "latin-1"))

@@ -151,5 +151,5 @@ def test_a_million_names_are_hashed_in_the_memory_of_three_copies():
 def test_a_class_whose_name_is_no_text_is_refused_before_anything_is_trained(write_folder):
     root = write_folder({"train/a": 1, "val/a": 1})
     os.rename(os.fsencode(root / "train/a"), os.fsencode(root / "train") + b"/caf\xe9")
-    with pytest.raises(InputError, match="train/caf\ufffd: the name of this class folder is no UTF-8; rename it"):
+    with pytest.raises(InputError, match="train/caf\ufffd: the name of this class folder is not UTF-8; rename it"):
         folder_source("train", str(root))

@@ -128,7 +128,7 @@ def test_an_unknown_value_is_named_with_its_count(root):
     rewrite(
         root / "val/masks/1.png", lambda m: np.where(np.arange(m.size).reshape(m.shape) < 5, 77, m).astype(np.uint8)
     )
-    refused(r"val/masks/1.png has 5 pixels of value 77, which is no class; known are", lambda: checked(root, "val"))
+    refused(r"val/masks/1.png has 5 pixels of value 77, which is not a class; known are", lambda: checked(root, "val"))
 
 
 def test_a_picture_without_a_mask_is_named(root):
@@ -242,7 +242,7 @@ def test_both_values_for_yes_in_a_mask_are_refused_and_another_may_be_void(root)
     refused("masks/cell/0.png has both value 1 and value 255, which both mean yes", lambda: source.mask(0))
     for path in root.rglob("masks/cell/*.png"):
         rewrite(path, lambda m: np.where(m == 255, 2, m).astype(np.uint8))
-    refused("of value 2, which is no class; .* write masks in gray", lambda: mask_source("train", str(root)).mask(0))
+    refused("of value 2, which is not a class; .* write masks in gray", lambda: mask_source("train", str(root)).mask(0))
     assert set(np.unique(mask_source("train", str(root), void_value=2).mask(0))) == {0, 1, IGNORE}
 
 
