@@ -45,8 +45,8 @@ class UnreadableImage(InputError):
     def of_begun_work(self) -> "UnreadableImage":
         """Return the error with what becomes of a run or a preparation under way, which knows its set by the names."""
         return UnreadableImage(
-            f"{self}; replace it under the same name, and the same command continues; without it, it is another set and "
-            "needs a new folder"
+            f"{self}; replace it under the same name, and the same command continues; without it, the set is another "
+            "one and needs a new folder"
         )
 
 
