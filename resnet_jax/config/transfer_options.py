@@ -15,7 +15,7 @@ class TransferOptions:
     init_checkpoint: str = "newest"
     """Checkpoint of the run in --init_from: newest, best, or a step"""
     weights_key: str = ""
-    """One of several sets of weights in a file, as state_dict_ema; of a run: ema, its average
+    """One of several sets in a file, such as state_dict_ema; of a run: ema, its average
 
     The file or run is that of --init_from, or else the teacher's; where both are given it is refused.
     """
