@@ -15,6 +15,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ""  # for the commands that tests run, too
 
 import jax  # noqa: E402 (reads the environment)
+import pytest  # noqa: E402
 
 from tests.compile_once import compile_once  # noqa: E402
 
@@ -24,6 +25,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 gc.set_threshold(50_000, 20, 20)  # tracing makes so many small objects that collecting was a fifth of its time
 
 MOST_WORKERS = 4  # each holds up to 3 GB of programs
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="repeat random faults as often as docs/reliability.md tells")
+
+
+@pytest.fixture
+def long(request) -> bool:
+    """Whether a test that repeats a fault at random does so as often as before a release, and not as in CI."""
+    return request.config.getoption("--long")
 
 
 def pytest_xdist_auto_num_workers(config):

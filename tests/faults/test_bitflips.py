@@ -21,7 +21,6 @@ from tests.faults.toy import config
 
 # Orbax leaves at the first array that it cannot read; its other reads may be collected as garbage before they finish.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-FLIPS = 200
 
 
 def read_all(workdir: Path, target: Any) -> tuple[dict[str, Any], list[str]]:
@@ -40,7 +39,7 @@ def read_all(workdir: Path, target: Any) -> tuple[dict[str, Any], list[str]]:
 
 
 @pytest.mark.slow
-def test_no_flipped_bit_is_silently_wrong(original, tmp_path):
+def test_no_flipped_bit_is_silently_wrong(original, tmp_path, long):
     home = Path(shutil.copytree(original, tmp_path / "whole"))
     (home / "result.json").rename(home / "run" / "result.json")
     target = checkpoint_shapes(build_run(config(home)))
@@ -50,7 +49,8 @@ def test_no_flipped_bit_is_silently_wrong(original, tmp_path):
     files = [path for path in files if (home / "run" / path).is_file() and path.suffix not in (".png", ".lock")]
     rng = random.Random(0)
     counts = dict.fromkeys(("harmless", "named", "survived"), 0)
-    for number in range(FLIPS):
+    flips = 200 if long else 50
+    for number in range(flips):
         workdir = Path(shutil.copytree(home / "run", tmp_path / str(number)))
         # Every second one in the small files, which the checkpoints' many files would leave out.
         small = [path for path in files if len(path.parts) == 1]
@@ -72,6 +72,6 @@ def test_no_flipped_bit_is_silently_wrong(original, tmp_path):
             assert lines, (path.relative_to(workdir), at)
             counts["survived"] += 1
     print(json.dumps(counts))
-    assert sum(counts.values()) == FLIPS
+    assert sum(counts.values()) == flips
     assert min(counts["named"], counts["survived"]) >= 1
     gc.collect()  # what Orbax's abandoned reads have to say is said here, and not in another file's tests
