@@ -21,7 +21,7 @@ from resnet_jax.data.augment.opencv_resize import opencv
 from resnet_jax.data.augment.policies import policy
 from resnet_jax.data.augment.transform import TrainTransform
 from resnet_jax.data.build_sizes import build_sizes, image_size_of
-from resnet_jax.data.heads import check_heads
+from resnet_jax.data.file_headers import check_file_headers
 from resnet_jax.data.loader import (
     Loader,
     eval_loader,
@@ -91,7 +91,7 @@ def build_data(config: Config, mesh: Mesh) -> Data:
     """
     train_set = build_source(config, "train")
     test_set = build_source(config, "val")
-    check_heads(test_set, 0)  # threads suffice to read heads
+    check_file_headers(test_set, 0)  # threads suffice to read headers
     if len(train_set.class_names) < 2:
         raise InputError(
             f"--data_dir={config.data_dir}: all images are of one class, {train_set.class_names[0]!r}, and there is "

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from resnet_jax.data.heads import whole_size
-from resnet_jax.data.prefetch import read_ahead
+from resnet_jax.data.file_headers import whole_size
+from resnet_jax.data.prefetch import read_pieces
 from resnet_jax.data.sources.mask_coding import MaskCoding
 from resnet_jax.data.sources.masks import CHUNK, MaskSource
 from resnet_jax.errors import InputError
@@ -31,7 +31,7 @@ class MaskFacts:
 
 
 def check_masks(source: MaskSource, num_workers: int) -> MaskFacts:
-    """Read every mask of a split, and head and end of every picture, and refuse what cannot be used.
+    """Read every mask of a split, and header and end of every picture, and refuse what cannot be used.
 
     Args:
         source: the split.
@@ -41,7 +41,7 @@ def check_masks(source: MaskSource, num_workers: int) -> MaskFacts:
         InputError: a picture or a mask is damaged; a mask has another size than its picture, or a value that is no
             class, or no pixel of it counts; or a worker process died.
     """
-    parts = list(read_ahead(_Checks(source), num_workers))
+    parts = list(read_pieces(_check, source, CHUNK, num_workers))
     if problems := [problem for part in parts for problem in part["problems"]]:
         more = f"; and {len(problems) - 1} more of {len(source)} pictures" if problems[1:] else ""
         raise InputError(f"{problems[0]}{more}")
@@ -68,48 +68,40 @@ def absent_classes(facts: MaskFacts, class_names: Sequence[str]) -> list[str]:
     return [name for name, count in zip(class_names, facts.pixels, strict=True) if not count]
 
 
-@dataclass(frozen=True)
-class _Checks:
-    """Sizes, counts and problems of CHUNK masks at a time."""
+def _check(source: MaskSource, numbers: range) -> dict[str, Any]:
+    """Return sizes, counts and problems of some of the masks."""
+    problems, pixels, counted, sizes = [], [], [], []
+    for number in numbers:
+        try:
+            size, label = _size_and_label(source, number)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        sizes.append(size)
+        pixels.append(class_pixels(label, source.coding))
+        counted.append((label != IGNORE).sum())
+    classes = len(source.class_names)
+    return {
+        "problems": problems,
+        "pixels": np.array(pixels, np.int64).reshape(-1, classes),
+        "counted": np.array(counted, np.int64),
+        "sizes": np.array(sizes, np.int32).reshape(-1, 2),
+    }
 
-    source: MaskSource
 
-    def __len__(self) -> int:
-        return -(-len(self.source) // CHUNK)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        numbers = range(index * CHUNK, min((index + 1) * CHUNK, len(self.source)))
-        problems, pixels, counted, sizes = [], [], [], []
-        for number in numbers:
-            try:
-                size, label = self._one(number)
-            except InputError as error:
-                problems.append(str(error))
-                continue
-            sizes.append(size)
-            pixels.append(class_pixels(label, self.source.coding))
-            counted.append((label != IGNORE).sum())
-        classes = len(self.source.class_names)
-        return {
-            "problems": problems,
-            "pixels": np.array(pixels, np.int64).reshape(-1, classes),
-            "counted": np.array(counted, np.int64),
-            "sizes": np.array(sizes, np.int32).reshape(-1, 2),
-        }
-
-    def _one(self, number: int) -> tuple[tuple[int, int], np.ndarray]:
-        image, label, name = self.source[number]
-        assert isinstance(image, bytes)
-        assert isinstance(label, np.ndarray)
-        size, path = whole_size(image, name), self.source.mask_name(number)
-        if label.shape[:2] != size:
-            height, width = label.shape[:2]
-            raise InputError(
-                f"{path} is {width} x {height} pixels, its picture {name} {size[1]} x {size[0]}; make them alike"
-            )
-        if (label == IGNORE).all():
-            raise InputError(f"{path} is all void: no pixel of it counts; remove it and its picture")
-        return size, label
+def _size_and_label(source: MaskSource, number: int) -> tuple[tuple[int, int], np.ndarray]:
+    image, label, name = source[number]
+    assert isinstance(image, bytes)
+    assert isinstance(label, np.ndarray)
+    size, path = whole_size(image, name), source.mask_name(number)
+    if label.shape[:2] != size:
+        height, width = label.shape[:2]
+        raise InputError(
+            f"{path} is {width} x {height} pixels, its picture {name} {size[1]} x {size[0]}; make them alike"
+        )
+    if (label == IGNORE).all():
+        raise InputError(f"{path} is all void: no pixel of it counts; remove it and its picture")
+    return size, label
 
 
 def class_pixels(label: np.ndarray, coding: MaskCoding) -> np.ndarray:

@@ -9,7 +9,8 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from typing import Any, Protocol
 
@@ -52,6 +53,36 @@ def read_ahead(elements: Elements, num_workers: int, together: int = 1) -> Gener
     stream = _stream(elements, num_workers, together)
     _open_streams.add(stream)
     return stream
+
+
+def read_pieces(
+    piece: Callable[[Any, range], dict[str, Any]], source: Any, size: int, num_workers: int
+) -> Generator[dict[str, Any], None, None]:
+    """Yield piece(source, numbers) in order, for `size` of the source's examples at a time.
+
+    Args:
+        piece: a function of a module, which worker processes can import.
+        source: the examples, with a length.
+        size: examples of a piece of work, worth sending to a worker.
+        num_workers: as in `read_ahead`.
+
+    Raises:
+        InputError: as `read_ahead`.
+    """
+    return read_ahead(_Pieces(piece, source, size), num_workers)
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    piece: Callable[[Any, range], dict[str, Any]]
+    source: Any
+    size: int
+
+    def __len__(self) -> int:
+        return -(-len(self.source) // self.size)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.piece(self.source, range(index * self.size, min((index + 1) * self.size, len(self.source))))
 
 
 # A stream that is still referenced when the interpreter ends would be closed too late to free its memory.

@@ -15,7 +15,7 @@ import numpy as np
 from resnet_jax.data.augment.resize import Interpolation, resize, resize_mask
 from resnet_jax.data.decode import decoded_size
 from resnet_jax.data.order import local_slice
-from resnet_jax.data.prefetch import read_ahead
+from resnet_jax.data.prefetch import read_ahead, read_pieces
 from resnet_jax.data.sources.source import ArraySource, Source, pixels_of
 from resnet_jax.runtime.batch import Batch
 
@@ -24,7 +24,7 @@ Shape = tuple[int, int]  # height and width
 # Longer side over shorter side. The ratios of cameras and screens are exact; longer images are squeezed to 4 to 1.
 ASPECTS = (1.0, 9 / 8, 5 / 4, 4 / 3, 3 / 2, 5 / 3, 2.0, 5 / 2, 3.0, 4.0)
 
-HEADS = 256  # images whose heads are read as one piece of work
+HEADERS = 256  # of image files, read as one piece of work
 
 
 def whole_shape(height: int, width: int, short: int) -> Shape:
@@ -44,14 +44,14 @@ class ShapedBatch:
 
 
 def image_sizes(source: Source, num_workers: int) -> np.ndarray:
-    """Return height and width of every image, from the heads of the files: int32 [N,2].
+    """Return height and width of every image, from the headers of the files: int32 [N,2].
 
     Raises:
         InputError: an image is unreadable, or a worker process died.
     """
     if isinstance(source, ArraySource):
         return np.tile(np.array(source.images.shape[1:3], np.int32), (len(source), 1))
-    return np.concatenate([part["size"] for part in read_ahead(_Heads(source), num_workers)])
+    return np.concatenate([part["size"] for part in read_pieces(_sizes, source, HEADERS, num_workers)])
 
 
 def shaped_batches(
@@ -109,21 +109,12 @@ def whole_images(
     return read_ahead(_WholeSteps(source, batches, interpolation, process_index, process_count), num_workers)
 
 
-@dataclass(frozen=True)
-class _Heads:
-    """Sizes of the images, HEADS at a time."""
-
-    source: Source
-
-    def __len__(self) -> int:
-        return -(-len(self.source) // HEADS)
-
-    def __getitem__(self, index: int) -> Batch:
-        numbers = range(index * HEADS, min((index + 1) * HEADS, len(self.source)))
-        sizes = []
-        for image, _, name in map(self.source.__getitem__, numbers):
-            sizes.append(image.shape[:2] if isinstance(image, np.ndarray) else decoded_size(image, name))
-        return {"size": np.array(sizes, np.int32)}
+def _sizes(source: Source, numbers: range) -> dict[str, Any]:
+    """Return the sizes of some of the images."""
+    sizes = []
+    for image, _, name in map(source.__getitem__, numbers):
+        sizes.append(image.shape[:2] if isinstance(image, np.ndarray) else decoded_size(image, name))
+    return {"size": np.array(sizes, np.int32)}
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """Pictures with masks by name: files in folders, or a set of TensorFlow Datasets; and what their classes are."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from resnet_jax.data.notices import print_notice
-from resnet_jax.data.prefetch import read_ahead
+from resnet_jax.data.prefetch import read_pieces
 from resnet_jax.data.sources.mask_coding import Color, MaskCoding, coding_of_file, coding_of_values
 from resnet_jax.data.sources.mask_files import LAYOUT, mask_files
 from resnet_jax.data.sources.source import Example
@@ -96,7 +96,7 @@ def open_masks_uncoded(split: Literal["train", "val", "test"], data_dir: str | N
 def _seen_coding(source: MaskSource, void_value: int) -> MaskCoding:
     """Return the coding that the values of all masks of a split imply, and print it."""
     values: set[int] = set()
-    for part in read_ahead(_Values(source), 0):
+    for part in read_pieces(_values, source, CHUNK, 0):
         values |= set(part["values"])
         if len(values) > 256 or (values and max(values) > 255):
             raise InputError(f"the masks in {source.place} are in colors; name the classes, --colors=FILE")
@@ -110,17 +110,9 @@ def _seen_coding(source: MaskSource, void_value: int) -> MaskCoding:
     return coding
 
 
-@dataclass(frozen=True)
-class _Values:
-    """The values of the masks, CHUNK at a time."""
-
-    source: MaskSource
-
-    def __len__(self) -> int:
-        return -(-len(self.source) // CHUNK)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        values: set[int] = set()
-        for number in range(index * CHUNK, min((index + 1) * CHUNK, len(self.source))):
-            values |= set(np.unique(self.source.raw_masks(number)[0][0]).tolist())
-        return {"values": sorted(values)}
+def _values(source: MaskSource, numbers: range) -> dict[str, Any]:
+    """Return the values of some of the masks."""
+    values: set[int] = set()
+    for number in numbers:
+        values |= set(np.unique(source.raw_masks(number)[0][0]).tolist())
+    return {"values": sorted(values)}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from resnet_jax.data.decode import decode_image
-from resnet_jax.data.heads import check_heads
+from resnet_jax.data.file_headers import check_file_headers
 from resnet_jax.data.sources.held_out import FolderRule
 from resnet_jax.data.sources.load import AS_THEY_LIE, load_source
 from resnet_jax.data.sources.source import example_digest
@@ -44,7 +44,7 @@ def test_reads_the_pictures_of_a_split_by_class_and_name(write_csv):
     source = opened(path)
     assert source.class_names == ("ant", "bee")
     assert source[1].name == str(Path(path).parent / "p/4.png")
-    check_heads(source, 0)
+    check_file_headers(source, 0)
 
 
 def test_columns_come_in_any_order_and_others_are_named(write_csv, capsys):
