@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 
 # LLVM at its lowest level: XLA's own passes are those of every run, and toys compile for longer than they run. The
 # commands that tests start in processes of their own compile as a user's do.
@@ -27,8 +28,21 @@ gc.set_threshold(50_000, 20, 20)  # tracing makes so many small objects that col
 MOST_WORKERS = 4  # each holds up to 3 GB of programs
 
 
+# A shell starts its background processes with this signal ignored, and what is ignored stays ignored in theirs: the
+# commands that tests interrupt would not hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="repeat random faults as often as docs/reliability.md tells")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what runs with --long alone."""
+    left_out = [item for item in items if item.get_closest_marker("long") and not config.getoption("--long")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
 
 
 @pytest.fixture

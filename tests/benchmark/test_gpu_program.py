@@ -15,10 +15,11 @@ PARTS = ("train", "small", "airbench", "he2015", "infer", "seeds", "switches")  
 
 
 @pytest.mark.slow
-def test_every_part_runs_at_toy_size(tmp_path):
+@pytest.mark.parametrize("parts", [("small",), pytest.param(PARTS, marks=pytest.mark.long)], ids=len)
+def test_every_part_runs_at_toy_size(tmp_path, parts):
     command = [sys.executable, str(PROGRAM), f"--out={tmp_path}", "--minutes=20", "--toy"]
     done = subprocess.run(
-        [*command, f"--parts={','.join(('parity', *PARTS))}"],
+        [*command, f"--parts={','.join(('parity', *parts))}"],
         env=os.environ | {"XLA_FLAGS": QUICK},  # one device, as on the machine it is for
         capture_output=True,
         text=True,
@@ -28,11 +29,13 @@ def test_every_part_runs_at_toy_size(tmp_path):
     table = done.stdout[done.stdout.index("| what |") :]
     failed = [line for line in table.splitlines() if "failed" in line]
     assert all("ModuleNotFoundError" in line or "torch" in line for line in failed), table
-    for part in PARTS:
+    for part in parts:
         found = json.loads((tmp_path / f"{part}.json").read_text())
         assert found["seconds"] > 0
     steps = json.loads((tmp_path / "small.json").read_text())
     assert steps["ours, many steps a call"]["milliseconds_per_step"] > 0
+    if "airbench" not in parts:
+        return
     run = json.loads((tmp_path / "airbench.json").read_text())["float32"]["runs"][0]
     assert 0 <= run["top1"] <= 1
 

@@ -45,7 +45,8 @@ def test_a_network_is_proved_by_tests_that_exist(name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in list_models()]
+    "name",
+    [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow, pytest.mark.long]) for name in list_models()],
 )
 def test_the_counts_are_those_of_what_is_built(name):
     assert known_counts()[name] == count(name)

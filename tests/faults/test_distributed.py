@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tests.conftest import QUICK
 from tests.faults.conftest import start_command
 from tests.faults.processes import TOY, metrics, result, wait_for_checkpoint, wait_for_line, whole
 from tests.faults.toy import photographs
@@ -21,9 +22,9 @@ def free_port():
         return s.getsockname()[1]
 
 
-def pair(start, name, *arguments):
+def pair(start, name, *arguments, **variables):
     address = f"--coordinator_address=127.0.0.1:{free_port()}"
-    return [start(name, *arguments, address, "--num_processes=2", f"--process_id={i}") for i in range(2)]
+    return [start(name, *arguments, address, "--num_processes=2", f"--process_id={i}", **variables) for i in range(2)]
 
 
 @pytest.mark.slow
@@ -58,10 +59,10 @@ def test_two_processes_train_a_scanned_network(start, command, tmp_path):
     # Its state is stacked and taken apart outside of the compiled step, by both processes.
     deep = ["--dataset=digits", "--image_size=8", "--width=2", "--batch_size=32", "--steps=2", "--checkpoint_every=1"]
     arguments = ["--depth=20", "--scan", "--log_every=1", "--num_workers=0", *deep]
-    two = pair(start, "cifar", f"--workdir={tmp_path}/two", *arguments)
+    two = pair(start, "cifar", f"--workdir={tmp_path}/two", *arguments, XLA_FLAGS=QUICK)
     outputs = [process.communicate(timeout=500)[0] for process in two]
     assert [process.returncode for process in two] == [0, 0], "\n".join(outputs)
-    command("cifar", f"--workdir={tmp_path}/one", *arguments)
+    command("cifar", f"--workdir={tmp_path}/one", *arguments, XLA_FLAGS=QUICK)
     for a, b in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
         assert abs(a["loss"] - b["loss"]) < 1e-4 * abs(b["loss"])
 
@@ -71,13 +72,13 @@ def test_two_processes_count_the_pixels_that_one_counts(start, command, tmp_path
     root = write_pictures(tmp_path / "set", {"train": 8, "val": 7}, sizes=((24, 32), (20, 28)))
     network = ["--model=unet_resnet8_cifar", "--width=4", "--skips=add", "--batch_size=4", "--crop_size", "16", "24"]
     arguments = [f"--data_dir={root}", *network, "--steps=2", "--class_weights=", "--num_workers=0"]
-    assert command("segment", f"--workdir={tmp_path}/first", *arguments)[0] == 0
+    assert command("segment", f"--workdir={tmp_path}/first", *arguments, XLA_FLAGS=QUICK)[0] == 0
     # With a rate of 0 and statistics that stay, both evaluate one network, bit for bit.
     arguments += [f"--weights={tmp_path}/first", "--learning_rate=0", "--freeze_statistics"]
-    two = pair(start, "segment", f"--workdir={tmp_path}/two", *arguments)
+    two = pair(start, "segment", f"--workdir={tmp_path}/two", *arguments, XLA_FLAGS=QUICK)
     outputs = [process.communicate(timeout=300)[0] for process in two]
     assert [process.returncode for process in two] == [0, 0], "\n".join(outputs)
-    command("segment", f"--workdir={tmp_path}/one", *arguments)
+    command("segment", f"--workdir={tmp_path}/one", *arguments, XLA_FLAGS=QUICK)
     ours, one = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("two", "one"))
     assert 0 < one["miou"] < 1
     for name in ("miou", "pixel_accuracy", "class_accuracy", "boundary_f", "num_examples"):
@@ -88,16 +89,16 @@ def test_two_processes_count_the_pixels_that_one_counts(start, command, tmp_path
 def test_two_processes_divide_the_state_and_one_continues_with_all_of_it(start, command, tmp_path):
     wide = ["--dataset=digits", "--image_size=8", "--width=16", "--batch_size=32", "--ema=0.5", "--num_workers=0"]
     arguments = ["--depth=20", "--scan", *wide, "--steps=4", "--log_every=1", "--checkpoint_every=2"]
-    two = pair(start, "cifar", f"--workdir={tmp_path}/two", *arguments, "--fsdp")
+    two = pair(start, "cifar", f"--workdir={tmp_path}/two", *arguments, "--fsdp", XLA_FLAGS=QUICK)
     outputs = [process.communicate(timeout=500)[0] for process in two]
     assert [process.returncode for process in two] == [0, 0], "\n".join(outputs)
-    command("cifar", f"--workdir={tmp_path}/one", *arguments)
+    command("cifar", f"--workdir={tmp_path}/one", *arguments, XLA_FLAGS=QUICK)
     for a, b in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
         assert abs(a["loss"] - b["loss"]) < 1e-4 * abs(b["loss"])
 
     shutil.rmtree(tmp_path / "two/checkpoints/4")
     (tmp_path / "two/result.json").unlink()
-    status, output = command("cifar", f"--workdir={tmp_path}/two", *arguments)
+    status, output = command("cifar", f"--workdir={tmp_path}/two", *arguments, XLA_FLAGS=QUICK)
     assert status == 0, output
     assert "continuing after step 2" in output
     for a, b in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):

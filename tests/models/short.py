@@ -1,4 +1,4 @@
-"""Networks of every option with few blocks, which a quick run can afford to trace; a slow one traces them in full."""
+"""Networks of every option with few blocks, which a quick run can afford to trace; --long traces them in full."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -27,7 +27,7 @@ def fewer(sizes: Iterable[int], blocks: int) -> tuple[int, ...]:
 
 
 def short_and_full(names: Iterable[str], blocks: int = 2) -> list[Any]:
-    """Values of ("name", "blocks"): each network in full, which is slow, and the different ones among them in short.
+    """Values of ("name", "blocks"): each network in full, with --long, and the different ones among them in short.
 
     In short, networks are alike that differ in depth alone: one stands for all of them. Those that are short in full
     come once.
@@ -39,5 +39,5 @@ def short_and_full(names: Iterable[str], blocks: int = 2) -> list[Any]:
         if repr(network(name, None)) == shortened:
             short[shortened] = pytest.param(name, None, id=name)
         else:
-            full.append(pytest.param(name, None, id=name, marks=pytest.mark.slow))
+            full.append(pytest.param(name, None, id=name, marks=[pytest.mark.slow, pytest.mark.long]))
     return [*short.values(), *full]

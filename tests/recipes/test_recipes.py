@@ -212,8 +212,15 @@ def photographs(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", ALL)
-@pytest.mark.parametrize("dataset", ["folder", "digits"])
+@pytest.mark.parametrize(
+    ("key", "dataset"),
+    [
+        # Those of photographs on small images, and the other way round, with --long.
+        pytest.param(key, dataset, marks=[] if (dataset == "digits") == key.startswith("cifar") else pytest.mark.long)
+        for key in ALL
+        for dataset in ("folder", "digits")
+    ],
+)
 def test_every_recipe_trains_on_photographs_and_on_arrays(key, dataset, photographs, tmp_path):
     recipe = ALL[key] if dataset == "folder" else ALL[key].for_small_images()
     config = replace(Config(model="resnet8_cifar", recipe=key.partition("-")[2]), **recipe.settings)

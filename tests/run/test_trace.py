@@ -58,7 +58,7 @@ def trace_to_gradient(main: Any, argv: list[str]) -> tuple[list[str], list[str]]
 
 @pytest.mark.slow
 def test_a_reader_gets_from_the_command_to_the_gradient_in_few_files(tmp_path):
-    options = ["--depth=18", "--width=2", "--dataset=fake", "--image_size=32", "--batch_size=8", "--steps=1"]
+    options = ["--model=resnet8_cifar", "--width=2", "--dataset=fake", "--image_size=32", "--batch_size=8", "--steps=1"]
     stack, entered = trace_to_gradient(imagenet.main, [*options, "--num_workers=0", f"--workdir={tmp_path}"])
     assert stack == [
         "experiments/imagenet.py",

@@ -6,12 +6,14 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+MOST_SECONDS = 300
 ROOT = Path(__file__).parents[2]
 
 # A program that is a command: what `python -m experiments.NAME` does before and after its imports.
@@ -35,8 +37,8 @@ def as_command(body: str) -> str:
 
 @pytest.fixture
 def script() -> Iterator:
-    """Start a Python program given as text; what still runs at the test's end is killed."""
-    processes = []
+    """Start a Python program given as text; what still runs at the test's end, or after minutes, is killed."""
+    processes, timers = [], []
 
     def start(text: str, *arguments: object, **options: Any) -> subprocess.Popen:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
@@ -44,9 +46,13 @@ def script() -> Iterator:
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | options
         command = [sys.executable, "-c", text, *map(str, arguments)]
         processes.append(subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes))
+        timers.append(threading.Timer(MOST_SECONDS, processes[-1].kill))  # a test that reads its output would never end
+        timers[-1].start()
         return processes[-1]
 
     yield start
+    for timer in timers:
+        timer.cancel()
     for process in processes:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
