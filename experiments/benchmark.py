@@ -176,7 +176,7 @@ MODES: dict[Mode, Callable[[Options], dict[str, Any]]] = {
 }
 SWEPT: tuple[Mode, ...] = ("train", "infer")
 # The modes of the options that not every mode has.
-OF_MODES: dict[str, tuple[Mode, ...]] = {
+MODES_BY_OPTION: dict[str, tuple[Mode, ...]] = {
     "steps_per_call": ("train",),
     "seeds": ("train",),
     "fold": ("infer",),
@@ -221,7 +221,7 @@ def check_used(options: Options) -> None:
         InputError: the first such option.
     """
     modes = SWEPT if options.sweep else (options.mode,)
-    unused = {name: f"--mode={' or '.join(of)}" for name, of in OF_MODES.items() if not {*of} & {*modes}}
+    unused = {name: f"--mode={' or '.join(of)}" for name, of in MODES_BY_OPTION.items() if not {*of} & {*modes}}
     if not options.sweep:
         unused |= dict.fromkeys(("models", "batch_sizes"), "--sweep")
     for name, needed in unused.items():
@@ -239,7 +239,7 @@ def measured(options: Options) -> dict[str, Any]:
 
 def command(options: Options) -> list[str]:
     """Return the command of one measurement, for a process of its own."""
-    others = {name for name, modes in OF_MODES.items() if options.mode not in modes}
+    others = {name for name, modes in MODES_BY_OPTION.items() if options.mode not in modes}
     left_out = {"against", "turns", "sweep", "models", "batch_sizes"} | others
     chosen = {name: value for name, value in asdict(options).items() if name not in left_out}
     return [sys.executable, "-m", "experiments.benchmark", *(f"--{name}={value}" for name, value in chosen.items())]

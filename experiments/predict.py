@@ -26,8 +26,8 @@ from resnet_jax.inference.segment import check_outputs, class_shares, coding_of,
 from resnet_jax.inference.trained import Trained
 from resnet_jax.inference.which_network import WhichNetwork, load_named
 
-NOT_OF_PIXELS = ("json", "top", "batch_size", "image_size", "resize")
-OF_PIXELS = ("out", "tile", "tile_margin")
+CLASSIFIER_OPTIONS = ("json", "top", "batch_size", "image_size", "resize")
+SEGMENTER_OPTIONS = ("out", "tile", "tile_margin")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +60,10 @@ def main(argv: Sequence[str]) -> None:
         return
     trained = load_named(options)
     if trained.classifies_pixels:
-        refuse_given(options, NOT_OF_PIXELS, "for networks that classify images, not pixels")
+        refuse_given(options, CLASSIFIER_OPTIONS, "for networks that classify images, not pixels")
         write_all_masks(trained, options)
         return
-    refuse_given(options, OF_PIXELS, "for networks that classify pixels")
+    refuse_given(options, SEGMENTER_OPTIONS, "for networks that classify pixels")
     show(predict(trained, options.images, options.top, options.batch_size), options)
 
 
@@ -90,7 +90,9 @@ def predict_exported(options: Options) -> list[dict[str, Any]]:
         InputError: it or an image cannot be read, or the options name a network too.
     """
     names = [field.name for field in fields(WhichNetwork)]
-    refuse_given(options, [*names, *OF_PIXELS, "batch_size"], "of no use with --onnx, whose file is the network")
+    refuse_given(
+        options, [*names, *SEGMENTER_OPTIONS, "batch_size"], "of no use with --onnx, whose file is the network"
+    )
     if not options.images:
         raise InputError(NO_IMAGES)
     if options.top < 1:

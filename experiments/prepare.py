@@ -24,7 +24,7 @@ from resnet_jax.data.prepared.write import Encoding, Split, prepare
 from resnet_jax.errors import InputError
 
 NAMED = 5  # damaged shards in an error
-OF_PREPARING = ("dataset", "data_dir", "links_out", "splits", "short_side", "quality", "subsampling", "shard_size")
+PREPARING_OPTIONS = ("dataset", "data_dir", "links_out", "splits", "short_side", "quality", "subsampling", "shard_size")
 SPLITS: tuple[Split, ...] = ("train", "val")
 
 
@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
     options = parse_options(Options, argv, "prepare", __doc__)
     out = Path(options.out)
     if options.check:
-        refuse_given(options, OF_PREPARING, "for preparing a set, and --check writes nothing")
+        refuse_given(options, PREPARING_OPTIONS, "for preparing a set, and --check writes nothing")
         print(f"{out}: {check(out)} shards are as they were written")
         return
     splits = tuple(split for split in SPLITS if split in options.splits.split(","))

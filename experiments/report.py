@@ -15,11 +15,11 @@ from pathlib import Path
 
 from resnet_jax.cli import parse_options, refuse_given, run_command
 from resnet_jax.evaluation.image_set import Split
-from resnet_jax.evaluation.page import of_split
+from resnet_jax.evaluation.page import name_of_split
 from resnet_jax.evaluation.report import write_report
 from resnet_jax.inference.which_network import WhichNetwork, load_named
 
-NOT_OF_PIXELS = ("links_out", "batch_size", "image_size", "resize")
+CLASSIFIER_OPTIONS = ("links_out", "batch_size", "image_size", "resize")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,10 @@ class Options(WhichNetwork):
 def main(argv: Sequence[str]) -> None:
     """Write the page, and print where it is and the result."""
     options = parse_options(Options, argv, "report", __doc__)
-    out = Path(options.out or Path(options.workdir) / of_split("report.html", options.split))
+    out = Path(options.out or Path(options.workdir) / name_of_split("report.html", options.split))
     trained = load_named(options)
     if trained.classifies_pixels:
-        refuse_given(options, NOT_OF_PIXELS, "for networks that classify images, not pixels")
+        refuse_given(options, CLASSIFIER_OPTIONS, "for networks that classify images, not pixels")
     report = write_report(
         trained,
         out,

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FOLDERS = ("resnet_jax", "experiments", "tests", "docs", "notebooks")
 FILES = [f"/{p.relative_to(ROOT)}" for folder in FOLDERS for p in [ROOT / folder, *(ROOT / folder).rglob("*")]]
-OF_A_RUN = {"checkpoints/", "tensorboard/"}  # folders that a training writes
+RUN_FOLDERS = {"checkpoints/", "tensorboard/"}  # folders that a training writes
 
 
 def ids(page: Path) -> str:
@@ -26,7 +26,7 @@ def ids(page: Path) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_every_file_and_folder_that_a_page_names_exists(page):
     named = re.findall(r"`((?:[a-z_0-9]+/)*[a-z_0-9]+\.py|(?:[a-z_0-9]+/)+)`", page.read_text())
-    ends = {f"/{name.rstrip('/')}" for name in named if name not in OF_A_RUN}
+    ends = {f"/{name.rstrip('/')}" for name in named if name not in RUN_FOLDERS}
     assert not [end for end in ends if not any(file.endswith(end) for file in FILES)]
 
 

@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from resnet_jax.config.needs import check_needs, shown
-from resnet_jax.config.options import MOST_STEPS, Config, of_masks, progressive_sizes, resolve
+from resnet_jax.config.options import MOST_STEPS, Config, progressive_sizes, resolve, uses_masks
 from resnet_jax.errors import InputError
 
 INF = math.inf
@@ -150,7 +150,7 @@ def check_mask_options(config: Config) -> None:
     Raises:
         InputError: the first of them.
     """
-    masks = of_masks(config)
+    masks = uses_masks(config)
     if not masks:
         if config.class_weights not in BALANCES:
             raise InputError(f"--class_weights={config.class_weights} is for --dataset=masks")

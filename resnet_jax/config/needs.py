@@ -5,23 +5,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from resnet_jax.config.options import Config, differences, of_masks
+from resnet_jax.config.options import Config, differences, uses_masks
 from resnet_jax.errors import InputError
 from resnet_jax.recipes import CIFAR, IMAGENET, SEGMENTATION, TRANSFER
 from resnet_jax.recipes.recipe import AT_THE_END
 
 
-def of_photographs(config: Config) -> bool:
+def has_photographs(config: Config) -> bool:
     """Return whether the images may have any size; those of the others are small, and used whole."""
     return config.dataset not in ("digits", "cifar10", "cifar100")
 
 
 # Options without effect by themselves, when they have one, and what to add.
-OF_MASKS = ("colors", "void_value", "crop_size", "scale", "rotate", "threshold")
+MASK_OPTIONS = ("colors", "void_value", "crop_size", "scale", "rotate", "threshold")
 Needs = Mapping[str, tuple[Callable[[Config], Any], str]]
 NEEDS: Needs = {
     "fold": (lambda c: c.folds, "--folds"),
-    **dict.fromkeys(OF_MASKS, (of_masks, "--dataset=masks")),
+    **dict.fromkeys(MASK_OPTIONS, (uses_masks, "--dataset=masks")),
     "mix_probability": (lambda c: c.mixup or c.cutmix, "--mixup or --cutmix"),
     "erase_fill": (lambda c: c.erase, "--erase"),
     "progressive_ramp": (lambda c: c.progressive, "--progressive"),
@@ -48,12 +48,12 @@ NEEDS: Needs = {
 
 def draws_parts(config: Config) -> bool:
     """Return whether training crops are parts of photographs, of a drawn area and shape."""
-    return of_photographs(config) and config.crop == "random_resized"
+    return has_photographs(config) and config.crop == "random_resized"
 
 
 def crops_by_fraction(config: Config) -> bool:
     """Return whether evaluation crops a fraction of a photograph."""
-    return of_photographs(config) and not config.eval_resize
+    return has_photographs(config) and not config.eval_resize
 
 
 def has_batch_norm(config: Config) -> bool:
@@ -68,14 +68,14 @@ def has_width(config: Config) -> bool:
 
 # Likewise, but runs of older versions may have them.
 NEEDS_OF_NEW_RUNS: Needs = {
-    **dict.fromkeys(("crop", "interpolation"), (of_photographs, "photographs, and digits and CIFAR are used whole")),
+    **dict.fromkeys(("crop", "interpolation"), (has_photographs, "photographs, and digits and CIFAR are used whole")),
     **dict.fromkeys(("crop_scale", "crop_ratio"), (draws_parts, "photographs, and --crop=random_resized")),
     "eval_crop": (crops_by_fraction, "photographs, and no --eval_resize"),
-    "padding_mode": (lambda c: not of_photographs(c) or c.dataset == "fake", "small images, digits or CIFAR"),
+    "padding_mode": (lambda c: not has_photographs(c) or c.dataset == "fake", "small images, digits or CIFAR"),
     "bn_group_size": (has_batch_norm, "--norm=batch"),
     "width": (has_width, "--skips=add in a U-Net on a classifier"),
     "ema_rise": (lambda c: c.ema_rise != "copy" or c.warmup_fraction, "--warmup_fraction"),
-    "train_interpolation": (lambda c: of_photographs(c) or c.progressive, "photographs, or --progressive"),
+    "train_interpolation": (lambda c: has_photographs(c) or c.progressive, "photographs, or --progressive"),
     **dict.fromkeys(("warmup_from", "warmup_learning_rate"), (lambda c: c.warmup_fraction, "--warmup_fraction")),
     "rate_scaling": (lambda c: c.reference_batch_size, "--reference_batch_size"),
 }

@@ -53,7 +53,7 @@ MOST_STEPS = 2**31 - 1  # of a training, which counts them in int32
 IF_UNSET = {"eval_crop": 0.875, "interpolation": "bilinear"}
 
 # Options that may differ between the processes of a run: where and how each works, and never what it computes.
-OF_A_PROCESS = {
+PROCESS_OPTIONS = {
     *("depth", "workdir", "data_dir", "num_workers", "debug"),
     *("coordinator_address", "process_id", "connect_timeout", "stall_minutes"),
 }
@@ -61,7 +61,7 @@ OF_A_PROCESS = {
 # Options that may differ when a run is continued: they change where files lie or what is shown, never a number of the
 # run; fsdp, like the number of devices, changes the rounding only. (`depth` is another way to name `model`.)
 FREE_TO_CHANGE = {
-    *OF_A_PROCESS,
+    *PROCESS_OPTIONS,
     *("keep", "tensorboard", "wandb", "dry_run", "num_processes", "fsdp"),
     *("find_rate", "find_batch", "links_out"),
     "require_accelerator",
@@ -83,7 +83,7 @@ def resolve(config: Config, name: str) -> Any:
     return value or IF_UNSET.get(name, value)
 
 
-def of_masks(config: Config) -> bool:
+def uses_masks(config: Config) -> bool:
     """Return whether the data are pictures with masks: files, or "masks:NAME" of TFDS."""
     return config.dataset == "masks" or config.dataset.startswith("masks:")
 

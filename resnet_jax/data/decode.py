@@ -42,7 +42,7 @@ Box = tuple[int, int, int, int]  # top, left, height and width of a part of an i
 class UnreadableImage(InputError):
     """An image that cannot be decoded: its file, and why."""
 
-    def of_begun_work(self) -> "UnreadableImage":
+    def with_resume_hint(self) -> "UnreadableImage":
         """Return the error with what becomes of a run or a preparation under way, which knows its set by the names."""
         return UnreadableImage(
             f"{self}; replace it under the same name, and the same command continues; without it, the set is another "

@@ -20,7 +20,7 @@ from resnet_jax.evaluation.gallery import data_uri
 from resnet_jax.evaluation.image_set import Split
 from resnet_jax.evaluation.masks import open_masks_for, task_of
 from resnet_jax.evaluation.options_shown import changed_options
-from resnet_jax.evaluation.page import Origin, of_split, origin_of, render, write_page
+from resnet_jax.evaluation.page import Origin, origin_of, render, name_of_split, write_page
 from resnet_jax.evaluation.picture_scores import REMEDY, PictureScores, score_pictures
 from resnet_jax.evaluation.predictions import shown_name
 from resnet_jax.files.table import refuse_other_table, write_table
@@ -142,7 +142,7 @@ def write_mask_report(
         InputError: the pictures or masks cannot be used, a file cannot be written, or another file has the name
             of the table.
     """
-    table = of_split("pictures.csv", split)
+    table = name_of_split("pictures.csv", split)
     refuse_other_table(out.with_name(table), COLUMNS)
     source, coding = open_masks_for(trained, dataset, data_dir, split), coding_of(trained)
     facts = check_masks(source, worker_count(num_workers, len(source)))

@@ -30,7 +30,7 @@ class Origin:
     date: str
 
 
-def of_split(name: str, split: str) -> str:
+def name_of_split(name: str, split: str) -> str:
     """Return the name of a report's file: NAME for the validation images, "STEM-SPLIT.…" for others."""
     path = Path(name)
     return name if split == "val" else f"{path.stem}-{split}{path.suffix}"

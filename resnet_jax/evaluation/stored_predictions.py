@@ -15,7 +15,7 @@ from resnet_jax.data.sources.prepared import PreparedSource
 from resnet_jax.data.sources.source import Source, example_digest
 from resnet_jax.errors import InputError
 from resnet_jax.evaluation.image_set import ImageSet
-from resnet_jax.evaluation.page import of_split
+from resnet_jax.evaluation.page import name_of_split
 from resnet_jax.evaluation.predictions import NO_SIZES, Predictions
 from resnet_jax.files.table import write_table
 from resnet_jax.inference.trained import Trained
@@ -57,7 +57,7 @@ def settings_of(model: nn.Module) -> dict[str, Any]:
 
 def table_name(split: str) -> str:
     """Return the name of the table of a split."""
-    return of_split("predictions.csv", split)
+    return name_of_split("predictions.csv", split)
 
 
 def write_predictions(folder: Path, predictions: Predictions, subject: dict[str, Any]) -> Path:

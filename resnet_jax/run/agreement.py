@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 import resnet_jax
-from resnet_jax.config.options import OF_A_PROCESS, Config
+from resnet_jax.config.options import PROCESS_OPTIONS, Config
 from resnet_jax.data.build import Data
 from resnet_jax.errors import InputError, StalledRunError
 from resnet_jax.run.step import StepFunction
@@ -28,7 +28,7 @@ def check_same_config(config: Config) -> None:
     """
 
     def facts() -> dict[str, Any]:
-        options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name not in OF_A_PROCESS}
+        options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name not in PROCESS_OPTIONS}
         # As a folder, because each may name it from where it is; data are compared by what is in them.
         options["workdir"] = Path(config.workdir).absolute()
         return {

@@ -8,7 +8,7 @@ from typing import Any
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from resnet_jax.config.options import Config, of_masks
+from resnet_jax.config.options import Config, uses_masks
 from resnet_jax.data.build import Data, build_data
 from resnet_jax.data.build_masks import build_mask_data
 from resnet_jax.errors import InputError
@@ -87,7 +87,7 @@ def build_run(config: Config) -> Run:
         InputError: something in the config or the data cannot be used.
     """
     mesh = data_mesh()
-    data = build_mask_data(config, mesh) if of_masks(config) else build_data(config, mesh)
+    data = build_mask_data(config, mesh) if uses_masks(config) else build_data(config, mesh)
     task = build_task(config, data.class_names, binary=data.coding is not None and data.coding.binary)
     total_steps = build_length(config, data.num_train)
     model = build_model(config, len(data.class_names))
@@ -117,7 +117,7 @@ def check_network(model: Any, config: Config, train_sizes: Collection[int], eval
         InputError: as `check_classifier` and `check_batch_norm`.
     """
     for size in sorted({*train_sizes, *eval_sizes}):
-        check_classifier(model, config.model, size, pixels=of_masks(config))
+        check_classifier(model, config.model, size, pixels=uses_masks(config))
     for size in () if config.freeze_statistics else sorted(train_sizes):
         check_batch_norm(model, config, size)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from resnet_jax.analysis.plots.curves import draw_trace
-from resnet_jax.config.options import Config, of_masks
+from resnet_jax.config.options import Config, uses_masks
 from resnet_jax.data.augment.policies import policy
 from resnet_jax.data.build import folder_rule
 from resnet_jax.data.build_masks import open_masks
@@ -86,7 +86,7 @@ def training_images(config: Config) -> tuple[int, int]:
     Raises:
         InputError: the data are not at hand and not known, or have no common size.
     """
-    if of_masks(config):
+    if uses_masks(config):
         source = open_masks(config, "train")
         return len(source), max(config.crop_size, default=config.image_size) or max(pixels_of(source[0]).shape)
     try:
@@ -139,7 +139,7 @@ def changed_settings(config: Config) -> dict[str, Any]:
 
 def augmentation(config: Config) -> str:
     """Return the augmentations of a config in one line."""
-    if of_masks(config):
+    if uses_masks(config):
         sides = config.crop_size or (config.image_size,) * 2
         crop = f"crops of {sides[0]} x {sides[1]} px" if any(sides) else "whole pictures"
         crop += f", scaled by {config.scale[0]:g} to {config.scale[1]:g}, rotated by up to {config.rotate:g} degrees"

@@ -7,7 +7,7 @@ from typing import Any, cast
 import jax
 from flax.traverse_util import flatten_dict
 
-from resnet_jax.config.options import Config, of_masks
+from resnet_jax.config.options import Config, uses_masks
 from resnet_jax.data.build import build_preprocessing
 from resnet_jax.errors import InputError
 from resnet_jax.inference.trained import Trained, takes_average, trained_from_run, trained_of
@@ -29,7 +29,7 @@ from resnet_jax.weights.shapes import options_of
 from resnet_jax.workdir.folder import is_run
 
 # Options that the weights answer where they are unset: 0 or empty.
-OF_WEIGHTS = ("mean", "std", "interpolation", "eval_crop")
+WEIGHT_OPTIONS = ("mean", "std", "interpolation", "eval_crop")
 
 # Options of a network that may be other than those of the network whose weights it starts from.
 MAY_DIFFER = {"norm", "output_stride", *BUILDS_HEADS}
@@ -102,13 +102,13 @@ def with_preprocessing_of(trained: Trained | None, config: Config, begun: Config
         return config
     found: dict[str, Any]
     if begun:
-        found = {name: getattr(begun, name) for name in OF_WEIGHTS}
+        found = {name: getattr(begun, name) for name in WEIGHT_OPTIONS}
     else:
         assert trained is not None
         p = trained.preprocessing
         crop = min(1.0, p.image_size / p.resize)
         found = {"mean": p.mean, "std": p.std, "interpolation": p.interpolation}
-        if not of_masks(config):
+        if not uses_masks(config):
             found["eval_crop"] = crop
     return dataclasses.replace(config, **{name: value for name, value in found.items() if not getattr(config, name)})
 

@@ -8,7 +8,7 @@ import numpy as np
 from resnet_jax.analysis.plots.images import draw_batch
 from resnet_jax.config.checks import check_config
 from resnet_jax.config.needs import check_new_run
-from resnet_jax.config.options import Config, of_masks
+from resnet_jax.config.options import Config, uses_masks
 from resnet_jax.data.build import build_preprocessing, build_source, build_train_loader
 from resnet_jax.data.build_masks import build_mask_train_loader, crop_of, open_masks
 from resnet_jax.data.build_sizes import build_sizes, image_size_of
@@ -33,7 +33,7 @@ def show_batch(config: Config, step: int = 0) -> Path:
     check_new_run(config)
     config = with_preprocessing_of(read_initial(config), config)
     coding = None
-    if of_masks(config):
+    if uses_masks(config):
         source = open_masks(config, "train")
         coding, crop = source.coding, crop_of(config, check_masks(source, 0).sizes)
         loader = build_mask_train_loader(source, config, crop, data_mesh())

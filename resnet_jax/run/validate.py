@@ -61,7 +61,7 @@ def build_validation(run: Run, progress: Progress, stop_requested: Callable[[int
             try:
                 sums_of = loop.sum_batches_each(batches, steps)  # reading and decoding take longer than the network
             except UnreadableImage as error:
-                raise error.of_begun_work() from error
+                raise error.with_resume_hint() from error
             if float(sums_of[0]["count"]) < run.data.num_test:
                 return None
             for prefix, sums in zip(weights, sums_of, strict=True):

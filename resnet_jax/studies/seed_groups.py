@@ -14,12 +14,12 @@ from resnet_jax.files.markdown_table import markdown_table, mean_cell
 from resnet_jax.workdir.folder import read_result, read_run_config
 
 # Options that may differ between the runs of one group.
-OF_A_RUN = FREE_TO_CHANGE | {"seed", "fold"}
+RUN_OPTIONS = FREE_TO_CHANGE | {"seed", "fold"}
 # Of classifiers, and of networks that classify pixels: columns, and the numbers of the last three.
 COLUMNS = ("network", "recipe", "runs", "epochs", "test top-1 (%)", "with averaged weights", "top-5 (%)")
-OF_PIXELS = (*COLUMNS[:4], "test mean IoU (%)", "with averaged weights", "pixel accuracy (%)")
+PIXEL_COLUMNS = (*COLUMNS[:4], "test mean IoU (%)", "with averaged weights", "pixel accuracy (%)")
 NUMBERS = ("top1", "ema_top1", "top5")
-NUMBERS_OF_PIXELS = ("miou", "ema_miou", "pixel_accuracy")
+PIXEL_NUMBERS = ("miou", "ema_miou", "pixel_accuracy")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def group_by_options(workdirs: Sequence[str | Path]) -> tuple[list[SeedGroup], l
 
 def shared_options(config: Config) -> dict[str, Any]:
     """Return the options that the runs of a group have in common, by name."""
-    return {f.name: resolve(config, f.name) for f in fields(config) if f.name not in OF_A_RUN}
+    return {f.name: resolve(config, f.name) for f in fields(config) if f.name not in RUN_OPTIONS}
 
 
 def images_of(config: Config, facts: dict[str, Any]) -> tuple[Any, ...]:
@@ -123,7 +123,7 @@ def seed_table(groups: Sequence[SeedGroup]) -> str:
     pixels = {predicts_masks(group) for group in groups}
     if len(pixels) > 1:
         raise InputError("some of these runs classify images and others pixels; compare either by themselves")
-    columns, numbers = (OF_PIXELS, NUMBERS_OF_PIXELS) if True in pixels else (COLUMNS, NUMBERS)
+    columns, numbers = (PIXEL_COLUMNS, PIXEL_NUMBERS) if True in pixels else (COLUMNS, NUMBERS)
     return markdown_table(columns, (_row(group, numbers) for group in groups))
 
 

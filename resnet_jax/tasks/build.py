@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from resnet_jax.config.options import Config, of_masks
+from resnet_jax.config.options import Config, uses_masks
 from resnet_jax.tasks.classification import CLASSIFICATION
 from resnet_jax.tasks.segmentation import segmentation
 from resnet_jax.tasks.task import Task
@@ -16,6 +16,6 @@ def build_task(config: Config, class_names: Sequence[str], *, binary: bool = Fal
         class_names: of its data.
         binary: of masks, classes may overlap.
     """
-    if not of_masks(config):
+    if not uses_masks(config):
         return CLASSIFICATION
     return segmentation(class_names, config.threshold if binary else None)

@@ -50,7 +50,7 @@ _V2 = {50: (0.80858, 0.95434), 101: (0.81886, 0.95780), 152: (0.82284, 0.96002)}
 _V1_FILES = {18: "f37072fd", 34: "b627a593", 50: "0676ba61", 101: "63fe2227", 152: "394f9c45"}
 _V2_FILES = {50: "11ad3fa6", 101: "cd907fc2", 152: "f82ba261"}
 # Weights that it has as files alone.
-_OF_FILES = {
+_FILES_ALONE = {
     "resnext50_32x4d-1a0047aa": (0.81198, 0.95340),
     "resnext101_32x8d-110c445d": (0.82834, 0.96228),
     "resnext101_64x4d-173b62eb": (0.83246, 0.96454),
@@ -95,7 +95,7 @@ WEIGHTS: tuple[Weights, ...] = (
         for tag, published in (("a1", _A1), ("a2", _A2), ("a3", _A3))
         for d, top1 in published.items()
     ),
-    *(Weights(f, f.partition("-")[0], "BSD-3-Clause", *a, Preprocessing(resize=232)) for f, a in _OF_FILES.items()),
+    *(Weights(f, f.partition("-")[0], "BSD-3-Clause", *a, Preprocessing(resize=232)) for f, a in _FILES_ALONE.items()),
     # https://github.com/akamaster/pytorch_resnet_cifar10: the best test error of the training.
     Weights("resnet20-12fca82f", "resnet20_cifar", "BSD-2-Clause", 0.9173, None, _CIFAR, "cifar10", _RESNET20),
     Weights("resnet32-d509ac18", "resnet32_cifar", "BSD-2-Clause", 0.9263, None, _CIFAR, "cifar10", _RESNET32),

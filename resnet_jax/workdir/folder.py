@@ -36,7 +36,7 @@ PACKAGES = (
 SAVED, FAILED, DIVERGED = "saved", "failed_before_saving", "diverged"
 
 # Options in which a run that trains on from another's weights differs from it.
-OF_AN_EXTENSION = ("epochs", "steps", *(field.name for field in fields(LearningRateOptions)))
+EXTENSION_OPTIONS = ("epochs", "steps", *(field.name for field in fields(LearningRateOptions)))
 
 
 def locked(workdir: Path) -> AbstractContextManager[None]:
@@ -81,7 +81,7 @@ def extension(workdir: Path, old: Config, new: Config) -> str:
     """Return how to train on from a run where that is all that other options ask for; else ""."""
     unit = "steps" if old.steps or new.steps else "epochs"
     more = getattr(new, unit) - getattr(old, unit)
-    as_new: dict[str, Any] = {name: getattr(new, name) for name in OF_AN_EXTENSION}
+    as_new: dict[str, Any] = {name: getattr(new, name) for name in EXTENSION_OPTIONS}
     if more <= 0 or not getattr(old, unit) or differences(with_absolute_paths(replace(old, **as_new)), new):
         return ""
     average = " --weights_key=ema" if (old.ema or old.ema_fraction) and not old.lookahead else ""

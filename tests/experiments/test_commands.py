@@ -38,7 +38,7 @@ from resnet_jax.recipes import CIFAR, FOR_PHOTOGRAPHS, IMAGENET, SEGMENTATION, T
 
 ROOT = Path(__file__).parents[2]
 console = importlib.import_module("experiments.__main__")
-OF_MASKS = {field.name for field in dataclasses.fields(SegmentationOptions)}  # in the help of experiments.segment
+MASK_OPTIONS = {field.name for field in dataclasses.fields(SegmentationOptions)}  # in the help of experiments.segment
 TRAINING = {
     "imagenet": (imagenet, imagenet.RECIPES, "resnet{depth}"),
     "cifar": (cifar, cifar.RECIPES, "resnet{depth}_cifar"),
@@ -83,7 +83,7 @@ def test_help_explains_every_option(name, capsys, monkeypatch):
     assert status_of(module.main, "--help") == 0
     printed = capsys.readouterr().out
     for field in dataclasses.fields(OPTIONS.get(name, Config)):
-        if field.name not in ("images", "source", "workdirs") and (name == "segment" or field.name not in OF_MASKS):
+        if field.name not in ("images", "source", "workdirs") and (name == "segment" or field.name not in MASK_OPTIONS):
             assert re.search(rf"--{field.name}\b", printed), field.name
     for recipe in {"imagenet": IMAGENET, "cifar": CIFAR, "finetune": TRANSFER, "segment": SEGMENTATION}.get(name, {}):
         assert f"--recipe={recipe}" in printed

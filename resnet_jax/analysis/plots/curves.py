@@ -9,7 +9,7 @@ import numpy as np
 
 from resnet_jax.analysis.plots.canvas import Drawing, save, subplots, svg_text
 
-OF_A_PAGE = (4.8, 3.2)  # inches: letters keep their size on a phone
+PAGE_SIZE = (4.8, 3.2)  # inches: letters keep their size on a phone
 COLORS = [f"tab:{name}" for name in ("blue", "orange", "green", "red", "purple", "brown", "pink", "olive", "cyan")]
 DASHES = ("-", "--", ":")  # of the first nine runs, the next nine, and those after them
 
@@ -92,7 +92,7 @@ def svg_curves(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return the same as two <svg> elements: the loss, and the error."""
     drawn = []
     for quantity in quantities_of(rows):
-        figure, axes = subplots(figsize=OF_A_PAGE)
+        figure, axes = subplots(figsize=PAGE_SIZE)
         plot_curves(axes, rows, quantity)
         label_axes(axes, quantity)
         axes.legend()
@@ -104,7 +104,7 @@ def svg_curves_of_runs(runs: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> 
     """Return loss and error of several runs as two <svg> elements: each a label and the rows of its metrics.jsonl."""
     drawn = []
     for quantity in quantities_of(runs[0][1] if runs else ()):
-        figure, axes = subplots(figsize=OF_A_PAGE)
+        figure, axes = subplots(figsize=PAGE_SIZE)
         handles = []
         for number, (_, rows) in enumerate(runs):
             dashes = DASHES[number // len(COLORS) % len(DASHES)]

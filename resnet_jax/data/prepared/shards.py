@@ -181,6 +181,6 @@ class _Chunks:
                 records.append(pack(self.encode(image, name), label, name))
             except UnreadableImage as error:
                 if not self.may_skip:
-                    raise error.of_begun_work() from error
+                    raise error.with_resume_hint() from error
                 skipped.append(str(error))
         return {"records": records, "skipped": skipped}

@@ -42,7 +42,7 @@ FAMILIES: dict[str, Rules] = {
 ELSEWHERE: dict[str, list[Layout]] = {
     r"resnet\d+(_v1)?": [torch_layout(hugging_face.RULES), torch_layout(hugging_face.WITHOUT_HEAD)],
     r"resnetv2_\w+_bit": [bit.LAYOUT],
-    r"densenet\d+": [torch_layout(densenet.OF_FILES)],
+    r"densenet\d+": [torch_layout(densenet.FILE_RULES)],
 }
 
 

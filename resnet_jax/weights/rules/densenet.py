@@ -10,4 +10,4 @@ RULES = [
 ]
 
 # torchvision's own files (densenet121-a639ec97.pth) are older than its names, and it renames them as it loads them.
-OF_FILES = [*RULES, (r"(denselayer\d+/(norm|conv))(\d)$", r"\1.\3")]
+FILE_RULES = [*RULES, (r"(denselayer\d+/(norm|conv))(\d)$", r"\1.\3")]
