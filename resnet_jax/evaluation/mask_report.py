@@ -20,7 +20,7 @@ from resnet_jax.evaluation.gallery import data_uri
 from resnet_jax.evaluation.image_set import Split
 from resnet_jax.evaluation.masks import open_masks_for, task_of
 from resnet_jax.evaluation.options_shown import changed_options
-from resnet_jax.evaluation.page import Origin, origin_of, render, name_of_split, write_page
+from resnet_jax.evaluation.page import Origin, name_of_split, origin_of, render, write_page
 from resnet_jax.evaluation.picture_scores import REMEDY, PictureScores, score_pictures
 from resnet_jax.evaluation.predictions import shown_name
 from resnet_jax.files.table import refuse_other_table, write_table
