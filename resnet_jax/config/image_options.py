@@ -99,13 +99,13 @@ class AugmentationOptions:
     lighting: float = 0.0
     """Standard deviation of AlexNet's color noise (along principal components)"""
     erase: float = 0.0
-    """Probability of erasing a random rectangle (Zhong et al. 2017)"""
+    """Probability of erasing a random rectangle (Zhong et al. 2020)"""
     erase_fill: Literal["zero", "noise"] = "zero"
     """Fill of the rectangle: the mean color, or normal noise"""
     cutout: int = 0
     """Side of the square erased in every image, pixels (DeVries and Taylor 2017)"""
     mixup: float = 0.0
-    """Alpha of mixup's beta distribution (Zhang et al. 2017). 0: off"""
+    """Alpha of mixup's beta distribution (Zhang et al. 2018). 0: off"""
     cutmix: float = 0.0
     """Alpha of CutMix's (Yun et al. 2019). 0: off; with mixup, each half the time"""
     mix_probability: float = 1.0

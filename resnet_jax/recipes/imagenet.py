@@ -124,7 +124,7 @@ FFCV88 = Recipe(
 
 BIT_I1K = Recipe(
     summary="big_vision: a pre-activation ResNet-50 (BiT) on ImageNet, 90 epochs",
-    source="google-research/big_vision, configs/bit_i1k.py; Kolesnikov et al. 2019, arXiv:1912.11370",
+    source="google-research/big_vision, configs/bit_i1k.py; Kolesnikov et al. 2020, arXiv:1912.11370",
     result="none published",
     cost="90 epochs at 224 px; about 32 minutes on 128 TPU v3 cores (published)",
     settings={
