@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from resnet_jax.layers.pooling import binomial_blur
+from resnet_jax.layers.blurring import binomial_blur
 from resnet_jax.ops.convolution import convolve
 
 # He et al. 2015 ("Delving deep into rectifiers"): variance 2 / fan_out keeps gradients level through ReLU layers.

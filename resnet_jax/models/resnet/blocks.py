@@ -13,8 +13,8 @@ import jax
 from flax import linen as nn
 
 from resnet_jax.layers.attention import SelectiveKernel
+from resnet_jax.layers.blurring import blur, blur_pool
 from resnet_jax.layers.conv import he_normal_fan_out
-from resnet_jax.layers.pooling import blur, blur_pool
 from resnet_jax.layers.stochastic_depth import StochasticDepth
 from resnet_jax.models.resnet.shortcuts import add
 from resnet_jax.ops.relu import relu

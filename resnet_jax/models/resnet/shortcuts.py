@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from resnet_jax.layers.pooling import mean_of_pairs, subsample
+from resnet_jax.layers.blurring import mean_of_pairs
+from resnet_jax.layers.pooling import subsample
 
 
 def none(x: jax.Array, filters: int, strides: int, conv: Callable, norm: Callable, spacing: int = 0) -> None:

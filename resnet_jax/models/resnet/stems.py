@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from resnet_jax.layers.pooling import blur_pool, max_pool
+from resnet_jax.layers.blurring import blur_pool
+from resnet_jax.layers.pooling import max_pool
 
 
 @dataclass(frozen=True)

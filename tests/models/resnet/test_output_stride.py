@@ -11,8 +11,8 @@ from flax import linen as nn
 
 from resnet_jax.analysis.capture import apply_watched, name_of
 from resnet_jax.errors import InputError
+from resnet_jax.layers.blurring import blur, blur_pool, mean_of_pairs
 from resnet_jax.layers.conv import Conv
-from resnet_jax.layers.pooling import blur, blur_pool, mean_of_pairs
 from resnet_jax.models.registry import create_model
 from resnet_jax.models.resnet.blocks import BasicBlock, Bottleneck
 from resnet_jax.models.resnet.resnet import ResNet
