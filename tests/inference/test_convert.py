@@ -73,7 +73,7 @@ def test_the_weights_that_are_read_are_not_replaced(tmp_path):
 
 def test_a_folder_with_another_librarys_config_is_no_run(tmp_path):
     (tmp_path / "config.json").write_text('{"architecture": "resnet50"}')
-    with pytest.raises(InputError, match=r"is no run's folder: name the network with --model=NAME"):
+    with pytest.raises(InputError, match=r"is not a run's folder: name the network with --model=NAME"):
         convert(str(tmp_path), tmp_path / "net.npz")
     with pytest.raises(InputError, match=r"there is no run in it \(its config.json is of something else\)"):
         load_trained(str(tmp_path))
