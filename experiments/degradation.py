@@ -56,7 +56,7 @@ def runs_of(options: Options) -> tuple[list[str], list[Config]]:
     """Return the networks of the study and the config of every run, seed by seed.
 
     Raises:
-        InputError: what is not a list of numbers, no network, or no run.
+        InputError: --depths is not a list of numbers, a network does not exist, or there is no run.
     """
     if options.seeds < 1:
         raise InputError(f"--seeds={options.seeds} must be at least 1")

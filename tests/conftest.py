@@ -35,14 +35,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_addoption(parser):
-    parser.addoption("--long", action="store_true", help="repeat random faults as often as docs/reliability.md tells")
+    parser.addoption("--long", action="store_true", help="run what is marked long too, and random faults more often")
 
 
 def pytest_collection_modifyitems(config, items):
     """Leave out what runs with --long alone."""
-    left_out = [item for item in items if item.get_closest_marker("long") and not config.getoption("--long")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+    if config.getoption("--long"):
+        return
+    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+    items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import pytest
 
 import resnet_jax
+from resnet_jax.models.resnet import blocks as resnet_blocks
+from resnet_jax.models.resnet.variants import cifar_resnet
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -50,6 +52,15 @@ def test_what_a_page_imports_can_be_imported(page):
         for node in ast.parse(block).body:
             if isinstance(node, ast.Import | ast.ImportFrom):
                 exec(ast.unparse(node), {})
+
+
+def test_the_block_of_ones_own_is_a_network_as_it_stands():
+    (block,) = blocks(ROOT / "CONTRIBUTING.md")
+    names = dict(vars(resnet_blocks))
+    exec(block, names)
+    model = cifar_resnet(8, block=names["ReZeroBlock"])
+    variables: Any = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3))))
+    assert variables["params"]["stage3_block01"]["weight"].shape == ()
 
 
 @pytest.mark.slow

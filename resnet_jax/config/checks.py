@@ -96,7 +96,7 @@ def check_config(config: Config) -> None:
         groups = f" of groups of --bn_group_size={config.bn_group_size}" if config.bn_group_size else ""
         parts = f"{config.accumulate} micro-batches{groups}" if config.accumulate > 1 else f"groups of {whole}"
         raise InputError(f"--batch_size={config.batch_size} cannot be divided into {parts}; take a multiple of {whole}")
-    if config.output_stride not in (0, 8, 16, 32):
+    if config.output_stride.bit_count() > 1:
         raise InputError(f"--output_stride={config.output_stride}: take 8, 16 or 32")
     progressive_sizes(config.progressive)  # raises
 

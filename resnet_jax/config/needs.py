@@ -91,6 +91,8 @@ def check_new_run(config: Config) -> None:
         raise InputError(
             f"--depth={config.depth} names another network than --model={config.model}; in Python model= alone names it"
         )
+    if config.output_stride not in (0, 8, 16, 32):
+        raise InputError(f"--output_stride={config.output_stride}: take 8, 16 or 32")
     check_recipe(config)
     check_needs(config, NEEDS_OF_NEW_RUNS)
     first_rate = config.warmup_learning_rate or config.warmup_from

@@ -9,7 +9,7 @@ from PIL import Image
 
 from resnet_jax.data.jpeg import CorruptJpeg, jpeg_pixels
 from resnet_jax.data.orientation import UPRIGHT, has_late_metadata, orientation, transposes, upright
-from resnet_jax.data.partial_jpeg import jpeg_head, upper_rows
+from resnet_jax.data.partial_jpeg import jpeg_header, upper_rows
 from resnet_jax.errors import InputError
 
 # Pillow's name of a JPEG that is followed by further pictures, of which the first counts; its opener is that of JPEG.
@@ -93,25 +93,25 @@ def decode_part(
     Raises:
         UnreadableImage: as `decode_image`; with `intact`, damage below the part may not be noticed.
     """
-    head = jpeg_head(data)
-    if head and (head.height * head.width > MAX_PIXELS or (head.may_turn and not is_plain_jpeg(data, name))):
-        head = None
-    if head is None:
+    header = jpeg_header(data)
+    if header and (header.height * header.width > MAX_PIXELS or (header.may_turn and not is_plain_jpeg(data, name))):
+        header = None
+    if header is None:
         pixels = decode_image(data, name)
         top, left, height, width = choose(*pixels.shape[:2])
     else:
-        top, left, height, width = choose(head.height, head.width)
-        pixels = upper_rows(data, head, top + height if intact else head.height, fast)
+        top, left, height, width = choose(header.height, header.width)
+        pixels = upper_rows(data, header, top + height if intact else header.height, fast)
         if pixels is None:
             pixels = decode_image(data, name)
     return pixels[top : top + height, left : left + width]
 
 
 def decoded_size(data: bytes, name: str) -> tuple[int, int]:
-    """Return height and width of the result of `decode_image`, from the head of the file.
+    """Return height and width of the result of `decode_image`, from the header of the file.
 
     Raises:
-        UnreadableImage: the head is damaged or of no image, or the image is too large. Damage further on is found by
+        UnreadableImage: the header is damaged or of no image, or the image is too large. Damage further on is found by
             `decode_image` alone.
     """
     with _errors_named(name):
@@ -153,7 +153,7 @@ def _errors_named(name: str) -> Iterator[None]:
 
 
 def _opened(data: bytes) -> Image.Image:
-    """Open an image file whose head is valid, and which is not too large to decode."""
+    """Open an image file whose header is valid, and which is not too large to decode."""
     if not data:
         raise _RefusedImage("empty, 0 bytes; restore the file")
     if data.startswith(_ICON):  # Pillow decodes icons on opening
@@ -164,7 +164,7 @@ def _opened(data: bytes) -> Image.Image:
         page = data[:512].lstrip().startswith(b"<")
         raise _RefusedImage("a web page, not an image; download it again" if page else "not an image") from None
     cost = _BYTES_PER_PIXEL.get(image.format or "", _OTHER_FORMATS)
-    if image.format in _JPEG and jpeg_head(data):
+    if image.format in _JPEG and jpeg_header(data):
         cost = _SEQUENTIAL_JPEG
     _check_limit(*image.size, image.format, cost)
     return image

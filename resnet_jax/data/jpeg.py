@@ -9,7 +9,7 @@ import simplejpeg
 # wrong. Data after the end of the image is no reason for one, a missing end-of-image marker is: Pillow refuses it too.
 _CORRUPT = ("Corrupt JPEG data", "Premature end of JPEG file", "Inconsistent progression sequence")
 
-# These are about fields of the head that change no pixel, and would hide a later warning.
+# These are about fields of the header that change no pixel, and would hide a later warning.
 _HARMLESS = ("Warning: unknown JFIF revision", "Unknown Adobe color transform", "Invalid SOS parameters")
 
 APP0, APP14 = 0xE0, 0xEE
@@ -38,7 +38,7 @@ def jpeg_pixels(data: bytes, colors: str = "RGB") -> np.ndarray | None:
         return simplejpeg.decode_jpeg(data, colors, fastdct=False, fastupsample=False)
     except ValueError as error:
         warning = str(error)
-    if warning.startswith(_HARMLESS) and (standard := _standard_head(data)) != data:
+    if warning.startswith(_HARMLESS) and (standard := _standard_header(data)) != data:
         return jpeg_pixels(standard, colors)
     if warning.startswith(_CORRUPT):
         raise CorruptJpeg(warning)
@@ -59,7 +59,7 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         at += 2 + length
 
 
-def _standard_head(data: bytes) -> bytes:
+def _standard_header(data: bytes) -> bytes:
     """Return the file with standard values in the fields that `_HARMLESS` is about."""
     changed = bytearray(data)
     sequential = False

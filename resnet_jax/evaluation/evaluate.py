@@ -59,9 +59,9 @@ def evaluate(
             cannot be evaluated by this protocol, or the memory does not suffice.
     """
     networks = [trained] if isinstance(trained, Trained) else list(trained)
-    # The images are normalized as in training, whatever set they come from: only the source changes.
     if not networks:
         raise InputError("no network to evaluate: the list of them is empty")
+    # The images are normalized as in training, whatever set they come from: only the source changes.
     first = networks[0]
     if any(network.classifies_pixels for network in networks):
         if len(networks) > 1 or subset or links_out:

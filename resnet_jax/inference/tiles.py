@@ -51,7 +51,8 @@ def tiled(apply: Callable[[Any, jax.Array], jax.Array], tile: int, margin: int) 
     for name, value in (("tile", tile), ("tile_margin", margin)):
         if value % GRID or value < 0:
             near = max(GRID, -(-value // GRID) * GRID)
-            raise InputError(f"--{name}={value} must be a positive multiple of {GRID}; take {near}")
+            kind = "a positive multiple" if name == "tile" else "0 or a multiple"
+            raise InputError(f"--{name}={value} must be {kind} of {GRID}; take {near}")
 
     def logits(variables: Any, images: jax.Array) -> jax.Array:
         height, width = images.shape[1:3]

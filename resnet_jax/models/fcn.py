@@ -73,7 +73,7 @@ class FCNHeads(nn.Module):
 
 
 class FCN(AroundBackbone):
-    """A fully convolutional network: images [B,H,W,3] of any size -> float32 logits [B,H,W,K].
+    """A fully convolutional network: images [B,H,W,3] -> float32 logits [B,H,W,K].
 
     In training the auxiliary head runs too, on the last stage but one, and `features=True` returns its logits
     [B,H,W,K] as "aux1" for the loss. In evaluation it does not run.

@@ -196,7 +196,7 @@ class Decoder(nn.Module):
 
 
 class BackboneUNet(AroundBackbone):
-    """A U-Net with a classifier as its encoder: images [B,H,W,3] of any size -> float32 logits [B,H,W,K].
+    """A U-Net with a classifier as its encoder: images [B,H,W,3] -> float32 logits [B,H,W,K].
 
     Its fields are those of `AroundBackbone` and of `Decoder`.
     """

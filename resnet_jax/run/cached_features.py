@@ -113,7 +113,7 @@ def with_cached_features(
         beat()
         if stop_requested(0):
             raise InterruptedRunError(
-                "stopped by a signal while features were computed; the same command computes them again, and goes on"
+                "stopped by a signal while features were computed; the same command computes them again, and continues"
             )
         if kind == jnp.float16 and found["max"] > LARGEST:
             raise InputError(f"--cache_features={views}: features of {config.model} exceed float16; leave it out")

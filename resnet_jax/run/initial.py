@@ -91,7 +91,7 @@ def _read_file(config: Config, name: str) -> Trained:
 
 
 def with_preprocessing_of(trained: Trained | None, config: Config, begun: Config | None = None) -> Config:
-    """Return the config with the preprocessing of the weights that it starts from, where its options leave it open.
+    """Return the config with the preprocessing of the weights that it starts from, where its options are unset.
 
     Args:
         trained: the network with these weights; None where `begun` tells their preprocessing.

@@ -54,7 +54,7 @@ class Verdict:
 
 
 def find_runs(folders: Iterable[Path]) -> tuple[list[FoundRun], list[str]]:
-    """Find every run below some folders, and return a line for each config.json that is damaged or no run's.
+    """Find every run below some folders, and return a line for each config.json that is damaged or not a run's.
 
     Raises:
         InputError: a folder does not exist.

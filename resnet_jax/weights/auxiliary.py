@@ -7,7 +7,7 @@ from flax.traverse_util import flatten_dict
 
 from resnet_jax.models.registry import create_model
 from resnet_jax.weights.layout import Layout, LeafPath, names_and_shapes
-from resnet_jax.weights.shapes import Options, variable_shapes
+from resnet_jax.weights.shapes import Options, head_paths, variable_shapes
 
 # Options of networks that build them.
 BUILDS_HEADS = ("aux_heads", "aux_head")
@@ -30,7 +30,7 @@ def auxiliary_paths(name: str, num_classes: int | None, options: Options) -> lis
 
 
 def options_for(name: str, options: Options, tensors: Collection[str], layout: Layout) -> Options:
-    """Return a network's options, without auxiliary heads where none of their tensors is among those of a file.
+    """Return a network's options, without auxiliary heads where a file has all other tensors and none of theirs.
 
     Args:
         name: the network.
@@ -39,8 +39,13 @@ def options_for(name: str, options: Options, tensors: Collection[str], layout: L
         layout: of the file.
     """
     heads = auxiliary_paths(name, None, options)
-    table = names_and_shapes(variable_shapes(name, None, options), layout)
-    if not heads or any(table[path][0] in tensors for path in heads):
+    if not heads:
+        return options
+    shapes = variable_shapes(name, None, options)
+    in_file = {path: wanted in tensors for path, (wanted, _) in names_and_shapes(shapes, layout).items()}
+    # Of another file, such as the encoder's alone, the absent heads say nothing.
+    rest = in_file.keys() - {*heads, *head_paths(name, shapes, None, options)}
+    if any(in_file[path] for path in heads) or not all(in_file[path] for path in rest):
         return options
     return {**options, **_left_out(name, options)}
 

@@ -16,7 +16,7 @@ from resnet_jax.weights.layout import LeafPath
 Options = Mapping[str, Any]  # of `create_model`, beside the number of classes
 
 # Fields of networks that do not change the logits of a trained one.
-_OF_TRAINING = {
+_TRAINING_FIELDS = {
     *("parent", "name", "num_classes", "dtype", "param_dtype", "scan", "remat"),
     *("bn_group_size", "stochastic_depth", "dropout", "zero_init"),
 }
@@ -34,7 +34,7 @@ def options_of(name: str, model: nn.Module) -> dict[str, Any]:
 
 def differing(model: nn.Module, usual: nn.Module) -> dict[str, Any]:
     """Return the fields of a network that are other than those of a usual one, but for those of its training."""
-    fields = [field.name for field in dataclasses.fields(model) if field.name not in _OF_TRAINING]
+    fields = [field.name for field in dataclasses.fields(model) if field.name not in _TRAINING_FIELDS]
     values = {name: getattr(model, name) for name in fields}
     return {
         name: value

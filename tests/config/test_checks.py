@@ -37,9 +37,15 @@ def test_a_seed_has_32_bits(seed):
 
 
 @pytest.mark.parametrize("stride", [1, 4, 12, 64])
-def test_an_output_stride_is_8_16_or_32(stride):
-    refused(f"--output_stride={stride}: take 8, 16 or 32", output_stride=stride)
-    check_config(Config(output_stride=16))
+def test_the_output_stride_of_a_new_run_is_8_16_or_32(stride):
+    with pytest.raises(InputError, match=f"--output_stride={stride}: take 8, 16 or 32"):
+        check_new_run(Config(output_stride=stride))
+    check_new_run(Config(output_stride=16))
+
+
+def test_a_run_that_is_under_way_may_have_any_power_of_two_as_its_output_stride():
+    check_config(Config(output_stride=4))
+    refused("--output_stride=12: take 8, 16 or 32", output_stride=12)
 
 
 def test_a_depth_in_python_does_not_contradict_the_model():

@@ -8,7 +8,7 @@ from PIL import Image
 
 from resnet_jax.data.augment.host import crop_box
 from resnet_jax.data.decode import MAX_PIXELS, UnreadableImage, decode_image, decode_part
-from resnet_jax.data.partial_jpeg import jpeg_head, upper_rows
+from resnet_jax.data.partial_jpeg import jpeg_header, upper_rows
 from tests.data.images import encoded
 
 rng = np.random.default_rng(0)
@@ -166,10 +166,10 @@ def test_parts_of_real_jpegs_are_cut_from_the_whole(real_data):
         for intact in (False, True):
             part = decode_part(data, "x", lambda *_: box, intact=intact)  # noqa: B023
             np.testing.assert_array_equal(part, expected)
-        head = jpeg_head(data)
-        assert head is not None
-        assert head[1:3] == (rows, columns)
-        upper = upper_rows(data, head, top + height)
+        header = jpeg_header(data)
+        assert header is not None
+        assert header[1:3] == (rows, columns)
+        upper = upper_rows(data, header, top + height)
         shortened += upper is not None and len(upper) < rows
     assert shortened > len(files) / 2  # the rest reaches down to the last rows
 
@@ -186,13 +186,13 @@ def test_a_part_of_a_damaged_jpeg_is_right_or_refused(subsampling):
     # Where the file is known to be whole, rows below the part are not decoded.
     upper = decode_part(bytes(torn), "cat.jpg", lambda height, width: (0, 0, 16, width), intact=True)
     np.testing.assert_array_equal(upper, decode_image(data, "x")[:16])
-    head = jpeg_head(bytes(torn))
-    assert head is not None
-    assert upper_rows(bytes(torn), head, 80) is None
+    header = jpeg_header(bytes(torn))
+    assert header is not None
+    assert upper_rows(bytes(torn), header, 80) is None
 
 
 @pytest.mark.parametrize("picture", [COLOR, GRAY], ids=["color", "gray"])
-def test_a_jpeg_that_is_cut_in_its_head_is_unreadable_wherever_it_is_cut(picture):
+def test_a_jpeg_that_is_cut_in_its_header_is_unreadable_wherever_it_is_cut(picture):
     data = encoded(picture, "JPEG")
     for size in range(data.index(b"\xff\xda") + 15):
         with pytest.raises(UnreadableImage, match=r"^cat\.jpg: "):
@@ -210,8 +210,8 @@ def test_a_jpeg_that_is_cut_in_its_head_is_unreadable_wherever_it_is_cut(picture
     ],
     ids=["empty", "PNG", "progressive", "CMYK", "cut short"],
 )
-def test_other_files_have_no_head_to_shorten(data):
-    assert jpeg_head(data) is None
+def test_other_files_have_no_header_to_shorten(data):
+    assert jpeg_header(data) is None
 
 
 @pytest.mark.parametrize(("data", "why"), [(b"", "empty"), (b"nothing known", "not an image")])

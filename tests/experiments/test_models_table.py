@@ -12,6 +12,7 @@ from resnet_jax.models.references import reference
 from resnet_jax.weights.catalog import WEIGHTS, is_hub_id
 
 ROOT = Path(__file__).parents[2]
+DEEPEST = {"resnet1202_cifar", "preresnet1001_cifar", "densenet161", "densenet201", "seresnet152d", "resnetrs101"}
 QUICK = {"resnet20_cifar", "highway19_cifar", "resnet18", "alexnet", "vgg11"}
 
 
@@ -46,7 +47,10 @@ def test_a_network_is_proved_by_tests_that_exist(name):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow, pytest.mark.long]) for name in list_models()],
+    [
+        pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow, *[pytest.mark.long] * (name in DEEPEST)])
+        for name in list_models()
+    ],
 )
 def test_the_counts_are_those_of_what_is_built(name):
     assert known_counts()[name] == count(name)

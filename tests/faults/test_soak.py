@@ -9,7 +9,7 @@ import pytest
 from resnet_jax.run import record, validate
 from tests.faults.toy import config, photographs
 
-# Three quarters of the time of a toy's evaluation is that of its curves; a fifth of its figures would show a leak, too.
+# Three quarters of the time of a toy's evaluation is that of its curves; a fifth of them is enough to show a leak.
 DRAW_EVERY = 5
 
 
@@ -45,9 +45,9 @@ def test_memory_threads_and_files_stay_flat(tmp_path, monkeypatch, long):
         first, last = values[:warm], values[-warm:]
         begun, ended = (f"{min(part):.0f} to {max(part):.0f}" for part in (first, last))
         print(f"{what}: {begun} until step {warm}, {ended} at the end")
-    assert max(memory[warm:]) - memory[warm] < 100
+    assert max(memory[warm:]) - memory[warm] < 100  # a leak of half a MiB a step, with --long
     # What leaks does not end; the threads of two saves that meet on a busy machine do.
     assert min(threads[-warm:]) - min(threads[:warm]) <= 2
     assert max(threads[warm:]) - max(threads[:warm]) <= 10
-    assert max(files[warm:]) - max(files[:warm]) <= 5
+    assert max(files[warm:]) - max(files[:warm]) <= (5 if long else 3)
     assert len(list((tmp_path / "run" / "checkpoints").iterdir())) <= 2

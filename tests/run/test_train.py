@@ -169,10 +169,10 @@ def test_a_validation_image_damaged_within_stops_the_run_until_it_is_replaced(tm
     photographs(root)
     damaged = root / "val" / "light" / "2.jpg"
     whole = damaged.read_bytes()
-    damaged.write_bytes(whole[:-20] + b"\xff\xd9")  # its head and its end are as they should be
+    damaged.write_bytes(whole[:-20] + b"\xff\xd9")  # its header and its end are as they should be
     images = {"dataset": "folder", "data_dir": str(root), "image_size": 16, "batch_size": 8}
     config = replace(TOY, **images, steps=2, workdir=str(workdir))
-    with pytest.raises(InputError, match=r"light/2\.jpg: damaged .*; replaced under the same name, .*new folder$"):
+    with pytest.raises(InputError, match=r"light/2\.jpg: damaged .*; replace it under the same name, .*new folder$"):
         train(config)
     damaged.write_bytes(whole)
     assert train(config)["num_examples"] == 12

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def script() -> Iterator:
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | options
         command = [sys.executable, "-c", text, *map(str, arguments)]
         processes.append(subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes))
-        timers.append(threading.Timer(MOST_SECONDS, processes[-1].kill))  # a test that reads its output would never end
+        # Its workers with it: a test that reads what all of them print would never end.
+        timers.append(threading.Timer(MOST_SECONDS, partial(os.killpg, processes[-1].pid, signal.SIGKILL)))
         timers[-1].start()
         return processes[-1]
 

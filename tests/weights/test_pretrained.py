@@ -105,6 +105,11 @@ def test_a_file_without_auxiliary_heads_is_of_the_whole_network(tmp_path, random
     assert_equal_trees(load_pretrained(name, tmp_path / "x.safetensors"), rest)
 
 
+def test_weights_of_the_encoder_alone_say_nothing_about_auxiliary_heads(tmp_path, random_variables):
+    write_weights(tmp_path / "x.npz", "resnet8_cifar", random_variables("resnet8_cifar"))
+    assert open_weights("fcn_resnet8_cifar", tmp_path / "x.npz").notes == ()
+
+
 class TestAnotherNetwork:
     def test_is_refused_with_a_list(self, tmp_path, random_variables):
         write_weights(tmp_path / "x.npz", "resnet14_cifar", random_variables("resnet14_cifar"), layout="torch")

@@ -92,7 +92,7 @@ def _values(name: str, kind: str, text: str) -> dict[str, float]:
         match = re.fullmatch(r"([a-z]+)(-?\d+(?:\.\d+)?)", section)
         if not match or match[1] not in allowed or match[1] in values:
             raise InputError(
-                f"--auto_augment={name}: {section!r} is not a section of {kind}, or a second one; take {listed}"
+                f"--auto_augment={name}: {section!r} is not a section of {kind}, or is given twice; take {listed}"
             )
         key, value = match[1], float(match[2])
         low, high = allowed[key]

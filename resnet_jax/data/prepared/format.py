@@ -62,7 +62,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(
             f"{path} is missing: no prepared set, or an unfinished one; python -m experiments.prepare --out={root} … "
-            "makes it or goes on"
+            "makes or continues it"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"no field {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
@@ -85,7 +85,7 @@ def _check_fields(manifest: dict[str, Any]) -> None:
         for shard in shards:
             for field, kind in _SHARD_FIELDS.items():
                 if type(shard[field]) is not kind:
-                    raise ValueError(f"{field} of a shard of {split} is no {kind.__name__}")
+                    raise ValueError(f"{field} of a shard of {split} is not of type {kind.__name__}")
             file = PurePosixPath(shard["file"])
             if file.is_absolute() or ".." in file.parts or shard["records"] < 0:
                 raise ValueError(f"a shard of {split} has file {file} and {shard['records']} records")
