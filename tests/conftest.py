@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture
 def long(request) -> bool:
-    """Whether a test that repeats a fault at random does so as often as before a release, and not as in CI."""
+    """Return whether random faults are repeated as often as before a release, instead of as in CI."""
     return request.config.getoption("--long")
 
 

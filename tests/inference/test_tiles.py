@@ -51,8 +51,13 @@ def test_a_small_picture_is_one_tile():
 
 
 @pytest.mark.parametrize(
-    ("tile", "margin", "named"), [(100, 32, "--tile=100"), (64, 10, "--tile_margin=10"), (-32, 32, "--tile=-32")]
+    ("tile", "margin", "named"),
+    [
+        (100, 32, "--tile=100 must be a positive"),
+        (64, 10, "--tile_margin=10 must be 0 or a"),
+        (-32, 32, "--tile=-32 must be a positive"),
+    ],
 )
 def test_tiles_lie_on_the_grid_of_the_strides(tile, margin, named):
-    with pytest.raises(InputError, match=f"{named} must be (a positive|0 or a) multiple of 32; take"):
+    with pytest.raises(InputError, match=f"{named} multiple of 32; take"):
         jit_logits(lambda v, x: x, tile, margin)

@@ -80,7 +80,8 @@ def test_what_a_run_lacks_is_refused(home, tmp_path):
         read_initial(config(home, init_from=run, init_checkpoint="3"))
     with pytest.raises(InputError, match="--weights_key=swa: of a run there is ema"):
         read_initial(config(home, init_from=run, weights_key="swa"))
-    with pytest.raises(InputError, match=r"=best is of a run, and --init_from=x\.pth is not the folder of one"):
+    says = r"--init_checkpoint=best is of a run, and --init_from=x\.pth is not the folder of one"
+    with pytest.raises(InputError, match=says):
         read_initial(config(home, init_from="x.pth", init_checkpoint="best"))
     with pytest.raises(InputError, match="--init_checkpoint=best does nothing here: it needs --init_from=RUN"):
         check_config(config(home, init_checkpoint="best"))

@@ -268,7 +268,7 @@ def test_too_many_unreadable_ones_or_one_to_evaluate_on_are_refused(photographs,
     to_evaluate_on = photographs / "val" / "a" / "0.png"
     whole = to_evaluate_on.read_bytes()
     to_evaluate_on.write_bytes(b"")
-    says = r"^\S*val/a/0\.png: empty, 0 bytes; restore the file; replace it under the same name, .* continues; without"
+    says = r"^\S*val/a/0\.png: empty, 0 bytes; restore the file; replace it under the same name, .* needs a new folder"
     with pytest.raises(InputError, match=says):
         prepare("folder", str(photographs), tmp_path / "out", SMALL)
     assert not (tmp_path / "out" / "train").exists()  # it is found before the long work
